@@ -1,0 +1,79 @@
+"""The protocol that every environment follows: Gymnasium's signature, text in and text out."""
+
+import abc
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+
+FINAL_ANSWER_PREFIX = "Final Answer:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpertStep:
+    """One action of an expert, and why it is taken.
+
+    Fields:
+      action: what `step` accepts.
+      intent: the kind of step, the key under which the bank finds Thought templates.
+      slots: values that those templates may mention.
+    """
+
+    action: str
+    intent: str
+    slots: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One problem for an environment: a world and a goal, both data, no live objects.
+
+    Fields:
+      id: unique within its family and split, such as `starter_math/test/17`.
+      fingerprint: hexadecimal hash of world and goal; equal instances have equal fingerprints.
+      payload: what the engine needs to set the problem up; picklable.
+      difficulty: hops, plan length or the like; for reports.
+    """
+
+    id: str
+    fingerprint: str
+    payload: Any
+    difficulty: int = 1
+
+
+class TextEnvironment(gymnasium.Env[str, str], abc.ABC):
+    """An environment that speaks text.
+
+    An action is the text after `Action:`; a final answer is passed whole, with its
+    `Final Answer:` prefix. An action that cannot be understood or done is never an exception:
+    its observation says what was wrong, `info['invalid_action']` is True, and the reward is 0.
+
+    Observations carry no `Observation:` prefix; whoever writes the conversation adds it.
+    """
+
+    action_space: gymnasium.Space[str] = gymnasium.spaces.Text(max_length=1 << 16, charset=frozenset())
+    observation_space: gymnasium.Space[str] = gymnasium.spaces.Text(max_length=1 << 16, charset=frozenset())
+
+    @abc.abstractmethod
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Sets up `options['instance']` (an `Instance`) and returns the first observation and info."""
+
+    @abc.abstractmethod
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Acts. Returns observation, reward in [-1, 1], terminated, truncated, info."""
+
+    @abc.abstractmethod
+    def expert_steps(self) -> list[ExpertStep]:
+        """Steps that take the instance from its start to reward 1. Call after `reset`."""
+
+    def valid_actions(self) -> list[str] | None:
+        """All actions that are valid now, or None where they cannot be listed."""
+        return None
+
+    @abc.abstractmethod
+    def sample_action(self, rng: random.Random) -> str:
+        """A random action: uniform over `valid_actions()`, else over the action templates."""

@@ -1,0 +1,32 @@
+"""Errors that a user can act on, and name suggestions for their messages."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AgentBankError(Exception):
+    """A mistake that the user can mend: a bad value, a missing file, an unknown name.
+
+    The message is one or a few lines: the value, what was expected, and the remedy.
+    Command-line entry points print it without a traceback and exit with status 2.
+    """
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Returns `" Did you mean 'x'?"` for the nearest candidate, or the list when it is short.
+
+    Args:
+      name: what the user wrote.
+      candidates: the names that exist.
+
+    Returns:
+      A sentence that starts with a space, ready to append to a message; `""` when there
+      is nothing to suggest.
+    """
+    known = sorted(set(candidates))
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean '{near[0]}'?"
+    if known and len(known) <= 12:
+        return f" Known: {', '.join(known)}."
+    return ""
