@@ -1,0 +1,105 @@
+"""The model as functions over a plain pytree of parameters, for `jax.jit`, training and generation.
+
+  params = init(config, seed=0)
+  logits_BTV, _ = apply(config, params, tokens_BT, positions_BT, segment_ids_BT)
+
+`config` is hashable: close over it, or mark it static. Parameters are nested dicts of arrays.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from agentbank_jax.models.kv_cache import KVCache
+from agentbank_jax.models.llama import Llama, LlamaConfig
+
+Params = dict[str, Any]
+
+
+def _build(config: LlamaConfig, key: Array) -> Params:
+    return nnx.to_pure_dict(nnx.state(Llama(config, rngs=nnx.Rngs(params=key)), nnx.Param))
+
+
+def init(config: LlamaConfig, seed: int | Array = 0) -> Params:
+    """Fresh parameters: a nested dict of arrays of `config.param_dtype`. `seed` may be a PRNG key."""
+    key = jax.random.key(seed) if isinstance(seed, int) else seed
+    return jax.jit(_build, static_argnums=0)(config, key)
+
+
+def abstract_params(config: LlamaConfig) -> Params:
+    """The same tree as `init`, as `jax.ShapeDtypeStruct`: no memory is used."""
+    return jax.eval_shape(lambda: _build(config, jax.random.key(0)))
+
+
+def count_parameters(config: LlamaConfig) -> int:
+    """Number of scalars in the parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(abstract_params(config)))
+
+
+@lru_cache(maxsize=16)
+def _graph(config: LlamaConfig) -> tuple[nnx.GraphDef, nnx.State]:
+    return nnx.split(nnx.eval_shape(lambda: Llama(config, rngs=nnx.Rngs(0))))
+
+
+def bind(config: LlamaConfig, params: Params) -> Llama:
+    """The module whose parameters are `params`; cheap, meant to be called while tracing."""
+    graphdef, abstract = _graph(config)
+    state = jax.tree.map(lambda leaf: leaf, abstract)
+    nnx.replace_by_pure_dict(state, params)
+    return nnx.merge(graphdef, state)
+
+
+def hidden(
+    config: LlamaConfig,
+    params: Params,
+    tokens_BT: Int[Array, "B T"],
+    positions_BT: Int[Array, "B T"],
+    segment_ids_BT: Int[Array, "B T"] | None = None,
+    *,
+    cache: KVCache | None = None,
+    cache_positions_BT: Int[Array, "B T"] | None = None,
+) -> tuple[Float[Array, "B T D"], KVCache | None]:
+    """What `apply` projects to logits: project only the tokens you need with `logits`."""
+    if cache is not None and cache_positions_BT is None:
+        cache_positions_BT = positions_BT
+    return bind(config, params).hidden(tokens_BT, positions_BT, segment_ids_BT, cache, cache_positions_BT)
+
+
+def logits(config: LlamaConfig, params: Params, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:
+    """Output projection of any selection of hidden states, float32."""
+    return bind(config, params).logits(hidden)
+
+
+def apply(
+    config: LlamaConfig,
+    params: Params,
+    tokens_BT: Int[Array, "B T"],
+    positions_BT: Int[Array, "B T"],
+    segment_ids_BT: Int[Array, "B T"] | None = None,
+    *,
+    cache: KVCache | None = None,
+    cache_positions_BT: Int[Array, "B T"] | None = None,
+) -> tuple[Float[Array, "B T V"], KVCache | None]:
+    """Logits of every token, and the cache.
+
+    Args:
+      config: the model's shape.
+      params: from `init` or a checkpoint.
+      tokens_BT: token ids, int32.
+      positions_BT: position of each token in its conversation, from 0; it restarts in each packed segment.
+      segment_ids_BT: packed training rows: tokens see only their own segment, 0 is padding. None means one segment.
+        Not used with a cache.
+      cache: where given, the tokens are written to it and attend to it.
+      cache_positions_BT: the slots to write, equal to the positions; a slot >= cache.length is not written
+        (padding). `positions_BT` if None.
+
+    Returns:
+      Float32 logits, and the updated cache (None without one).
+    """
+    hidden_BTD, cache = hidden(
+        config, params, tokens_BT, positions_BT, segment_ids_BT, cache=cache, cache_positions_BT=cache_positions_BT
+    )
+    return logits(config, params, hidden_BTD), cache

@@ -1,0 +1,297 @@
+"""Llama in Flax NNX, as Hugging Face's `LlamaForCausalLM` computes it.
+
+Legend of the shape letters, here and in every module that imports this one:
+
+  B  batch row                     D  hidden size
+  T  query position within a row   F  intermediate size of the feed-forward block
+  S  key position, or cache slot   H  query head         h  size of one head
+  V  vocabulary                    K  key and value head
+  L  layer
+
+All layers are stored stacked, with a leading L axis, whether they run unrolled or scanned, so that
+the parameters (and the checkpoints) are the same either way. A kernel is [input, output], the
+transpose of the `weight` of the same name in a Hugging Face checkpoint:
+`layers/self_attn/q_proj/kernel[i]` is `model.layers.{i}.self_attn.q_proj.weight.T`.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.models import attention
+from agentbank_jax.models.kv_cache import KVCache
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlamaConfig:
+    """The shape of a Llama and how it computes.
+
+    Example:
+
+      config = LlamaConfig(vocab_size=3000, hidden_size=128, intermediate_size=384, num_layers=4, num_heads=4)
+
+    Fields:
+      vocab_size: rows of the embedding.
+      hidden_size: width D of the residual stream.
+      intermediate_size: width F of the SwiGLU block.
+      num_layers: decoder layers.
+      num_heads: query heads.
+      num_kv_heads: key and value heads (grouped queries); 0 means `num_heads`.
+      head_dim: size of one head; 0 means `hidden_size // num_heads`.
+      max_position_embeddings: the longest conversation, in tokens.
+      rope_theta: base of the rotary position embedding.
+      rms_norm_eps: added to the mean square in RMSNorm.
+      tie_word_embeddings: the output projection is the embedding.
+      initializer_range: standard deviation of fresh kernels and embeddings, as in Hugging Face (0.02 there);
+        0 scales each kernel by 1/sqrt(inputs), and what is added to the residual stream also by
+        1/sqrt(2 num_layers), which small models learn faster from.
+      dtype: of the activations and matrix products.
+      param_dtype: of the stored parameters.
+      attention: name of a backend in `models.attention`.
+      scan_layers: run the layers as one `jax.lax.scan` (compiles once) instead of unrolled (faster when few).
+    """
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int = 0
+    head_dim: int = 0
+    max_position_embeddings: int = 2048
+    rope_theta: float = 10000.0
+    rms_norm_eps: float = 1e-5
+    tie_word_embeddings: bool = False
+    initializer_range: float = 0.0
+    dtype: str = "float32"
+    param_dtype: str = "float32"
+    attention: str = "xla"
+    scan_layers: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads"):
+            if getattr(self, name) < 1:
+                raise AgentBankError(f"LlamaConfig.{name}={getattr(self, name)}: expected at least 1.")
+        if not self.num_kv_heads:
+            object.__setattr__(self, "num_kv_heads", self.num_heads)
+        if not self.head_dim:
+            if self.hidden_size % self.num_heads:
+                raise AgentBankError(
+                    f"LlamaConfig.hidden_size={self.hidden_size} is not a multiple of num_heads={self.num_heads}: "
+                    "change either, or set head_dim."
+                )
+            object.__setattr__(self, "head_dim", self.hidden_size // self.num_heads)
+        if self.num_kv_heads < 1 or self.num_heads % self.num_kv_heads:
+            raise AgentBankError(
+                f"LlamaConfig.num_heads={self.num_heads} is not a multiple of num_kv_heads={self.num_kv_heads}: "
+                "every key head serves the same number of query heads."
+            )
+        if self.head_dim % 2:
+            raise AgentBankError(
+                f"LlamaConfig.head_dim={self.head_dim} is odd: rotary positions turn pairs; "
+                "choose hidden_size and num_heads so that their quotient is even."
+            )
+        for name in ("dtype", "param_dtype"):
+            if getattr(self, name) not in DTYPES:
+                raise AgentBankError(
+                    f"LlamaConfig.{name}={getattr(self, name)!r} is no known type."
+                    + did_you_mean(getattr(self, name), DTYPES)
+                )
+        attention.get_backend(self.attention)
+
+    @property
+    def shape_facts(self) -> dict[str, Any]:
+        """What a checkpoint must agree with: all fields but those that only say how to compute."""
+        how = ("dtype", "param_dtype", "attention", "scan_layers", "initializer_range", "max_position_embeddings")
+        return {name: value for name, value in asdict(self).items() if name not in how}
+
+
+class Linear(nnx.Module):
+    """A projection without bias."""
+
+    def __init__(self, inputs: int, outputs: int, *, std: float, config: LlamaConfig, rngs: nnx.Rngs):
+        kernel = std * jax.random.normal(rngs.params(), (inputs, outputs), jnp.float32)
+        self.kernel = nnx.Param(kernel.astype(config.param_dtype))
+
+    def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... outputs"]:
+        return x @ self.kernel[...].astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """Root-mean-square normalisation (Zhang and Sennrich, 2019), computed in float32."""
+
+    def __init__(self, config: LlamaConfig):
+        self.eps = config.rms_norm_eps
+        self.scale = nnx.Param(jnp.ones((config.hidden_size,), config.param_dtype))
+
+    def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        x32_BTD = x_BTD.astype(jnp.float32)
+        mean_square = jnp.mean(jnp.square(x32_BTD), axis=-1, keepdims=True)
+        normed_BTD = x32_BTD * jax.lax.rsqrt(mean_square + self.eps)
+        return self.scale[...].astype(x_BTD.dtype) * normed_BTD.astype(x_BTD.dtype)
+
+
+def rotary_tables(
+    positions_BT: Int[Array, "B T"], config: LlamaConfig
+) -> tuple[Float[Array, "B T 1 h/2"], Float[Array, "B T 1 h/2"]]:
+    """Cosine and sine of position x frequency (RoPE, Su et al., 2021), float32, with room for a head axis."""
+    exponents = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
+    frequencies = 1.0 / config.rope_theta**exponents
+    angles = positions_BT[:, :, None, None].astype(jnp.float32) * frequencies
+    return jnp.cos(angles), jnp.sin(angles)
+
+
+def rotate(x: Float[Array, "B T N h"], cos: Float[Array, "B T 1 h/2"], sin: Float[Array, "B T 1 h/2"]) -> Array:
+    """Turns the pairs (x[i], x[i + h/2]): the "rotate half" layout of Hugging Face checkpoints."""
+    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    turned = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return turned.astype(x.dtype)
+
+
+class Attention(nnx.Module):
+    """Causal self-attention with grouped key and value heads and rotary positions."""
+
+    def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        inner, inner_kv = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+        std, std_out = _stds(config, config.hidden_size), _stds(config, inner, residual=True)
+        self.q_proj = Linear(config.hidden_size, inner, std=std, config=config, rngs=rngs)
+        self.k_proj = Linear(config.hidden_size, inner_kv, std=std, config=config, rngs=rngs)
+        self.v_proj = Linear(config.hidden_size, inner_kv, std=std, config=config, rngs=rngs)
+        self.o_proj = Linear(inner, config.hidden_size, std=std_out, config=config, rngs=rngs)
+
+    def __call__(self, x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT):
+        config = self.config
+        batch, length, _ = x_BTD.shape
+        q_BTHh = rotate(self.q_proj(x_BTD).reshape(batch, length, config.num_heads, config.head_dim), *tables)
+        k_BTKh = rotate(self.k_proj(x_BTD).reshape(batch, length, config.num_kv_heads, config.head_dim), *tables)
+        v_BTKh = self.v_proj(x_BTD).reshape(batch, length, config.num_kv_heads, config.head_dim)
+        if cache is None:
+            out_BTHh = attention.get_backend(config.attention)(q_BTHh, k_BTKh, v_BTKh, segment_ids_BT)
+        else:
+            cache = cache.write(layer, k_BTKh, v_BTKh, cache_positions_BT)
+            out_BTHh = attention.cached_attention(q_BTHh, *cache.read(layer), cache_positions_BT)
+        return self.o_proj(out_BTHh.reshape(batch, length, -1)), cache
+
+
+class FeedForward(nnx.Module):
+    """SwiGLU (Shazeer, 2020): down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs):
+        std, std_out = _stds(config, config.hidden_size), _stds(config, config.intermediate_size, residual=True)
+        self.gate_proj = Linear(config.hidden_size, config.intermediate_size, std=std, config=config, rngs=rngs)
+        self.up_proj = Linear(config.hidden_size, config.intermediate_size, std=std, config=config, rngs=rngs)
+        self.down_proj = Linear(config.intermediate_size, config.hidden_size, std=std_out, config=config, rngs=rngs)
+
+    def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        return self.down_proj(jax.nn.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD))
+
+
+class DecoderLayer(nnx.Module):
+    """Pre-norm attention and feed-forward, each added to the residual stream."""
+
+    def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs):
+        self.input_layernorm = RMSNorm(config)
+        self.self_attn = Attention(config, rngs=rngs)
+        self.post_attention_layernorm = RMSNorm(config)
+        self.mlp = FeedForward(config, rngs=rngs)
+
+    def __call__(self, x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT):
+        attended_BTD, cache = self.self_attn(
+            self.input_layernorm(x_BTD), tables, segment_ids_BT, cache, layer, cache_positions_BT
+        )
+        x_BTD = x_BTD + attended_BTD
+        return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD)), cache
+
+
+class Embedding(nnx.Module):
+    """Token embeddings."""
+
+    def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs):
+        std = config.initializer_range or config.hidden_size**-0.5
+        table = std * jax.random.normal(rngs.params(), (config.vocab_size, config.hidden_size), jnp.float32)
+        self.embedding = nnx.Param(table.astype(config.param_dtype))
+
+
+class Llama(nnx.Module):
+    """A Llama decoder; call it through `models.forward`, which holds the parameters as a plain pytree."""
+
+    def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs):
+        self.config = config
+        self.embed_tokens = Embedding(config, rngs=rngs)
+
+        @nnx.vmap(in_axes=0, out_axes=0)
+        def make_layer(key: Array) -> DecoderLayer:
+            return DecoderLayer(config, rngs=nnx.Rngs(params=key))
+
+        self.layers = make_layer(jax.random.split(rngs.params(), config.num_layers))
+        self.norm = RMSNorm(config)
+        if not config.tie_word_embeddings:
+            std = _stds(config, config.hidden_size)
+            self.lm_head = Linear(config.hidden_size, config.vocab_size, std=std, config=config, rngs=rngs)
+
+    def hidden(
+        self,
+        tokens_BT: Int[Array, "B T"],
+        positions_BT: Int[Array, "B T"],
+        segment_ids_BT: Int[Array, "B T"] | None = None,
+        cache: KVCache | None = None,
+        cache_positions_BT: Int[Array, "B T"] | None = None,
+    ) -> tuple[Float[Array, "B T D"], KVCache | None]:
+        """The normalised output of the last layer, and the cache with what was written to it."""
+        config = self.config
+        x_BTD = self.embed_tokens.embedding[...][tokens_BT].astype(config.dtype)
+        tables = rotary_tables(positions_BT, config)
+        graphdef, stacked = nnx.split(self.layers)
+        if config.scan_layers:
+
+            def body(carry, layer_and_state):
+                x_BTD, cache = carry
+                layer, state = layer_and_state
+                block = nnx.merge(graphdef, state)
+                return block(x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT), None
+
+            (x_BTD, cache), _ = jax.lax.scan(body, (x_BTD, cache), (jnp.arange(config.num_layers), stacked))
+        else:
+            for layer, state in enumerate(unstack(stacked, config.num_layers)):
+                block = nnx.merge(graphdef, state)
+                x_BTD, cache = block(x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT)
+        return self.norm(x_BTD), cache
+
+    def logits(self, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:
+        """Output projection, in float32."""
+        if self.config.tie_word_embeddings:
+            kernel_DV = self.embed_tokens.embedding[...].T
+        else:
+            kernel_DV = self.lm_head.kernel[...]
+        return jnp.matmul(hidden, kernel_DV.astype(hidden.dtype), preferred_element_type=jnp.float32)
+
+
+def unstack(stacked: Any, count: int) -> list[Any]:
+    """The `count` slices of a pytree along the first axis, one pytree each.
+
+    The gradient is one `stack` per array; that of plain indexing is a sum of `count` padded arrays.
+    """
+
+    @jax.custom_vjp
+    def split(tree):
+        return [jax.tree.map(lambda leaf: leaf[index], tree) for index in range(count)]
+
+    def backward(_, grads):
+        return (jax.tree.map(lambda *leaves: jnp.stack(leaves), *grads),)
+
+    split.defvjp(lambda tree: (split(tree), None), backward)
+    return split(stacked)
+
+
+def _stds(config: LlamaConfig, inputs: int, residual: bool = False) -> float:
+    if config.initializer_range:
+        return config.initializer_range
+    return inputs**-0.5 * ((2 * config.num_layers) ** -0.5 if residual else 1.0)

@@ -1,0 +1,155 @@
+"""Llama against an independent NumPy forward pass, and its own invariants."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.models import forward
+from agentbank_jax.models.kv_cache import KVCache
+from agentbank_jax.models.llama import LlamaConfig
+
+CONFIG = LlamaConfig(
+    vocab_size=61, hidden_size=32, intermediate_size=48, num_layers=3, num_heads=4, num_kv_heads=2, rope_theta=500.0
+)
+
+
+def _tokens(batch: int, length: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, CONFIG.vocab_size, (batch, length), dtype=np.int32)
+
+
+def _arange(batch: int, length: int) -> np.ndarray:
+    return np.broadcast_to(np.arange(length, dtype=np.int32), (batch, length))
+
+
+def numpy_llama(config: LlamaConfig, params, tokens: np.ndarray) -> np.ndarray:
+    """One unpacked conversation, written token by token from the published definition, in float64."""
+    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    size, groups = config.head_dim, config.num_heads // config.num_kv_heads
+
+    def norm(x, scale):
+        return x / np.sqrt((x * x).mean() + config.rms_norm_eps) * scale
+
+    def rope(x, position):
+        angle = position * config.rope_theta ** (-np.arange(size // 2) * 2 / size)
+        out = np.empty_like(x)
+        for i in range(size // 2):
+            c, s = np.cos(angle[i]), np.sin(angle[i])
+            out[i] = x[i] * c - x[i + size // 2] * s
+            out[i + size // 2] = x[i + size // 2] * c + x[i] * s
+        return out
+
+    xs = [p["embed_tokens"]["embedding"][t] for t in tokens]
+    for i in range(config.num_layers):
+        layer = jax.tree.map(lambda leaf: leaf[i], p["layers"])  # noqa: B023
+        attn, mlp = layer["self_attn"], layer["mlp"]
+        keys, values = [], []
+        for t, x in enumerate(xs):
+            n = norm(x, layer["input_layernorm"]["scale"])
+            q = (n @ attn["q_proj"]["kernel"]).reshape(config.num_heads, size)
+            keys.append([rope(k, t) for k in (n @ attn["k_proj"]["kernel"]).reshape(-1, size)])
+            values.append((n @ attn["v_proj"]["kernel"]).reshape(-1, size))
+            heads = []
+            for h in range(config.num_heads):
+                scores = np.array([rope(q[h], t) @ keys[s][h // groups] for s in range(t + 1)]) / np.sqrt(size)
+                weights = np.exp(scores - scores.max())
+                weights /= weights.sum()
+                heads.append(sum(w * values[s][h // groups] for s, w in enumerate(weights)))
+            x = x + np.concatenate(heads) @ attn["o_proj"]["kernel"]
+            n = norm(x, layer["post_attention_layernorm"]["scale"])
+            gate = n @ mlp["gate_proj"]["kernel"]
+            x = x + (gate / (1 + np.exp(-gate)) * (n @ mlp["up_proj"]["kernel"])) @ mlp["down_proj"]["kernel"]
+            xs[t] = x
+    head = p["embed_tokens"]["embedding"].T if config.tie_word_embeddings else p["lm_head"]["kernel"]
+    return np.stack([norm(x, p["norm"]["scale"]) @ head for x in xs])
+
+
+@pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": True}, {"num_kv_heads": 4}, {"head_dim": 6}])
+def test_logits_equal_an_independent_numpy_forward(changes):
+    config = dataclasses.replace(CONFIG, **changes)
+    params = forward.init(config, 3)
+    tokens = _tokens(1, 9)
+    got, _ = forward.apply(config, params, tokens, _arange(1, 9))
+    np.testing.assert_allclose(got[0], numpy_llama(config, params, tokens[0]), atol=2e-5)
+
+
+def test_packed_segments_do_not_see_each_other():
+    params = forward.init(CONFIG, 0)
+    first, second = _tokens(1, 5, 1), _tokens(1, 8, 2)
+    tokens = np.concatenate([first, second, np.zeros((1, 3), np.int32)], 1)
+    positions = np.concatenate([_arange(1, 5), _arange(1, 8), np.zeros((1, 3), np.int32)], 1)
+    segments = np.array([[1] * 5 + [2] * 8 + [0] * 3], np.int32)
+    packed, _ = forward.apply(CONFIG, params, tokens, positions, segments)
+    alone_first, _ = forward.apply(CONFIG, params, first, _arange(1, 5))
+    alone_second, _ = forward.apply(CONFIG, params, second, _arange(1, 8))
+    np.testing.assert_allclose(packed[:, :5], alone_first, atol=1e-5)
+    np.testing.assert_allclose(packed[:, 5:13], alone_second, atol=1e-5)
+    assert np.isfinite(packed).all()
+
+
+def test_scanned_layers_equal_unrolled_ones_in_value_and_gradient():
+    params = forward.init(CONFIG, 0)
+    tokens, positions = _tokens(2, 7), _arange(2, 7)
+
+    def loss(params, scan):
+        config = dataclasses.replace(CONFIG, scan_layers=scan)
+        return jnp.square(forward.apply(config, params, tokens, positions)[0]).mean()
+
+    unrolled, grad_unrolled = jax.value_and_grad(loss)(params, False)
+    scanned, grad_scanned = jax.value_and_grad(loss)(params, True)
+    np.testing.assert_allclose(unrolled, scanned, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), grad_unrolled, grad_scanned)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_a_cache_filled_in_uneven_chunks_gives_the_logits_of_one_pass(scan):
+    config = dataclasses.replace(CONFIG, scan_layers=scan)
+    params = forward.init(config, 0)
+    tokens = _tokens(2, 10)
+    whole, _ = forward.apply(config, params, tokens, _arange(2, 10))
+    cache = KVCache.empty(config, 2, 16)
+    start = 0
+    for size in (4, 1, 3, 2):
+        padded = np.zeros((2, 5), np.int32)
+        padded[:, :size] = tokens[:, start : start + size]
+        slots = np.full((2, 5), cache.length, np.int32)  # padding: beyond the cache, never written
+        slots[:, :size] = np.arange(start, start + size)
+        got, cache = forward.apply(config, params, padded, slots, cache=cache)
+        np.testing.assert_allclose(got[:, :size], whole[:, start : start + size], atol=1e-5)
+        start += size
+
+
+def test_a_reused_cache_row_forgets_the_previous_conversation():
+    params = forward.init(CONFIG, 0)
+    _, cache = forward.apply(CONFIG, params, _tokens(1, 10, 1), _arange(1, 10), cache=KVCache.empty(CONFIG, 1, 12))
+    tokens = _tokens(1, 4, 2)
+    reused, _ = forward.apply(CONFIG, params, tokens, _arange(1, 4), cache=cache)
+    fresh, _ = forward.apply(CONFIG, params, tokens, _arange(1, 4))
+    np.testing.assert_allclose(reused, fresh, atol=1e-5)
+
+
+def test_parameters_are_counted_without_being_made():
+    big = LlamaConfig(vocab_size=32000, hidden_size=4096, intermediate_size=11008, num_layers=32, num_heads=32)
+    assert forward.count_parameters(big) == 6_738_415_616  # Llama-2 7B
+    small = sum(leaf.size for leaf in jax.tree.leaves(forward.init(CONFIG)))
+    assert forward.count_parameters(CONFIG) == small
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_heads": 5}, "not a multiple of num_heads=5"),
+        ({"num_heads": 4, "num_kv_heads": 3}, "not a multiple of num_kv_heads=3"),
+        ({"head_dim": 7}, "odd"),
+        ({"dtype": "bfloat61"}, "Did you mean 'bfloat16'"),
+        ({"attention": "xlaa"}, "Did you mean 'xla'"),
+        ({"num_layers": 0}, "at least 1"),
+    ],
+)
+def test_an_impossible_shape_says_what_is_wrong(changes, message):
+    base = {**dataclasses.asdict(CONFIG), "num_kv_heads": 0, "head_dim": 0, **changes}
+    with pytest.raises(AgentBankError, match=message):
+        LlamaConfig(**base)
