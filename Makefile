@@ -1,0 +1,43 @@
+# `make train`: from a clone to a trained, measured agent. `make test`: the tests.
+# PYTHON=… chooses the interpreter that makes the environment, VENV=… its folder.
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+BIN := $(VENV)/bin
+INSTALL_INPUTS := setup.py pyproject.toml constraints.txt scripts/set_up.sh
+
+export PYTHON VENV
+
+.PHONY: train test test-slow lint format clean
+
+train: $(VENV)/.installed-runtime
+	$(BIN)/python scripts/build_bank.py
+	$(BIN)/python scripts/train_vocabulary.py
+	$(BIN)/python train.py --gin_file=samoyed_tiny.gin
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n $(JOBS)
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/.installed-runtime: $(INSTALL_INPUTS)
+	scripts/set_up.sh runtime
+	@touch $@
+
+$(VENV)/.installed-test: $(INSTALL_INPUTS)
+	scripts/set_up.sh test
+	@touch $@ $(VENV)/.installed-runtime
+
+# What was built and trained (./data, ./runs) stays.
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,170 @@
+"""The one place where gin meets the library: which dataclasses it may fill, and how values are checked.
+
+The library's dataclasses know nothing of gin. Each gets a gin name here, equal to its class
+name, and its parameters are its fields.
+"""
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, Union
+
+import gin
+
+from agentbank_jax.configuration.run_config import DataConfig, RunConfig
+from agentbank_jax.environments.gsm8k import Gsm8kConfig
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.evaluation.sweep import SweepConfig
+from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.parallel.mesh import MeshConfig
+from agentbank_jax.training.optimizer import OptimizerConfig
+from agentbank_jax.training.loop import TrainConfig
+
+Config = TypeVar("Config")
+
+CONFIG_CLASSES: tuple[type[Any], ...] = (
+    DataConfig,
+    Gsm8kConfig,
+    LlamaConfig,
+    MeshConfig,
+    OptimizerConfig,
+    RunConfig,
+    SweepConfig,
+    TrainConfig,
+)
+
+
+def _type_name(expected: Any) -> str:
+    if expected is type(None):
+        return "None"
+    if isinstance(expected, type) and not typing.get_args(expected):
+        return expected.__name__
+    return str(expected).replace("typing.", "")
+
+
+def _convert(value: Any, expected: Any) -> Any:
+    """Returns `value` as the type that a field declares; raises TypeError where it is none.
+
+    An int is taken where a float is declared, a list where a tuple is; nothing else is converted.
+    """
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if expected is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        for choice in arguments:
+            try:
+                return _convert(value, choice)
+            except TypeError:
+                continue
+        raise TypeError
+    if origin is Literal:
+        if any(value == choice and type(value) is type(choice) for choice in arguments):
+            return value
+        raise TypeError
+    if origin in (tuple, list) or origin is not None and issubclass(origin, typing.Sequence):
+        if not isinstance(value, (list, tuple)):
+            raise TypeError
+        if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+            if len(arguments) != len(value):
+                raise TypeError
+            return tuple(_convert(item, part) for item, part in zip(value, arguments, strict=True))
+        return tuple(_convert(item, arguments[0] if arguments else Any) for item in value)
+    if origin is not None:
+        if isinstance(value, origin):
+            return value
+        raise TypeError
+    if expected is float and type(value) is int:
+        return float(value)
+    if expected in (bool, int, float, str) and type(value) is not expected:
+        raise TypeError
+    if isinstance(expected, type) and not isinstance(value, expected):
+        raise TypeError
+    return value
+
+
+def _make_factory(config: type[Any]) -> Callable[..., Any]:
+    """Returns a function with the dataclass's fields as keywords, which checks their types first."""
+    fields = {field.name: field for field in dataclasses.fields(config) if field.init}
+    annotations = typing.get_type_hints(config)
+
+    def factory(**values: Any) -> Any:
+        name = config.__name__
+        for field in fields.values():
+            if field.name not in values and _default(field) is inspect.Parameter.empty:
+                raise AgentBankError(
+                    f"{name}.{field.name} is not set; bind it in a gin file or with --gin.{name}.{field.name}=VALUE."
+                )
+        converted = {}
+        for key, value in values.items():
+            try:
+                converted[key] = _convert(value, annotations[key])
+            except TypeError:
+                raise AgentBankError(
+                    f"{name}.{key} = {value!r}: expected {_type_name(annotations[key])}, got {_type_name(type(value))}."
+                ) from None
+        return config(**converted)
+
+    parameters = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=_default(field))
+        for field in fields.values()
+    ]
+    # gin reads names and defaults from the signature.
+    factory.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    factory.__name__ = factory.__qualname__ = config.__name__
+    factory.__doc__ = config.__doc__
+    return factory
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty
+
+
+_FACTORIES: dict[str, Callable[..., Any]] = {
+    config.__name__: gin.external_configurable(_make_factory(config), name=config.__name__, module="agentbank_jax")
+    for config in CONFIG_CLASSES
+}
+
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    config.__name__: tuple(field.name for field in dataclasses.fields(config) if field.init)
+    for config in CONFIG_CLASSES
+}
+
+
+def build(config: type[Config], scope: str = "", **values: Any) -> Config:
+    """Makes a dataclass from gin's bindings.
+
+    Args:
+      config: one of `CONFIG_CLASSES`.
+      scope: gin scope whose bindings win over unscoped ones.
+      **values: what the caller decides itself, over any binding.
+
+    Raises:
+      AgentBankError: on a missing, ill-typed or refused value; the message has the gin name.
+    """
+    with gin.config_scope(scope or None):
+        try:
+            return _FACTORIES[config.__name__](**values)
+        except AgentBankError as error:
+            # gin appends where it was called from, which says nothing to the user.
+            raise AgentBankError(str(error).split("\n  In call to configurable", 1)[0]) from None
+
+
+def is_bound(config: type[Any], parameter: str) -> bool:
+    """Whether gin binds a parameter outside every scope."""
+    try:
+        gin.query_parameter(f"{config.__name__}.{parameter}")
+    except ValueError:
+        return False
+    return True
+
+
+def scopes_of(config: type[Any]) -> tuple[str, ...]:
+    """Returns the gin scopes in which anything of `config` is bound, in order of appearance."""
+    selector = f"agentbank_jax.{config.__name__}"
+    return tuple(dict.fromkeys(scope for scope, name in gin.config._CONFIG if name == selector and scope))

@@ -1,0 +1,115 @@
+"""The flags that every entry point has; light to import, so that `--help` answers at once."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from agentbank_jax.errors import AgentBankError, did_you_mean
+
+_GIN_PREFIX = "--gin."
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """What the user asked for.
+
+    Fields:
+      gin_files: names of gin files, later ones over earlier ones.
+      overrides: (gin name, text of the value), applied after all files.
+      gin_search_paths: folders looked in for gin files, after the current one.
+      model_dir: where the run lives; None means the program's default.
+      checkpoint: a checkpoint, or the folder of a run, to start from or to evaluate.
+      seed: overrides the gin files' seed.
+      dry_run: say what would be done, and do nothing.
+    """
+
+    gin_files: tuple[str, ...]
+    overrides: tuple[tuple[str, str], ...] = ()
+    gin_search_paths: tuple[str, ...] = ()
+    model_dir: str | None = None
+    checkpoint: str | None = None
+    seed: int | None = None
+    dry_run: bool = False
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise AgentBankError(f"{message}. See {self.prog} --help.")
+
+
+def parse_command_line(
+    program: str, description: str, arguments: Sequence[str], *, example: str, checkpoint_help: str
+) -> CommandLine:
+    """Reads flags.
+
+    Args:
+      program: name shown in messages.
+      description: first lines of `--help`.
+      arguments: `sys.argv[1:]`.
+      example: a command shown at the end of `--help`.
+      checkpoint_help: what `--checkpoint` means to this program.
+
+    Raises:
+      AgentBankError: on an unknown or malformed flag, or where no gin file is named.
+      SystemExit: after `--help`, with status 0.
+    """
+    parser = _Parser(
+        prog=program,
+        description=description,
+        epilog=f"example: {example}",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--gin_file", action="append", default=[], metavar="NAME", help="a gin file: in the current folder, "
+        "in --gin_search_paths, or among the shipped ones; may be repeated")  # fmt: skip
+    add("--gin.NAME", dest="gin_override", metavar="VALUE", help="bind one gin name, such as "
+        "--gin.TrainConfig.steps=100; after all files")  # fmt: skip
+    add("--gin_search_paths", action="append", default=[], metavar="FOLDER[,FOLDER…]",
+        help="more folders to look for gin files in")  # fmt: skip
+    add(
+        "--model_dir",
+        metavar="FOLDER",
+        help="where the run lives (default: ./runs/<name of the gin file>; evaluate.py: the checkpoint's run)",
+    )
+    add("--checkpoint", metavar="PATH", help=checkpoint_help)
+    add("--seed", type=int, metavar="N", help="seed of weights, data order and episodes")
+    add("--dry_run", action="store_true", help="print the plan and end")
+
+    plain, overrides = _split_overrides(arguments)
+    known, unknown = parser.parse_known_args(plain)
+    if unknown:
+        flags = [option for option in parser._option_string_actions if option.startswith("--")]
+        flag = unknown[0].split("=", 1)[0]
+        raise AgentBankError(f"unknown argument '{unknown[0]}'.{did_you_mean(flag, flags)} See {program} --help.")
+    if not known.gin_file:
+        raise AgentBankError(f"no gin file is named; for example: {example}")
+    return CommandLine(
+        gin_files=tuple(known.gin_file),
+        overrides=overrides,
+        gin_search_paths=tuple(path for paths in known.gin_search_paths for path in paths.split(",") if path),
+        model_dir=known.model_dir,
+        checkpoint=known.checkpoint,
+        seed=known.seed,
+        dry_run=known.dry_run,
+    )
+
+
+def _split_overrides(arguments: Sequence[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:
+    """Takes `--gin.NAME=VALUE` and `--gin.NAME VALUE` out of the arguments."""
+    plain: list[str] = []
+    overrides: list[tuple[str, str]] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith(_GIN_PREFIX):
+            plain.append(argument)
+            continue
+        name, equals, value = argument.removeprefix(_GIN_PREFIX).partition("=")
+        if not equals:
+            following = next(rest, None)
+            if following is None or following.startswith("--"):
+                raise AgentBankError(f"{argument} has no value; expected --gin.{name}=VALUE.")
+            value = following
+        overrides.append((name, value))
+    return plain, tuple(overrides)

@@ -1,0 +1,238 @@
+"""Finding and reading gin files: names are resolved here, gin stores and references the values.
+
+gin itself accepts any macro name, says little about an unknown one, and looks for files with
+noise; so this module walks the statements of each file, checks every name, and binds.
+"""
+
+import importlib
+import os
+import re
+import tokenize
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gin
+from gin import config as gin_config
+from gin import config_parser
+
+import agentbank_jax
+from agentbank_jax.configuration.bindings import KNOWN
+from agentbank_jax.errors import AgentBankError, did_you_mean
+
+MACRO = "gin.macro"
+
+# An override such as `--gin.DataConfig.mixture=starter`: text that is no gin value is a string,
+# unless it starts like one.
+_STARTS_LIKE_A_VALUE = re.compile(r"^\s*[\[({'\"@%]")
+
+
+class GinConfigError(AgentBankError):
+    """A gin file, name or value that cannot be used."""
+
+
+class _Position(NamedTuple):
+    """Where a statement stands, for messages."""
+
+    source: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+def shipped_folder() -> Path:
+    """Returns the folder of the gin files that come with the project.
+
+    In a checkout it is `gin/` at the top; installed, it is `agentbank_jax/gin_files/`.
+    """
+    package = Path(agentbank_jax.__file__).resolve().parent
+    installed = package / "gin_files"
+    return installed if installed.is_dir() else package.parent / "gin"
+
+
+def find_gin_file(name: str, search_paths: Sequence[str | Path] = ()) -> Path:
+    """Resolves the name of a gin file.
+
+    Looks, in this order, in the current folder, in `search_paths` and among the shipped files.
+
+    Returns:
+      An absolute path.
+
+    Raises:
+      GinConfigError: when the file is in none of them.
+    """
+    folders = [Path.cwd(), *(Path(path).expanduser() for path in search_paths), shipped_folder()]
+    for folder in folders:
+        candidate = folder / Path(name).expanduser()
+        if candidate.is_file():
+            return candidate.resolve()
+    shipped = [str(path.relative_to(shipped_folder())) for path in sorted(shipped_folder().rglob("*.gin"))]
+    suggestion = did_you_mean(name, shipped) or did_you_mean(f"{name}.gin", shipped)
+    where = ", ".join(str(folder) for folder in folders)
+    raise GinConfigError(f"gin file '{name}' not found; looked in {where}.{suggestion}")
+
+
+class _Delegate(gin_config.ParserDelegate):
+    """Builds gin's references and macros, after it has checked and noted their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.macros_used: set[str] = set()
+
+    def configurable_reference(self, scoped_selector: str, evaluate: bool) -> Any:
+        _check_configurable(scoped_selector.rsplit("/", 1)[-1])
+        return super().configurable_reference(scoped_selector, evaluate)
+
+    def macro(self, name: str) -> Any:
+        self.macros_used.add(name)
+        return super().macro(name)
+
+
+def _check_configurable(selector: str) -> None:
+    if selector in KNOWN or gin_config._REGISTRY.matching_selectors(selector):
+        return
+    raise GinConfigError(f"unknown gin name '{selector}'.{did_you_mean(selector, KNOWN)}")
+
+
+def _check_parameter(selector: str, parameter: str) -> None:
+    _check_configurable(selector)
+    if selector in KNOWN and parameter not in KNOWN[selector]:
+        raise GinConfigError(f"'{selector}' has no parameter '{parameter}'.{did_you_mean(parameter, KNOWN[selector])}")
+
+
+class GinLoader:
+    """Reads gin files and overrides into gin's configuration.
+
+    Example:
+
+        loader = GinLoader(search_paths=["~/recipes"])
+        loader.read("samoyed_tiny.gin")
+        loader.override("TrainConfig.steps", "10")
+        loader.finish()
+
+    Each call checks the names it meets; `finish` checks what only the whole can tell (macros that
+    are used but not defined, or defined but used by nothing) and locks the configuration.
+    """
+
+    def __init__(self, search_paths: Sequence[str | Path] = ()) -> None:
+        self._search_paths = tuple(search_paths)
+        self._delegate = _Delegate()
+        self._macros_defined: dict[str, _Position] = {}
+        self._open: list[Path] = []
+        self.imports: list[str] = []
+        self.files: list[Path] = []
+
+    def read(self, name: str) -> None:
+        """Reads one file, and the files that it includes, in place."""
+        path = find_gin_file(name, self._search_paths)
+        if path in self._open:
+            chain = " -> ".join(str(step) for step in [*self._open, path])
+            raise GinConfigError(f"gin files include one another in a circle: {chain}.")
+        self.files.append(path)
+        self._open.append(path)
+        try:
+            with path.open(encoding="utf-8") as file:
+                self._apply(file, str(path))
+        finally:
+            self._open.pop()
+
+    def override(self, name: str, value: str) -> None:
+        """Binds one name from the command line.
+
+        Args:
+          name: a macro, or `scope/Name.parameter` with the scope optional.
+          value: a gin value; text that is none is taken as a string.
+        """
+        where = _Position(f"--gin.{name}", 0)
+        try:
+            scope, selector, parameter = config_parser.parse_binding_key(name)
+        except ValueError:
+            raise GinConfigError(f"--gin.{name}: not a gin name; expected NAME or Name.parameter.") from None
+        self._bind(scope, selector, parameter, self._parse_value(value, where), where)
+
+    def finish(self) -> None:
+        """Checks the macros and locks gin's configuration.
+
+        Raises:
+          GinConfigError: on a macro that is used but not defined, or the reverse.
+        """
+        used, defined = self._delegate.macros_used, self._macros_defined
+        for name in sorted(used - set(defined)):
+            raise GinConfigError(f"macro '%{name}' is used but not defined.{did_you_mean(name, defined)}")
+        for name in sorted(set(defined) - used):
+            raise GinConfigError(f"{defined[name]}: macro '{name}' is used by nothing.{did_you_mean(name, used)}")
+        gin.finalize()
+
+    def _apply(self, lines: Iterable[str], source: str) -> None:
+        try:
+            parser = config_parser.ConfigParser(lines, self._delegate)
+            for statement in parser:
+                self._apply_statement(statement, _Position(source, statement.location.line_num))
+        except (SyntaxError, tokenize.TokenError) as error:
+            line = getattr(error, "lineno", None) or 0
+            message = str(getattr(error, "msg", error)).split("\n", 1)[0]
+            raise GinConfigError(f"{_Position(source, line)}: not valid gin: {message}") from None
+        except GinConfigError as error:
+            message = str(error)
+            raise GinConfigError(message if ".gin:" in message else f"{source}: {message}") from None
+
+    def _apply_statement(self, statement: Any, where: _Position) -> None:
+        match statement:
+            case config_parser.IncludeStatement():
+                self.read(statement.filename)
+            case config_parser.ImportStatement():
+                self._import(statement, where)
+            case config_parser.BlockDeclaration():
+                self._located(where, _check_configurable, statement.selector)
+            case config_parser.BindingStatement():
+                self._bind(statement.scope, statement.selector, statement.arg_name, statement.value, where)
+
+    def _import(self, statement: config_parser.ImportStatement, where: _Position) -> None:
+        try:
+            importlib.import_module(statement.module)
+        except ImportError as error:
+            raise GinConfigError(f"{where}: cannot import '{statement.module}': {error}.") from None
+        self.imports.append(statement.format())
+
+    def _bind(self, scope: str, selector: str, parameter: str, value: Any, where: _Position) -> None:
+        if not parameter:
+            name = f"{scope}/{selector}" if scope else selector
+            self._macros_defined[name] = where
+            gin.bind_parameter((name, MACRO, "value"), value)
+            return
+        self._located(where, _check_parameter, selector, parameter)
+        gin.bind_parameter((scope, selector, parameter), value)
+
+    def _located(self, where: _Position, check: Any, *arguments: str) -> None:
+        try:
+            check(*arguments)
+        except GinConfigError as error:
+            raise GinConfigError(f"{where}: {error}") from None
+
+    def _parse_value(self, text: str, where: _Position) -> Any:
+        try:
+            parser = config_parser.ConfigParser(text, self._delegate)
+            value = parser.parse_value()
+            if parser.current_token.type in (tokenize.NEWLINE, tokenize.ENDMARKER):
+                return value
+        except GinConfigError as error:
+            raise GinConfigError(f"{where}: {error}") from None
+        except (SyntaxError, tokenize.TokenError, ValueError):
+            pass
+        if _STARTS_LIKE_A_VALUE.match(text):
+            raise GinConfigError(f"{where}={text}: not valid gin; check its brackets and quotes.")
+        return text
+
+
+def operative_config(loader: GinLoader) -> str:
+    """Returns what was really used, defaults included, as gin text that runs again as it is."""
+    imports = "".join(f"{line}\n" for line in loader.imports)
+    return imports + gin.operative_config_str(max_line_length=110)
+
+
+def write_operative_config(path: Path, loader: GinLoader) -> None:
+    """Writes `operative_config` to a file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(operative_config(loader), encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,130 @@
+"""GSM8K's problems in the calculator environment, from a file in the publisher's layout.
+
+GSM8K: Cobbe et al. 2021, arXiv 2110.14168. The user has the file; the project ships none of it.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance
+from agentbank_jax.environments.calculator import PROTOCOL, CalculatorEnvironment, CalculatorProblem, parse_number
+from agentbank_jax.environments.registry import EnvironmentRegistryError, EnvironmentSpec
+from agentbank_jax.errors import AgentBankError
+
+NAME = "gsm8k"
+TEST_FILE_VARIABLE = "AGENTBANK_GSM8K_TEST"
+HOW_TO_GET = (
+    "download test.jsonl of GSM8K (github.com/openai/grade-school-math, grade_school_math/data/test.jsonl) and pass "
+    f"--gin.Gsm8kConfig.test_file=PATH, or set {TEST_FILE_VARIABLE}"
+)
+
+_ANNOTATION = re.compile(r"<<([^<>=]*)=[^<>]*>>")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gsm8kConfig:
+    """Where GSM8K's test problems are.
+
+    Fields:
+      test_file: JSON lines with `question` and `answer` (`… #### 72`), plain or gzipped; None takes
+        the environment variable AGENTBANK_GSM8K_TEST.
+    """
+
+    test_file: str | None = None
+
+    def path(self) -> Path | None:
+        name = self.test_file or os.environ.get(TEST_FILE_VARIABLE)
+        return Path(name).expanduser() if name else None
+
+
+@lru_cache(maxsize=4)
+def read_instances(path: Path, split: str) -> tuple[Instance, ...]:
+    """Reads all problems of a file.
+
+    Raises:
+      AgentBankError: where the file cannot be read or a row breaks the layout; names file, row
+        (from 1) and field.
+    """
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        lines = content.decode("utf-8").split("\n")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise AgentBankError(f"{path}: cannot be read ({error}); expected GSM8K's JSON lines.") from None
+    return tuple(
+        _read_row(line, f"{path}:{number}", f"{NAME}/{split}/{number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    )
+
+
+def _read_row(line: str, where: str, identifier: str) -> Instance:
+    try:
+        row = json.loads(line)
+        question, solution = row["question"].strip(), row["answer"]
+        published = solution.rpartition("####")[2].strip()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise AgentBankError(f"{where}: expected an object with the strings 'question' and 'answer'.") from None
+    answer = parse_number(published)
+    if answer is None:
+        raise AgentBankError(f"{where}:answer: ends with '{published[:40]}'; expected '#### ' and one number.")
+    steps = [
+        ExpertStep(action=expression.strip(), intent="calculate", slots={"expression": expression.strip()})
+        for expression in _ANNOTATION.findall(solution)
+    ]
+    final = ExpertStep(action=f"{FINAL_ANSWER_PREFIX} {published}", intent="answer", slots={"answer": published})
+    return Instance(
+        id=identifier,
+        fingerprint=hashlib.sha256(" ".join(question.split()).encode()).hexdigest(),
+        payload=CalculatorProblem(question=question, answer=answer, plan=(*steps, final)),
+        difficulty=len(steps),
+    )
+
+
+def _reader(path: Path | None) -> Callable[[str, int], Instance]:
+    def instance(split: str, index: int) -> Instance:
+        if path is None:
+            raise EnvironmentRegistryError(f"{NAME}: no test file is named; {HOW_TO_GET}.")
+        instances = read_instances(path, split)
+        if not 0 <= index < len(instances):
+            raise EnvironmentRegistryError(f"{NAME}: problem {index} of {path}; it holds {len(instances)}.")
+        return instances[index]
+
+    return instance
+
+
+def make_spec(config: Gsm8kConfig, *, instruction: str) -> EnvironmentSpec:
+    """Describes GSM8K as an environment over the file that `config` names.
+
+    Args:
+      config: where the problems are.
+      instruction: the system turn; the one that the trained task carries.
+    """
+    path = config.path()
+
+    def available() -> str | None:
+        if path is None:
+            return f"no test file is named; {HOW_TO_GET}"
+        return None if path.is_file() else f"'{path}' is not there; {HOW_TO_GET}"
+
+    return EnvironmentSpec(
+        name=NAME,
+        skill="math",
+        action_space="continuous",
+        max_steps=12,
+        protocol=PROTOCOL,
+        instruction=instruction,
+        licence="MIT",
+        requires=("GSM8K's test.jsonl, from its publisher",),
+        make=CalculatorEnvironment,
+        instance=_reader(path),
+        available=available,
+    )

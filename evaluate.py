@@ -1,0 +1,25 @@
+"""Lets a trained agent act: `python evaluate.py --gin_file=eval/held_in.gin --checkpoint=runs/samoyed_tiny`."""
+
+import sys
+
+from agentbank_jax.configuration.command_line import parse_command_line
+from agentbank_jax.configuration.report_errors import report_errors
+
+
+def main() -> int:
+    command_line = parse_command_line(
+        "evaluate.py",
+        "Lets a trained agent, and its baselines, act in environments, and writes a report.\n"
+        "Episodes that were finished earlier are kept.",
+        sys.argv[1:],
+        example="python evaluate.py --gin_file=eval/held_in.gin --checkpoint=runs/samoyed_tiny",
+        checkpoint_help="the checkpoint to evaluate, or the folder of a run (its last checkpoint)",
+    )
+    # Imported only now: --help and a mistyped flag need not wait for JAX.
+    from agentbank_jax.commands.evaluate import evaluate
+
+    return evaluate(command_line)
+
+
+if __name__ == "__main__":
+    sys.exit(report_errors(main))

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Makes the virtual environment and installs the project into it: `set_up.sh runtime` for
+# training, `set_up.sh test` for the tests too. PYTHON and VENV choose the interpreter and the
+# folder. Safe to repeat; a failed step ends the script and shows its output.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON="${PYTHON:-python3}"
+VENV="${VENV:-.venv}"
+KIND="${1:-runtime}"
+
+fail() {
+  echo "error: $*" >&2
+  exit 2
+}
+
+# Runs a command quietly; its output appears only where it fails.
+quietly() {
+  local log
+  log="$(mktemp)"
+  if ! "$@" >"$log" 2>&1; then
+    cat "$log" >&2
+    rm -f "$log"
+    fail "this command failed: $*"
+  fi
+  rm -f "$log"
+}
+
+install_debian_package() {
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    return 1
+  fi
+  echo "Installing the Debian package $1"
+  quietly apt-get update -qq
+  quietly env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1"
+}
+
+make_environment() {
+  command -v "$PYTHON" >/dev/null || fail "'$PYTHON' is not there; install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3 …"
+  local version
+  version="$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+  "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "'$PYTHON' is Python $version; 3.11 or newer is needed. Name one that is: make PYTHON=/path/to/python3 …"
+  # Debian splits the module that makes environments into a package of its own.
+  if ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
+    install_debian_package "python$version-venv" ||
+      fail "'$PYTHON' cannot make virtual environments; as root: apt-get install python$version-venv"
+  fi
+  echo "Making $VENV with Python $version"
+  quietly "$PYTHON" -m venv "$VENV"
+}
+
+"$VENV/bin/python" -m pip --version >/dev/null 2>&1 || make_environment
+
+target="."
+[ "$KIND" = test ] && target=".[test]"
+echo "Installing agentbank_jax and what it needs into $VENV (minutes the first time; later runs skip it)"
+quietly "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -c constraints.txt -e "$target"
+
+if [ "$KIND" = test ] && ! command -v bwrap >/dev/null; then
+  if ! install_debian_package bubblewrap; then
+    echo "note: bubblewrap is missing, so tests that run programs in the sandbox (starter_bash) are left out."
+    echo "      To have them: sudo apt-get install bubblewrap"
+  fi
+fi

@@ -1,0 +1,79 @@
+"""Packaging of agentbank_jax: what is installed, and what it needs."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "agentbank_jax/__init__.py").read_text(), re.MULTILINE)[1]
+
+# The lower bounds are the oldest versions that the tests have passed with; constraints.txt pins
+# the exact set, transitive packages included.
+REQUIREMENTS = [
+    "jax>=0.10.2",
+    "flax>=0.12.8",
+    "optax>=0.2.8",
+    "orbax-checkpoint>=0.12.8,<0.13",
+    "grain>=0.2.18",
+    "seqio>=0.0.20",
+    "tensorflow>=2.21",  # SeqIO's; the CPU build is enough
+    "tensorflow-datasets>=4.9.10",
+    "sentencepiece>=0.2.3",
+    "gin-config>=0.5.0,<0.6",
+    "pyarrow>=20",
+    "jaxtyping>=0.3.11",
+    "numpy>=2.4",
+    "rich>=14",
+    "safetensors>=0.7",
+    "tokenizers>=0.22",
+    "gymnasium>=1.2",
+    "tantivy>=0.25",
+    "rapidfuzz>=3.13",
+    "tensorboardX>=2.6.4",
+]
+
+EXTRAS = {
+    "tpu": ["jax[tpu]"],
+    "cuda": ["jax[cuda12]"],
+    # Simulators of the published benchmarks; ScienceWorld also needs a Java runtime and MiniWoB++
+    # a Chromium with its driver.
+    "environments": ["scienceworld>=1.2.3", "miniwob>=1.1.0"],
+    "serve": ["starlette>=0.46", "uvicorn>=0.34"],
+    "test": [
+        "pytest>=8",
+        "pytest-xdist>=3.6",
+        "hypothesis>=6.130",
+        "ruff==0.17.6",
+        "mypy==2.4.1",
+        "setuptools>=77",
+        "wheel",
+    ],
+}
+
+# `gin/` and `tasks/` stay at the top of the repository, where people look for them, and are
+# installed inside the package: a plain `gin` would land in gin-config's own package.
+PACKAGE_DIRS = {"agentbank_jax.gin_files": "gin", "agentbank_jax.tasks": "tasks"}
+
+setup(
+    name="agentbank_jax",
+    version=VERSION,
+    description="Interaction trajectories into agents: bank, trainer and arena in JAX, after AgentBank and SAMOYED",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["agentbank_jax", "agentbank_jax.*"]), *PACKAGE_DIRS],
+    package_dir=PACKAGE_DIRS,
+    package_data={"agentbank_jax.gin_files": ["*.gin", "**/*.gin"], "agentbank_jax": ["py.typed"]},
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
