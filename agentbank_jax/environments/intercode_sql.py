@@ -21,13 +21,11 @@ _SHOW_TABLES = re.compile(r"^show\s+tables$", re.IGNORECASE)
 _DESCRIBE = re.compile(r"^(?:desc|describe|show\s+columns\s+from)\s+[`'\"]?(.+?)[`'\"]?$", re.IGNORECASE)
 
 # What a query may do; everything else (writing, ATTACH, PRAGMA, extensions) is refused.
-_PERMITTED = frozenset(
-    {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
-)
-_MAX_VALUE_BYTES = 1_000_000
+_PERMITTED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
+_MAX_VALUE_BYTES = 200_000
 _MAX_RESULT_BYTES = 10_000_000
 _MAX_SQL_BYTES = 20_000
-_MAX_HEAP_BYTES = 1 << 30
+_MAX_HEAP_BYTES = 1 << 29
 _CHECK_EVERY = 10_000
 
 Row = tuple[Any, ...]
@@ -244,9 +242,7 @@ class InterCodeSQLEnvironment(TextEnvironment):
         self._problem: SQLProblem | None = None
         self._rows: list[Row] | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         instance: Instance = (options or {})["instance"]
         self._problem = instance.payload
@@ -274,7 +270,8 @@ class InterCodeSQLEnvironment(TextEnvironment):
             self._rows = database.run(sql)
         except QueryError as error:
             self._rows = None
-            return f"Error executing query: {error}"[: self._max_characters], 0.0, False, False, {"invalid_action": True}
+            text = f"Error executing query: {error}"[: self._max_characters]
+            return text, 0.0, False, False, {"invalid_action": True}
         text = str(self._rows)
         if len(text) > self._max_characters:
             text = text[: self._max_characters] + "..."

@@ -7,13 +7,10 @@ import string
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance, TextEnvironment
 from agentbank_jax.errors import AgentBankError
-
-if TYPE_CHECKING:
-    import tantivy
 
 PROTOCOL = "search_qa/1"
 
@@ -104,7 +101,7 @@ class PassageIndex:
         builder.add_text_field("title", tokenizer_name="en_stem")
         builder.add_text_field("text", tokenizer_name="en_stem")
         builder.add_unsigned_field("number", stored=True)
-        self._index: tantivy.Index = tantivy.Index(builder.build())
+        self._index = tantivy.Index(builder.build())
         self._passages = corpus.passages
         # One thread, so that equal scores always come in the same order.
         writer = self._index.writer(heap_size=15_000_000, num_threads=1)
@@ -149,9 +146,7 @@ class SearchQAEnvironment(TextEnvironment):
         self._max_characters = max_characters
         self._problem: SearchProblem | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         instance: Instance = (options or {})["instance"]
         self._problem = instance.payload
