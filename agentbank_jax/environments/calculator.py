@@ -241,9 +241,7 @@ class CalculatorEnvironment(TextEnvironment):
         self._problem: CalculatorProblem | None = None
         self._values: list[Fraction] = []
 
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
         instance: Instance = (options or {})["instance"]
         self._problem = instance.payload

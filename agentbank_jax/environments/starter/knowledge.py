@@ -95,8 +95,8 @@ KINDS: dict[str, Kind] = {
         relations={
             "painter": _who("person", "painter", "the person who painted {x}"),
             "museum": _which(
-                "museum", "museum", ("the museum of {x}", "the museum where {x} hangs"), "In which museum does {x} hang?",
-                "Which museum shows {x}?",
+                "museum", "museum", ("the museum of {x}", "the museum where {x} hangs"),
+                "In which museum does {x} hang?", "Which museum shows {x}?",
             ),
         },
         texts=(
@@ -173,7 +173,10 @@ KINDS: dict[str, Kind] = {
                 "In which region does the {x} rise?", "Which region is the source of the {x}?",
             ),
         },
-        texts=("The {x} rises in {source} and flows into {lake}.", "The {x} flows into {lake}. Its source is in {source}."),
+        texts=(
+            "The {x} rises in {source} and flows into {lake}.",
+            "The {x} flows into {lake}. Its source is in {source}.",
+        ),
     ),
     "lake": Kind(
         count=60,
@@ -227,7 +230,10 @@ KINDS: dict[str, Kind] = {
                 "What is the town of {x}?",
             ),
         },
-        texts=("{x} stands in {town}. Its principal is {principal}.", "{x} is a school in {town} led by its principal {principal}."),
+        texts=(
+            "{x} stands in {town}. Its principal is {principal}.",
+            "{x} is a school in {town} led by its principal {principal}.",
+        ),
     ),
     "team": Kind(
         count=80,

@@ -1,0 +1,135 @@
+"""The starter's math family: word problems of a few steps, solved with a calculator."""
+
+import hashlib
+import random
+from collections.abc import Callable
+from fractions import Fraction
+
+from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance
+from agentbank_jax.environments.calculator import PROTOCOL, CalculatorEnvironment, CalculatorProblem
+from agentbank_jax.environments.registry import EnvironmentSpec, check_split
+from agentbank_jax.environments.starter import words
+from agentbank_jax.environments.starter.stories import LONGER_STORIES, STORIES, THINGS, Story
+
+INSTRUCTION = "Solve the problem. Act with an arithmetic expression such as 12 * 3, or end with Final Answer: number."
+
+THOUGHTS: dict[str, tuple[str, ...]] = {
+    "first": (
+        "First I need the {what}.",
+        "First I compute the {what}.",
+        "To begin, I need the {what}.",
+        "I start with the {what}.",
+        "Let me first find the {what}.",
+        "The first thing to compute is the {what}.",
+    ),
+    "next": (
+        "Next I need the {what}.",
+        "Now I compute the {what}.",
+        "Then I need the {what}.",
+        "Now for the {what}.",
+        "Let me now find the {what}.",
+        "The next thing to compute is the {what}.",
+    ),
+    "answer": (
+        "That is the {what}.",
+        "Now I know the {what}.",
+        "This gives the {what}.",
+        "I have found the {what}.",
+        "So this was the {what}.",
+        "The {what} is known, so I can answer.",
+    ),
+}
+
+_LARGEST = 999
+# Of every 8 possible problems one is a test problem: which is decided by its hash, so that no
+# seed can bring a test problem into training.
+_PARTS = 8
+
+
+def _solve(story: Story, numbers: dict[str, int]) -> list[tuple[str, int]] | None:
+    """The expressions with numbers and their values; None unless all values are whole, positive and small."""
+    values = dict(numbers)
+    solved = []
+    for position, (expression, _) in enumerate(story.steps, start=1):
+        left, operator, right = expression.split()
+        one, other = values[left], values[right]
+        if operator == "/" and one % other:
+            return None
+        value = {"+": one + other, "-": one - other, "*": one * other, "/": one // other}[operator]
+        if not 1 < value <= _LARGEST:
+            return None
+        values[f"s{position}"] = value
+        solved.append((f"{one} {operator} {other}", value))
+    return solved
+
+
+def _draw(story: Story, rng: random.Random) -> tuple[dict[str, int], list[tuple[str, int]]]:
+    while True:
+        numbers = {
+            letter: rng.choice(story.choices[letter]) if letter in story.choices else rng.randint(low, high)
+            for letter, (low, high) in story.numbers.items()
+        }
+        # Equal numbers would leave open which of the two a step means.
+        if len(set(numbers.values())) == len(numbers) and (solved := _solve(story, numbers)):
+            return numbers, solved
+
+
+def _problem(story: Story, rng: random.Random) -> CalculatorProblem:
+    numbers, solved = _draw(story, rng)
+    people = dict(zip("nmo", rng.sample(words.FIRST_NAMES, 3), strict=True))
+    items, others = rng.sample(THINGS[story.things], 2)
+    told = {**people, **numbers, "items": items, "others": others}
+    sentences = [rng.choice(wordings) for wordings in (*story.sentences, story.questions)]
+    question = " ".join(sentences).format(**told)
+    plan = []
+    what = ""
+    for position, ((expression, _), (_, gives)) in enumerate(zip(solved, story.steps, strict=True)):
+        what = gives.format(**told)
+        plan.append(ExpertStep(action=expression, intent="next" if position else "first", slots={"what": what}))
+    answer = solved[-1][1]
+    plan.append(ExpertStep(action=f"{FINAL_ANSWER_PREFIX} {answer}", intent="answer", slots={"what": what}))
+    return CalculatorProblem(question=question, answer=Fraction(answer), plan=tuple(plan))
+
+
+def _generator(family: str, stories: tuple[Story, ...]) -> Callable[[str, int], Instance]:
+    def instance(split: str, index: int) -> Instance:
+        wanted = check_split(split) == "test"
+        rng = random.Random(f"{family}/{split}/{index}")
+        while True:
+            problem = _problem(rng.choice(stories), rng)
+            digest = hashlib.sha256(problem.question.encode())
+            if (digest.digest()[0] % _PARTS == 0) == wanted:
+                break
+        return Instance(
+            id=f"{family}/{split}/{index}",
+            fingerprint=digest.hexdigest(),
+            payload=problem,
+            difficulty=len(problem.plan) - 1,
+        )
+
+    return instance
+
+
+SPECS = (
+    EnvironmentSpec(
+        name="starter_math",
+        skill="math",
+        action_space="continuous",
+        max_steps=8,
+        protocol=PROTOCOL,
+        instruction=INSTRUCTION,
+        make=CalculatorEnvironment,
+        instance=_generator("starter_math", STORIES),
+    ),
+    EnvironmentSpec(
+        name="starter_math_longer",
+        skill="math",
+        action_space="continuous",
+        max_steps=10,
+        protocol=PROTOCOL,
+        instruction=INSTRUCTION,
+        held_out=True,
+        make=CalculatorEnvironment,
+        instance=_generator("starter_math_longer", LONGER_STORIES),
+    ),
+)
