@@ -88,7 +88,7 @@ TRAINING_DEPARTMENTS = (
 UNSEEN_DEPARTMENTS = (
     Department(
         name="garden",
-        shelves=_shelves(tools="hose shovel rake bucket", beds="planter fence arch trellis"),
+        shelves=_shelves(tools="hose shovel rake bucket", beds="planter fence pergola trellis"),
         features=("sturdy", "light", "folding", "tall", "deep", "plain"),
         materials=("steel", "plastic", "rubber", "wood", "clay", "bamboo"),
         second_option=_SIZES,
