@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agentbank_jax.bank.equations import NUMBER, evaluate, find_equations, has_operator, numbers, tidy
+from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, Instance
 from agentbank_jax.environments.calculator import CalculatorEnvironment, CalculatorProblem, format_value, same_value
 from agentbank_jax.errors import AgentBankError
@@ -90,15 +91,6 @@ class Problem:
     def fingerprint(self) -> str:
         """Hash of the question, blanks aside, by which duplicates are known."""
         return hashlib.sha256(" ".join(self.question.split()).encode()).hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drop:
-    """A source item that yields no trajectory: its id, the reason's short name, and details to look at."""
-
-    id: str
-    reason: str
-    detail: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

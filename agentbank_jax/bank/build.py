@@ -1,0 +1,395 @@
+"""Building a task's bank: candidates in parallel, shards in order, whole or not at all.
+
+The shards grow in a hidden folder beside the final one, which takes their place at the end. A
+build that was killed goes on from its complete shards. The bytes depend on the recipe alone, not
+on the number of workers or on interruptions.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentbank_jax.bank.outcome import DUPLICATE, Drop, Outcome
+from agentbank_jax.bank.recipe import Recipe
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.schema import Trajectory
+
+MANIFEST = "manifest.json"
+DROPS = "drops.jsonl"
+_RECORD = "build.json"
+
+# Consecutive candidates share worlds, so that a worker takes many at once.
+_CHUNK = 500
+# A family that has not filled its bank after so many candidates per trajectory is exhausted.
+_PATIENCE = 4
+
+ProgressCallback = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """What became of one task.
+
+    Fields:
+      task: its name.
+      folder: where its shards lie.
+      rows: trajectories in the bank.
+      assistant_turns: of all of them together.
+      drops: candidates that were left out, by reason.
+      seconds: of this call.
+      built_rows: trajectories made by this call; the others were there before.
+      reused: whether the finished bank was there already.
+    """
+
+    task: str
+    folder: Path
+    rows: int
+    assistant_turns: int
+    drops: dict[str, int]
+    seconds: float
+    built_rows: int
+    reused: bool = False
+
+
+@dataclass
+class _Progress:
+    """How far a build is: what a shard's record holds, so that a later call can go on from it."""
+
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    rows: int = 0
+    assistant_turns: int = 0
+    next_candidate: int = 0
+    fingerprints: set[str] = field(default_factory=set)
+    drops: list[Drop] = field(default_factory=list)
+
+
+def build(
+    recipes: Sequence[Recipe],
+    output: str | os.PathLike[str],
+    *,
+    workers: int = 2,
+    progress: ProgressCallback | None = None,
+) -> list[BuildResult]:
+    """Builds the bank of each recipe under `output/<task>/`.
+
+    Each folder holds `train-00000-of-000NN.parquet`, `drops.jsonl` (what was left out and why) and
+    `manifest.json` (parameters, shards with their SHA-256, counts). A folder whose manifest has
+    the recipe's parameters and whose shards are as it says is left as it is.
+
+    Args:
+      recipes: the tasks.
+      output: the bank's folder.
+      workers: processes; 1 works in this one.
+      progress: called with task, trajectories so far, and trajectories wanted.
+
+    Raises:
+      AgentBankError: where `output` cannot be written, another build is writing there, a folder
+        holds data that this project did not make, or a family runs out of instances.
+    """
+    if workers < 1:
+        raise AgentBankError(f"--workers={workers}: expected at least 1.")
+    root = Path(output)
+    report = progress or (lambda task, rows, wanted: None)
+    results: list[BuildResult] = []
+    with _locked(root), contextlib.ExitStack() as stack:
+        pool: ProcessPoolExecutor | None = None
+        for recipe in recipes:
+            started = time.monotonic()
+            parameters = dict(recipe.parameters())
+            folder = root / recipe.task
+            finished = _finished(folder, parameters)
+            if finished is not None:
+                report(recipe.task, finished["rows"], finished["rows"])
+                results.append(_result(recipe.task, folder, finished, started, built_rows=0, reused=True))
+                continue
+            _refuse_foreign(folder)
+            if workers > 1 and pool is None:
+                pool = stack.enter_context(_pool(workers))
+            try:
+                manifest, built = _build_task(recipe, parameters, folder, pool, workers, report)
+            except OSError as error:
+                raise AgentBankError(f"{folder}: cannot be written ({error.strerror or error}).") from None
+            except BrokenProcessPool:
+                raise AgentBankError(
+                    f"{recipe.task}: a worker process was killed (out of memory?); the same command goes on from the "
+                    "complete shards, and --workers=1 needs the least memory."
+                ) from None
+            results.append(_result(recipe.task, folder, manifest, started, built_rows=built))
+    return results
+
+
+def _build_task(
+    recipe: Recipe,
+    parameters: dict[str, Any],
+    folder: Path,
+    pool: ProcessPoolExecutor | None,
+    workers: int,
+    report: ProgressCallback,
+) -> tuple[dict[str, Any], int]:
+    """Builds one task; returns its manifest and how many trajectories this call made."""
+    staging = folder.with_name(f".{folder.name}.building")
+    state = _resume(staging, parameters)
+    resumed = state.rows
+    wanted = recipe.wanted if recipe.wanted is not None else recipe.candidates
+    assert wanted is not None, "a recipe without end needs a number of trajectories"
+    shard_rows = recipe.shard_rows or wanted
+    shards = 1 if recipe.shard_rows is None else -(-wanted // shard_rows)
+    end = recipe.candidates if recipe.candidates is not None else _PATIENCE * wanted + _CHUNK
+    chunk = max(1, min(_CHUNK, -(-wanted // workers)))
+    kept: list[Trajectory] = []
+    dropped: list[Drop] = []
+    fingerprints: list[str] = []
+    report(recipe.task, state.rows, wanted)
+
+    def close_shard(candidate: int) -> None:
+        name = f"train-{len(state.shards):05d}-of-{shards:05d}.parquet"
+        _write_shard(staging, name, kept, dropped, fingerprints, candidate, state)
+        kept.clear(), dropped.clear(), fingerprints.clear()
+
+    candidate = state.next_candidate
+    for candidate, outcome in _outcomes(recipe, state.next_candidate, end, chunk, pool, workers):
+        if state.rows + len(kept) >= wanted:
+            break
+        fingerprint = outcome.fingerprint[:16]
+        if fingerprint in state.fingerprints:
+            item = outcome.item
+            dropped.append(Drop(id=item.id, reason=DUPLICATE, detail=outcome.fingerprint))
+            continue
+        state.fingerprints.add(fingerprint)
+        fingerprints.append(fingerprint)
+        if isinstance(outcome.item, Drop):
+            dropped.append(outcome.item)
+            continue
+        kept.append(outcome.item)
+        total = state.rows + len(kept)
+        if total % 50 == 0 or total == wanted:
+            report(recipe.task, total, wanted)
+        if len(kept) == shard_rows or total == wanted:
+            close_shard(candidate + 1)
+            if state.rows >= wanted:
+                break
+    if recipe.candidates is None and state.rows < wanted:
+        reasons = Counter(drop.reason for drop in [*state.drops, *dropped])
+        raise AgentBankError(
+            f"{recipe.task}: only {state.rows + len(kept):,} of {wanted:,} trajectories among {end:,} instances "
+            f"({_counts(reasons)}); ask for fewer with --trajectories."
+        )
+    if kept or dropped or not state.shards:
+        close_shard(candidate + 1)
+    manifest = _finish(staging, folder, parameters, state)
+    report(recipe.task, state.rows, state.rows)
+    return manifest, state.rows - resumed
+
+
+def _outcomes(
+    recipe: Recipe, start: int, end: int, chunk: int, pool: ProcessPoolExecutor | None, workers: int
+) -> Iterator[tuple[int, Outcome]]:
+    """Yields candidates and their outcomes in order, however many processes make them."""
+    spans = [(low, min(low + chunk, end)) for low in range(start, end, chunk)]
+    if pool is None:
+        for low, high in spans:
+            yield from zip(range(low, high), recipe.make(low, high), strict=True)
+        return
+    queue = iter(spans)
+    pending: deque[tuple[int, int, Future[Sequence[Outcome]]]] = deque()
+    try:
+        while True:
+            for low, high in itertools.islice(queue, workers + 1 - len(pending)):
+                pending.append((low, high, pool.submit(_make, recipe, low, high)))
+            if not pending:
+                return
+            low, high, future = pending.popleft()
+            yield from zip(range(low, high), future.result(), strict=True)
+    finally:
+        for _, _, future in pending:
+            future.cancel()
+
+
+def _make(recipe: Recipe, start: int, stop: int) -> Sequence[Outcome]:
+    return recipe.make(start, stop)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """Lets a worker end when its parent was killed; else it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _write_shard(
+    staging: Path,
+    name: str,
+    kept: list[Trajectory],
+    dropped: list[Drop],
+    fingerprints: list[str],
+    next_candidate: int,
+    state: _Progress,
+) -> None:
+    """Writes a shard, then its record: a shard without a record does not count."""
+    from agentbank_jax.trajectories.agentbank_format import write_parquet
+
+    write_parquet(staging / name, kept)
+    turns = sum(trajectory.assistant_turns for trajectory in kept)
+    shard = {"name": name, "rows": len(kept), "sha256": _hash_file(staging / name)}
+    record = {
+        "shard": shard,
+        "assistant_turns": turns,
+        "next_candidate": next_candidate,
+        "fingerprints": fingerprints,
+        "drops": [[drop.id, drop.reason, drop.detail] for drop in dropped],
+    }
+    _write_json(staging / f".{name}.json", record)
+    _add_record(state, record)
+
+
+def _add_record(state: _Progress, record: dict[str, Any]) -> None:
+    state.shards.append(record["shard"])
+    state.rows += record["shard"]["rows"]
+    state.assistant_turns += record["assistant_turns"]
+    state.next_candidate = record["next_candidate"]
+    state.fingerprints.update(record["fingerprints"])
+    state.drops += [Drop(id=identifier, reason=reason, detail=detail) for identifier, reason, detail in record["drops"]]
+
+
+def _resume(staging: Path, parameters: dict[str, Any]) -> _Progress:
+    """Returns how far an earlier call with these parameters came, and prepares its folder."""
+    state = _Progress()
+    if _read_json(staging / _RECORD) != parameters:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        _write_json(staging / _RECORD, parameters)
+        return state
+    for path in sorted(staging.glob(".train-*.json")):
+        record = _read_json(path)
+        if record is None or not _is_whole(staging, record["shard"]):
+            break
+        _add_record(state, record)
+    return state
+
+
+def _finish(staging: Path, folder: Path, parameters: dict[str, Any], state: _Progress) -> dict[str, Any]:
+    """Writes drops and manifest, and puts the finished folder in its place."""
+    manifest = {
+        "parameters": parameters,
+        "rows": state.rows,
+        "assistant_turns": state.assistant_turns,
+        "drops": dict(sorted(Counter(drop.reason for drop in state.drops).items())),
+        "shards": state.shards,
+    }
+    lines = [json.dumps({"id": d.id, "reason": d.reason, "detail": d.detail}, ensure_ascii=False) for d in state.drops]
+    (staging / DROPS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    _write_json(staging / MANIFEST, manifest)
+    whole = {shard["name"] for shard in state.shards} | {DROPS, MANIFEST}
+    for path in staging.iterdir():
+        # The record goes last: until then the same command can still go on from here.
+        if path.name not in whole and path.name != _RECORD:
+            path.unlink()
+    (staging / _RECORD).unlink()
+    former = folder.with_name(f".{folder.name}.former")
+    shutil.rmtree(former, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, former)
+    os.replace(staging, folder)
+    shutil.rmtree(former, ignore_errors=True)
+    return manifest
+
+
+def _finished(folder: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns the manifest of a finished bank with these parameters, or None."""
+    manifest = _read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("parameters") != parameters:
+        return None
+    return manifest if all(_is_whole(folder, shard) for shard in manifest["shards"]) else None
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Keeps a build from replacing data that it did not make, such as the released bank's."""
+    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+        raise AgentBankError(
+            f"{folder}: holds files that build_bank.py did not make; choose another --output or move them away."
+        )
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Keeps two builds out of one folder; the lock ends with the process, however it ends."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = open(root / ".build_bank.lock", "w")  # noqa: SIM115 - closed below, with the lock
+    except OSError as error:
+        raise AgentBankError(
+            f"{root}: cannot be written ({error.strerror}); choose another folder with --output or AGENTBANK_DATA_DIR."
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AgentBankError(f"{root}: another build_bank.py is writing there; wait until it ends.") from None
+        yield
+
+
+def _result(
+    task: str, folder: Path, manifest: dict[str, Any], started: float, *, built_rows: int, reused: bool = False
+) -> BuildResult:
+    return BuildResult(
+        task=task,
+        folder=folder,
+        rows=manifest["rows"],
+        assistant_turns=manifest["assistant_turns"],
+        drops=manifest["drops"],
+        seconds=time.monotonic() - started,
+        built_rows=built_rows,
+        reused=reused,
+    )
+
+
+def _is_whole(folder: Path, shard: dict[str, Any]) -> bool:
+    path = folder / shard["name"]
+    return path.is_file() and _hash_file(path) == shard["sha256"]
+
+
+def _hash_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, value: Any) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _counts(reasons: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "nothing dropped"
