@@ -14,6 +14,7 @@ def main() -> int:
         sys.argv[1:],
         example="python evaluate.py --gin_file=eval/held_in.gin --checkpoint=runs/samoyed_tiny",
         checkpoint_help="the checkpoint to evaluate, or the folder of a run (its last checkpoint)",
+        model_dir_default="the folder of the checkpoint's run",
     )
     # Imported only now: --help and a mistyped flag need not wait for JAX.
     from agentbank_jax.commands.evaluate import evaluate

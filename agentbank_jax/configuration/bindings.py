@@ -19,8 +19,8 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.sweep import SweepConfig
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig
-from agentbank_jax.training.optimizer import OptimizerConfig
 from agentbank_jax.training.loop import TrainConfig
+from agentbank_jax.training.optimizer import OptimizerConfig
 
 Config = TypeVar("Config")
 
@@ -63,7 +63,7 @@ def _convert(value: Any, expected: Any) -> Any:
         if any(value == choice and type(value) is type(choice) for choice in arguments):
             return value
         raise TypeError
-    if origin in (tuple, list) or origin is not None and issubclass(origin, typing.Sequence):
+    if origin in (tuple, list) or (origin is not None and issubclass(origin, typing.Sequence)):
         if not isinstance(value, (list, tuple)):
             raise TypeError
         if origin is tuple and arguments and arguments[-1] is not Ellipsis:
@@ -162,9 +162,3 @@ def is_bound(config: type[Any], parameter: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def scopes_of(config: type[Any]) -> tuple[str, ...]:
-    """Returns the gin scopes in which anything of `config` is bound, in order of appearance."""
-    selector = f"agentbank_jax.{config.__name__}"
-    return tuple(dict.fromkeys(scope for scope, name in gin.config._CONFIG if name == selector and scope))

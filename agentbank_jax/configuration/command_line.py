@@ -39,7 +39,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_command_line(
-    program: str, description: str, arguments: Sequence[str], *, example: str, checkpoint_help: str
+    program: str,
+    description: str,
+    arguments: Sequence[str],
+    *,
+    example: str,
+    checkpoint_help: str,
+    model_dir_default: str,
 ) -> CommandLine:
     """Reads flags.
 
@@ -49,6 +55,7 @@ def parse_command_line(
       arguments: `sys.argv[1:]`.
       example: a command shown at the end of `--help`.
       checkpoint_help: what `--checkpoint` means to this program.
+      model_dir_default: where it works without `--model_dir`, in words.
 
     Raises:
       AgentBankError: on an unknown or malformed flag, or where no gin file is named.
@@ -68,11 +75,7 @@ def parse_command_line(
         "--gin.TrainConfig.steps=100; after all files")  # fmt: skip
     add("--gin_search_paths", action="append", default=[], metavar="FOLDER[,FOLDER…]",
         help="more folders to look for gin files in")  # fmt: skip
-    add(
-        "--model_dir",
-        metavar="FOLDER",
-        help="where the run lives (default: ./runs/<name of the gin file>; evaluate.py: the checkpoint's run)",
-    )
+    add("--model_dir", metavar="FOLDER", help=f"where the run lives (default: {model_dir_default})")
     add("--checkpoint", metavar="PATH", help=checkpoint_help)
     add("--seed", type=int, metavar="N", help="seed of weights, data order and episodes")
     add("--dry_run", action="store_true", help="print the plan and end")

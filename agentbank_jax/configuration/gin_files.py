@@ -90,15 +90,17 @@ class _Delegate(gin_config.ParserDelegate):
 
 
 def _check_configurable(selector: str) -> None:
-    if selector in KNOWN or gin_config._REGISTRY.matching_selectors(selector):
-        return
-    raise GinConfigError(f"unknown gin name '{selector}'.{did_you_mean(selector, KNOWN)}")
+    try:
+        gin.get_configurable(selector)
+    except ValueError:
+        raise GinConfigError(f"unknown gin name '{selector}'.{did_you_mean(selector, KNOWN)}") from None
 
 
 def _check_parameter(selector: str, parameter: str) -> None:
     _check_configurable(selector)
-    if selector in KNOWN and parameter not in KNOWN[selector]:
-        raise GinConfigError(f"'{selector}' has no parameter '{parameter}'.{did_you_mean(parameter, KNOWN[selector])}")
+    parameters = KNOWN.get(selector.rsplit(".", 1)[-1], ())
+    if parameters and parameter not in parameters:
+        raise GinConfigError(f"'{selector}' has no parameter '{parameter}'.{did_you_mean(parameter, parameters)}")
 
 
 class GinLoader:
@@ -120,6 +122,7 @@ class GinLoader:
         self._delegate = _Delegate()
         self._macros_defined: dict[str, _Position] = {}
         self._open: list[Path] = []
+        self._scopes: dict[str, list[str]] = {}
         self.imports: list[str] = []
         self.files: list[Path] = []
 
@@ -164,6 +167,10 @@ class GinLoader:
             raise GinConfigError(f"{defined[name]}: macro '{name}' is used by nothing.{did_you_mean(name, used)}")
         gin.finalize()
 
+    def scopes_of(self, name: str) -> tuple[str, ...]:
+        """Returns the scopes in which any parameter of `name` is bound, in order of appearance."""
+        return tuple(self._scopes.get(name, ()))
+
     def _apply(self, lines: Iterable[str], source: str) -> None:
         try:
             parser = config_parser.ConfigParser(lines, self._delegate)
@@ -203,6 +210,9 @@ class GinLoader:
             return
         self._located(where, _check_parameter, selector, parameter)
         gin.bind_parameter((scope, selector, parameter), value)
+        scopes = self._scopes.setdefault(selector.rsplit(".", 1)[-1], [])
+        if scope and scope not in scopes:
+            scopes.append(scope)
 
     def _located(self, where: _Position, check: Any, *arguments: str) -> None:
         try:

@@ -1,0 +1,97 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from agentbank_jax.configuration.command_line import CommandLine, parse_command_line
+from agentbank_jax.configuration.report_errors import report_errors
+from agentbank_jax.errors import AgentBankError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parse(*arguments: str) -> CommandLine:
+    return parse_command_line(
+        "train.py",
+        "Trains.",
+        arguments,
+        example="python train.py --gin_file=samoyed_tiny.gin",
+        checkpoint_help="a checkpoint",
+        model_dir_default="./runs",
+    )
+
+
+def test_gin_files_repeat_and_overrides_keep_their_order() -> None:
+    command = parse(
+        "--gin_file=a.gin", "--gin.TrainConfig.steps=1", "--gin_file", "b.gin", "--gin.STEPS", "2", "--seed=3", "--dry_run"
+    )  # fmt: skip
+    assert command.gin_files == ("a.gin", "b.gin")
+    assert command.overrides == (("TrainConfig.steps", "1"), ("STEPS", "2"))
+    assert command.seed == 3 and command.dry_run
+
+
+def test_search_paths_may_be_repeated_and_joined_by_commas() -> None:
+    command = parse("--gin_file=a.gin", "--gin_search_paths=x,y", "--gin_search_paths=z")
+    assert command.gin_search_paths == ("x", "y", "z")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gin_fil=a.gin"], "Did you mean '--gin_file'"),
+        ([], "no gin file is named"),
+        (["--gin_file=a.gin", "--seed=many"], "invalid int value: 'many'"),
+        (["--gin_file=a.gin", "--gin.STEPS"], "--gin.STEPS has no value"),
+        (["--gin_file=a.gin", "stray"], "unknown argument 'stray'"),
+    ],
+)
+def test_a_wrong_flag_is_one_clear_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(AgentBankError, match=message) as raised:
+        parse(*arguments)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_user_error_ends_with_status_2_and_ctrl_c_with_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def mistaken() -> int:
+        raise AgentBankError("no such thing.")
+
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert report_errors(mistaken) == 2
+    assert capsys.readouterr().err == "error: no such thing.\n"
+    assert report_errors(interrupted) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert report_errors(lambda: 0) == 0
+
+
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py"])
+def test_help_answers_within_a_second(program: str) -> None:
+    # The best of three: what is measured is the program, not a busy machine.
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        run = subprocess.run(
+            [sys.executable, program, "--help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+        )
+        seconds.append(time.monotonic() - start)
+        assert "--gin_file" in run.stdout
+    assert min(seconds) <= 1.0
+
+
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py"])
+def test_a_mistyped_flag_ends_with_status_2_and_no_traceback(program: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, str(ROOT / program), "--gin_fle=x"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: unknown argument") and "Traceback" not in run.stderr
+    assert not list(tmp_path.iterdir())
