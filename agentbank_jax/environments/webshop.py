@@ -103,7 +103,6 @@ class WebShop(TextEnvironment):
         self.state = ShopState()
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        super().reset(seed=seed)
         instance = (options or {}).get("instance")
         if not isinstance(instance, Instance) or not isinstance(instance.payload, ShoppingTask):
             raise AgentBankError(
