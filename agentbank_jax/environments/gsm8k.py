@@ -70,7 +70,7 @@ def _read_row(line: str, where: str, identifier: str) -> Instance:
     try:
         row = json.loads(line)
         question, solution = row["question"].strip(), row["answer"]
-        published = solution.rpartition("####")[2].strip()
+        published = solution.rpartition("####")[2].strip().replace(",", "")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise AgentBankError(f"{where}: expected an object with the strings 'question' and 'answer'.") from None
     answer = parse_number(published)

@@ -47,9 +47,7 @@ def test_instances_have_ids_of_their_split_and_fingerprints_of_their_question(te
     assert one.fingerprint != two.fingerprint
 
 
-def test_a_missing_file_makes_it_unavailable_with_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_file_makes_it_unavailable_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AGENTBANK_GSM8K_TEST", raising=False)
     assert "AGENTBANK_GSM8K_TEST" in (spec_of(None).available() or "")
     assert "is not there" in (spec_of(tmp_path / "none.jsonl").available() or "")
