@@ -67,7 +67,7 @@ STORIES: tuple[Story, ...] = (
         sentences=(
             (
                 "{n} buys {a} {items} at {p} dollars each and {b} {others} at {q} dollars each.",
-                "At the shop, {n} takes {a} {items} for {p} dollars each. Then it is {b} {others} for {q} dollars each.",
+                "At the shop, {n} takes {a} {items} for {p} dollars each. Then {b} {others} for {q} dollars each.",
             ),
         ),
         questions=("How many dollars does {n} pay in total?", "How much does {n} pay for everything?"),
