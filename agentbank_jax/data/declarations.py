@@ -1,0 +1,172 @@
+"""What can be trained on: tasks and mixtures of them, declared without TensorFlow.
+
+`tasks/` holds the declarations, one file per skill; they load when a name is first asked for.
+SeqIO gets the same declarations from `agentbank_jax.tasks.seqio_registry`.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agentbank_jax.errors import AgentBankError, did_you_mean
+
+SKILLS = ("reasoning", "math", "programming", "web", "embodied")
+ACTION_SPACES = ("continuous", "discrete")
+
+
+class DeclarationError(AgentBankError):
+    """A malformed declaration, or a task or mixture that does not exist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskDeclaration:
+    """A bank of trajectories, and how an agent is told to act in it.
+
+    Fields:
+      name: unique, such as `starter_math`.
+      skill: one of `SKILLS`.
+      action_space: `continuous` (free text, code, API calls) or `discrete` (a listable set).
+      remedy: how a user gets the files, for the message when they are missing.
+      config: folder of the files within the data folder; the name where it is empty.
+      environment: name of the registered environment whose instruction the task uses, so that
+        training and acting use the same text.
+      instruction: the instruction of a task without an environment.
+      expected_rows: trajectories that the released files hold; None where that is open.
+      verified: whether `expected_rows` was read at the source.
+
+    Raises:
+      DeclarationError: on a value outside the sets above, or without exactly one of `environment`
+        and `instruction`.
+    """
+
+    name: str
+    skill: str
+    action_space: str
+    remedy: str
+    config: str = ""
+    environment: str | None = None
+    instruction: str | None = None
+    expected_rows: int | None = None
+    verified: bool = True
+
+    def __post_init__(self) -> None:
+        where = f"task '{self.name}'"
+        if self.skill not in SKILLS:
+            raise DeclarationError(f"{where}: skill {self.skill!r}; expected one of {', '.join(SKILLS)}.")
+        if self.action_space not in ACTION_SPACES:
+            raise DeclarationError(
+                f"{where}: action space {self.action_space!r}; expected one of {', '.join(ACTION_SPACES)}."
+            )
+        if (self.environment is None) == (self.instruction is None):
+            raise DeclarationError(f"{where}: expected either the environment's name or an instruction.")
+        if not self.config:
+            object.__setattr__(self, "config", self.name)
+
+    def resolve_instruction(self) -> str:
+        """Returns the system turn of the task's trajectories."""
+        if self.instruction is not None:
+            return self.instruction
+        from agentbank_jax.environments import registry
+
+        assert self.environment is not None
+        return registry.get(self.environment).instruction
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureDeclaration:
+    """Tasks that are trained on together.
+
+    Fields:
+      name: unique among tasks and mixtures.
+      rates: passes over each task in one epoch of the mixture: 1.0 draws each trajectory once, 2.0
+        twice, 0.5 half of them.
+
+    Raises:
+      DeclarationError: on no task, or a rate that is not above 0.
+    """
+
+    name: str
+    rates: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if not self.rates:
+            raise DeclarationError(f"mixture '{self.name}' has no task; expected at least one.")
+        for task, rate in self.rates.items():
+            if not rate > 0:
+                raise DeclarationError(f"mixture '{self.name}', task '{task}': rate {rate}; expected more than 0.")
+
+
+_TASKS: dict[str, TaskDeclaration] = {}
+_MIXTURES: dict[str, MixtureDeclaration] = {}
+
+
+def declare_task(declaration: TaskDeclaration) -> TaskDeclaration:
+    """Adds a task; the same one again is no error.
+
+    Raises:
+      DeclarationError: where another task or a mixture has the name already.
+    """
+    if _TASKS.setdefault(declaration.name, declaration) != declaration or declaration.name in _MIXTURES:
+        raise DeclarationError(f"'{declaration.name}' is declared twice; give one of the two another name.")
+    return declaration
+
+
+def declare_mixture(declaration: MixtureDeclaration) -> MixtureDeclaration:
+    """Adds a mixture of declared tasks; the same one again is no error.
+
+    Raises:
+      DeclarationError: where a task is unknown, or another mixture or a task has the name already.
+    """
+    for task in declaration.rates:
+        if task not in _TASKS:
+            raise DeclarationError(
+                f"mixture '{declaration.name}': no task is called '{task}'.{did_you_mean(task, _TASKS)}"
+            )
+    if _MIXTURES.setdefault(declaration.name, declaration) != declaration or declaration.name in _TASKS:
+        raise DeclarationError(f"'{declaration.name}' is declared twice; give one of the two another name.")
+    return declaration
+
+
+def get_task(name: str) -> TaskDeclaration:
+    """Returns the task called `name`.
+
+    Raises:
+      DeclarationError: where there is none; the message suggests the nearest name.
+    """
+    _load()
+    if name not in _TASKS:
+        raise DeclarationError(f"no task is called '{name}'.{did_you_mean(name, _TASKS)}")
+    return _TASKS[name]
+
+
+def get_mixture(name: str) -> MixtureDeclaration:
+    """Returns the mixture called `name`; a task's name gives the mixture of that task alone.
+
+    Raises:
+      DeclarationError: where there is none; the message suggests the nearest name.
+    """
+    _load()
+    if name in _TASKS:
+        return MixtureDeclaration(name=name, rates={name: 1.0})
+    if name not in _MIXTURES:
+        raise DeclarationError(
+            f"no mixture or task is called '{name}'.{did_you_mean(name, [*_MIXTURES, *_TASKS])}"
+        )
+    return _MIXTURES[name]
+
+
+def task_names() -> tuple[str, ...]:
+    """Returns the names of all tasks, in the order of their declaration."""
+    _load()
+    return tuple(_TASKS)
+
+
+def mixture_names() -> tuple[str, ...]:
+    """Returns the names of all mixtures, in the order of their declaration."""
+    _load()
+    return tuple(_MIXTURES)
+
+
+def _load() -> None:
+    # Imported here because the files in tasks/ import this module.
+    importlib.import_module("agentbank_jax.tasks.mixtures")

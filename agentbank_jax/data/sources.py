@@ -1,0 +1,52 @@
+"""Where the files of a declared task are, and how they are read."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from agentbank_jax.data.declarations import DeclarationError, TaskDeclaration, get_mixture, get_task
+from agentbank_jax.trajectories.agentbank_format import read_trajectories
+from agentbank_jax.trajectories.schema import Trajectory
+
+_PATTERNS = ("train*.parquet", "train*.json", "train*.jsonl", "train*.json.gz", "train*.jsonl.gz")
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
+
+
+def task_files(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> list[Path]:
+    """Returns the files of a task's training split, in the order of their shards.
+
+    Raises:
+      DeclarationError: where there are none, or shards are missing or of two different banks.
+    """
+    folder = Path(data_dir) / task.config
+    for pattern in _PATTERNS:
+        files = sorted(folder.glob(pattern))
+        if files:
+            break
+    else:
+        raise DeclarationError(
+            f"task '{task.name}': no trajectories in {folder}; expected train-00000-of-00001.parquet or more shards; "
+            f"{task.remedy}."
+        )
+    shards = [match for file in files if (match := _SHARD.search(file.name))]
+    if shards:
+        count = int(shards[0][2])
+        if [int(shard[1]) for shard in shards] != list(range(count)) or len(shards) != len(files):
+            names = ", ".join(file.name for file in files[:6])
+            raise DeclarationError(
+                f"task '{task.name}': {folder} holds {len(files)} files that are not one set of {count} shards "
+                f"({names}{', …' if len(files) > 6 else ''}). Remove them, then {task.remedy}."
+            )
+    return files
+
+
+def read_task(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> Iterator[Trajectory]:
+    """Yields a task's trajectories, each with the task's instruction as its system turn."""
+    return read_trajectories(task_files(task, data_dir), task.name, task.resolve_instruction())
+
+
+def read_mixture(name: str, data_dir: str | os.PathLike[str]) -> Iterator[Trajectory]:
+    """Yields the trajectories of a mixture's tasks, one task after the other, each once."""
+    for task in get_mixture(name).rates:
+        yield from read_task(get_task(task), data_dir)

@@ -1,0 +1,14 @@
+"""Mixtures of the declared tasks."""
+
+from agentbank_jax.data.declarations import MixtureDeclaration, declare_mixture
+from agentbank_jax.tasks import embodied, math, programming, reasoning, web
+
+STARTER = declare_mixture(
+    MixtureDeclaration(
+        name="starter",
+        rates={
+            task.name: 1.0
+            for task in (reasoning.STARTER, math.STARTER, programming.STARTER, web.STARTER, embodied.STARTER)
+        },
+    )
+)

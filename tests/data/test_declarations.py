@@ -1,0 +1,95 @@
+"""Declared tasks have an instruction and a skill, mixtures hold known tasks, and names are suggested."""
+
+import subprocess
+import sys
+
+import pytest
+
+from agentbank_jax.data.declarations import (
+    DeclarationError,
+    MixtureDeclaration,
+    TaskDeclaration,
+    declare_mixture,
+    declare_task,
+    get_mixture,
+    get_task,
+    mixture_names,
+    task_names,
+)
+
+
+def make_task(**changes: object) -> TaskDeclaration:
+    fields = {"name": "new", "skill": "web", "action_space": "discrete", "instruction": "Click.", "remedy": "none"}
+    return TaskDeclaration(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_the_starter_mixture_holds_one_task_of_each_skill() -> None:
+    rates = get_mixture("starter").rates
+    assert sorted(get_task(name).skill for name in rates) == sorted(
+        ["reasoning", "math", "programming", "web", "embodied"]
+    )
+    assert set(rates.values()) == {1.0}
+    assert "starter" in mixture_names() and "gsm8k" in task_names()
+
+
+def test_a_task_is_a_mixture_of_itself() -> None:
+    assert get_mixture("gsm8k").rates == {"gsm8k": 1.0}
+
+
+def test_the_environments_instruction_is_the_tasks() -> None:
+    from agentbank_jax.environments import registry
+
+    for name in get_mixture("starter").rates:
+        assert get_task(name).resolve_instruction() == registry.get(name).instruction
+        assert get_task(name).skill == registry.get(name).skill
+        assert get_task(name).action_space == registry.get(name).action_space
+
+
+def test_unknown_names_are_suggested() -> None:
+    with pytest.raises(DeclarationError, match="'startr'.*Did you mean 'starter'"):
+        get_mixture("startr")
+    with pytest.raises(DeclarationError, match="'gsm8'.*Did you mean 'gsm8k'"):
+        get_task("gsm8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"skill": "cooking"}, "skill 'cooking'; expected one of"),
+        ({"action_space": "big"}, "action space 'big'"),
+        ({"environment": "starter_web"}, "either"),
+        ({"instruction": None}, "either"),
+    ],
+)
+def test_malformed_tasks_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        make_task(**changes)
+
+
+def test_malformed_mixtures_are_refused() -> None:
+    with pytest.raises(DeclarationError, match="no task"):
+        MixtureDeclaration(name="m", rates={})
+    with pytest.raises(DeclarationError, match="rate 0"):
+        MixtureDeclaration(name="m", rates={"gsm8k": 0})
+    task_names()
+    with pytest.raises(DeclarationError, match="Did you mean 'gsm8k'"):
+        declare_mixture(MixtureDeclaration(name="m", rates={"gsm8": 1}))
+
+
+def test_a_name_is_declared_once() -> None:
+    known = get_task("gsm8k")
+    assert declare_task(known) is known
+    with pytest.raises(DeclarationError, match="declared twice"):
+        declare_task(make_task(name="gsm8k"))
+    with pytest.raises(DeclarationError, match="declared twice"):
+        declare_mixture(MixtureDeclaration(name="gsm8k", rates={"gsm8k": 1}))
+
+
+def test_declarations_cache_and_delivery_import_no_tensorflow() -> None:
+    program = (
+        "import sys; from agentbank_jax.data import declarations, delivery, token_cache, inspection; import grain; "
+        "declarations.task_names(); "
+        "print([name for name in ('tensorflow', 'seqio', 'tensorflow_datasets') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

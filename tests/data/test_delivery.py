@@ -1,0 +1,126 @@
+"""Batches hold each example as often as its rate says, in an order that any step can be entered at."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agentbank_jax.data.delivery import Batch, PackedBatches
+from agentbank_jax.data.token_cache import TokenCache, build_cache
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.templates import Llama2Template
+
+
+@pytest.fixture(scope="module")
+def batches(cache: TokenCache) -> PackedBatches:
+    return PackedBatches(cache, batch_size=4, length=400, seed=1)
+
+
+def segments(batch: Batch) -> list[tuple[list[int], list[bool]]]:
+    """Takes a batch apart into (tokens, mask) of its examples, checking every column on the way."""
+    examples = []
+    for row in range(len(batch["tokens"])):
+        ids = batch["segment_ids"][row]
+        padding = ids == 0
+        assert not any(batch[name][row][padding].any() for name in ("tokens", "targets", "loss_weights", "positions"))
+        assert (np.diff(padding.astype(int)) >= 0).all(), "padding stands at the end of a row"
+        for segment in range(1, ids.max() + 1):
+            (places,) = np.nonzero(ids == segment)
+            assert places.tolist() == list(range(places[0], places[-1] + 1))
+            tokens, targets = batch["tokens"][row][places], batch["targets"][row][places]
+            assert batch["positions"][row][places].tolist() == list(range(len(places)))
+            # A target is the next token of the same example, never that of the next one.
+            assert tokens[1:].tolist() == targets[:-1].tolist()
+            examples.append(
+                (
+                    [*tokens.tolist(), int(targets[-1])],
+                    [False, *(batch["loss_weights"][row][places] == 1).tolist()],
+                )
+            )
+    return examples
+
+
+def expected(cache: TokenCache, indices: np.ndarray) -> list[tuple[list[int], list[bool]]]:
+    return sorted((tokens.tolist(), trained.tolist()) for tokens, trained in map(cache.example, indices.tolist()))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 7])
+def test_an_epoch_holds_each_example_once_and_whole(cache: TokenCache, batch_size: int) -> None:
+    batches = PackedBatches(cache, batch_size=batch_size, length=400, seed=2)
+    steps = batches.steps_per_epoch
+    whole = expected(cache, np.arange(len(cache)))
+    orders = []
+    for epoch in range(6):
+        found = [e for step in range(epoch * steps, (epoch + 1) * steps) for e in segments(batches.batch_at(step))]
+        orders.append(found)
+        assert sorted(found) == whole
+    assert all(a != b for a, b in zip(orders, orders[1:], strict=False))
+
+
+def test_an_epoch_that_packs_worse_keeps_its_steps(cache: TokenCache) -> None:
+    # Short rows and one row a batch: the number of rows differs from epoch to epoch.
+    batches = PackedBatches(cache, batch_size=1, length=int(cache.lengths.max()) + 5, seed=0, window=3)
+    rows = {len(batches._plan(epoch)) for epoch in range(8)}
+    assert len(rows) > 1 and max(rows) > batches.steps_per_epoch
+    for epoch in range(8):
+        plan = batches._plan_of(epoch)
+        assert len(plan) <= batches.steps_per_epoch
+        assert sorted(plan.order.tolist()) == list(range(len(cache)))
+
+
+def test_rates_are_passes_over_a_task(
+    mixture: str, data_dir: Path, template: Llama2Template, tmp_path: Path
+) -> None:
+    uneven = build_cache("fake_uneven", template, max_length=400, data_dir=data_dir, cache_dir=tmp_path)
+    batches = PackedBatches(uneven, batch_size=2, length=400, seed=0)
+    drawn = [batches.examples_of_epoch(epoch) for epoch in range(10)]
+    for indices in drawn:
+        counts = np.bincount(indices, minlength=85)
+        assert counts[:60].sum() == 18 and counts[:60].max() == 1
+        assert (counts[60:] == 2).all()
+    # 10 epochs at 0.3 are three passes.
+    assert (np.bincount(np.concatenate(drawn), minlength=85)[:60] == 3).all()
+    found = [e for step in range(batches.steps_per_epoch) for e in segments(batches.batch_at(step))]
+    assert sorted(found) == expected(uneven, drawn[0])
+
+
+def test_going_on_from_any_step_equals_not_having_stopped(cache: TokenCache, batches: PackedBatches) -> None:
+    whole = list(islice(batches.iterator(), 2 * batches.steps_per_epoch + 10))
+    for start in np.random.default_rng(0).integers(0, 2 * batches.steps_per_epoch, 12).tolist():
+        again = PackedBatches(cache, batch_size=4, length=400, seed=1)
+        for step, batch in enumerate(islice(again.iterator(start), 10), start=start):
+            for name, values in batch.items():
+                np.testing.assert_array_equal(values, whole[step][name])
+
+
+def test_batches_have_the_promised_shapes_and_types(batches: PackedBatches) -> None:
+    batch = batches.batch_at(0)
+    assert {name: values.dtype.name for name, values in batch.items()} == {
+        "tokens": "int32",
+        "targets": "int32",
+        "loss_weights": "float32",
+        "positions": "int32",
+        "segment_ids": "int32",
+    }
+    assert {values.shape for values in batch.values()} == {(4, 400)}
+    assert 0.5 < batches.fill <= 1
+
+
+def test_the_fingerprint_tells_orders_apart(cache: TokenCache, batches: PackedBatches) -> None:
+    assert PackedBatches(cache, batch_size=4, length=400, seed=1).fingerprint == batches.fingerprint
+    others = [
+        PackedBatches(cache, batch_size=4, length=400, seed=2),
+        PackedBatches(cache, batch_size=5, length=400, seed=1),
+        PackedBatches(cache, batch_size=4, length=401, seed=1),
+        PackedBatches(replace(cache, rates=(1.0, 2.0)), batch_size=4, length=400, seed=1),
+    ]
+    assert len({batches.fingerprint, *(other.fingerprint for other in others)}) == 5
+
+
+def test_rows_that_are_too_short_are_refused(cache: TokenCache) -> None:
+    with pytest.raises(AgentBankError, match="rows have 50 places"):
+        PackedBatches(cache, batch_size=4, length=50)
+    with pytest.raises(AgentBankError, match="batch_size is 0"):
+        PackedBatches(cache, batch_size=0, length=400)

@@ -1,0 +1,146 @@
+"""The cache holds what the template gives, belongs to its sources, and is never read when it is stale or damaged."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agentbank_jax.data.declarations import DeclarationError, get_task
+from agentbank_jax.data.over_long import fit_to_length
+from agentbank_jax.data.sources import read_mixture, task_files
+from agentbank_jax.data.token_cache import TokenCache, TokenCacheError, build_cache
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.agentbank_format import write_parquet
+from agentbank_jax.trajectories.templates import Llama2Template
+from agentbank_jax.trajectories.vocabulary import train_vocabulary
+from tests.trajectories.fake import make_texts, make_trajectory
+
+
+@pytest.fixture
+def own_data(data_dir: Path, tmp_path: Path) -> Path:
+    shutil.copytree(data_dir, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def build(template: Llama2Template, folder: Path, name: str = "fake_house", **options: object) -> TokenCache:
+    options = {"max_length": 400, **options}
+    return build_cache(name, template, data_dir=folder, cache_dir=folder / "cache", **options)  # type: ignore[arg-type]
+
+
+def test_the_cache_holds_what_the_template_gives(cache: TokenCache, template: Llama2Template, data_dir: Path) -> None:
+    trajectories = list(read_mixture("fake", data_dir))
+    assert len(cache) == len(trajectories) == 85
+    for index, trajectory in enumerate(trajectories):
+        expected = template.encode(trajectory)
+        tokens, trained = cache.example(index)
+        np.testing.assert_array_equal(tokens, expected.tokens)
+        np.testing.assert_array_equal(trained, expected.trained)
+        assert cache.lengths[index] == len(tokens)
+    for task in cache.tasks:
+        assert task.turns.tolist() == [t.assistant_turns for t in trajectories if t.task == task.task.name]
+        assert task.trained_counts.sum() == task.trained.sum()
+    assert cache.seen() == {
+        name: [t.id for t in trajectories if t.task == name] for name in ("fake_qa", "fake_house")
+    }
+
+
+def test_a_cache_is_made_once(mixture: str, own_data: Path, template: Llama2Template) -> None:
+    first = build(template, own_data)
+    (folder,) = (own_data / "cache").iterdir()
+    written = folder.stat().st_mtime_ns
+    assert build(template, own_data).fingerprint == first.fingerprint
+    assert folder.stat().st_mtime_ns == written
+
+
+def test_other_sources_templates_and_lengths_have_other_caches(
+    mixture: str, own_data: Path, template: Llama2Template, tmp_path: Path
+) -> None:
+    caches = [build(template, own_data), build(template, own_data, max_length=300)]
+    caches.append(build(template, own_data, over_long="truncate_at_turn"))
+    other = Llama2Template(train_vocabulary(make_texts(), 400, tmp_path / "other.model"))
+    caches.append(build(other, own_data))
+    write_parquet(own_data / "fake_house" / "train-00000-of-00001.parquet", [make_trajectory(7, system=False)])
+    caches.append(build(template, own_data))
+    assert len({cache.fingerprint for cache in caches}) == len(caches)
+    assert len(caches[-1]) == 1
+
+
+@pytest.mark.parametrize("name", ["tokens.bin", "trained.bin", "offsets.bin", "ids.json", "manifest.json"])
+def test_damage_is_found_and_named(mixture: str, own_data: Path, template: Llama2Template, name: str) -> None:
+    build(template, own_data)
+    (folder,) = (own_data / "cache").iterdir()
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(TokenCacheError, match=r"damaged.*Remove the folder"):
+        build(template, own_data)
+    (folder / name).unlink()
+    with pytest.raises(TokenCacheError, match="damaged"):
+        build(template, own_data)
+
+
+def test_a_failed_build_leaves_nothing(mixture: str, own_data: Path, template: Llama2Template) -> None:
+    (own_data / "fake_house" / "train-00000-of-00001.parquet").unlink()
+    row = {"id": "a", "conversations": [{"from": "gpt", "value": "x"}]}
+    (own_data / "fake_house" / "train.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(AgentBankError, match="train.jsonl, row 0"):
+        build(template, own_data)
+    assert not list((own_data / "cache").iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_named(mixture: str, own_data: Path, template: Llama2Template) -> None:
+    (own_data / "cache").write_text("a file")
+    with pytest.raises(TokenCacheError, match="cannot be written"):
+        build(template, own_data)
+
+
+def test_missing_files_say_how_to_get_them(mixture: str, tmp_path: Path, template: Llama2Template) -> None:
+    with pytest.raises(DeclarationError, match=r"'fake_house': no trajectories in .*; make it with: fake"):
+        build(template, tmp_path)
+    with pytest.raises(DeclarationError, match="python scripts/build_bank.py"):
+        build(template, tmp_path, "starter")
+    with pytest.raises(DeclarationError, match="Did you mean 'fake'"):
+        build(template, tmp_path, "fakee")
+
+
+def test_mixed_up_shards_are_refused(mixture: str, own_data: Path) -> None:
+    qa = own_data / "fake_qa"
+    shutil.copy(qa / "train-00000-of-00002.parquet", qa / "train-00000-of-00001.parquet")
+    with pytest.raises(DeclarationError, match="not one set of"):
+        task_files(get_task("fake_qa"), own_data)
+    (qa / "train-00000-of-00001.parquet").unlink()
+    (qa / "train-00000-of-00002.parquet").unlink()
+    with pytest.raises(DeclarationError, match="not one set of 2 shards"):
+        task_files(get_task("fake_qa"), own_data)
+
+
+def test_over_long_trajectories_are_dropped_and_counted(
+    mixture: str, own_data: Path, template: Llama2Template, cache: TokenCache
+) -> None:
+    lengths = cache.tasks[1].lengths
+    limit = int(np.sort(lengths)[10]) - 1
+    kept = build(template, own_data, max_length=limit)
+    assert len(kept) == (lengths <= limit + 1).sum()
+    counts = kept.tasks[0].manifest["counts"]
+    assert counts == {"read": 25, "kept": len(kept), "dropped": 25 - len(kept), "truncated": 0}
+    with pytest.raises(TokenCacheError, match="none of 25 trajectories fits into 8 tokens"):
+        build(template, own_data, max_length=8)
+
+
+def test_truncation_ends_with_a_reply(template: Llama2Template) -> None:
+    for system in (False, True):
+        trajectory = make_trajectory(3, exchanges=4, system=system)
+        whole = template.encode(trajectory)
+        ends = np.flatnonzero(whole.tokens == template.stop_ids[0]) + 1
+        assert fit_to_length(whole, len(whole.tokens), "truncate_at_turn") is whole
+        for limit in range(len(whole.tokens)):
+            cut = fit_to_length(whole, limit, "truncate_at_turn")
+            expected = ends[ends <= limit].max(initial=0)
+            assert (len(cut.tokens) if cut else 0) == expected
+            if cut:
+                assert cut.tokens[-1] == template.stop_ids[0] and cut.trained[-1]
+        assert fit_to_length(whole, len(whole.tokens) - 1, "drop") is None
+    with pytest.raises(AgentBankError, match="'drp' is unknown. Did you mean 'drop'"):
+        fit_to_length(whole, 10, "drp")  # type: ignore[arg-type]
