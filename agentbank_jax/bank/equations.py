@@ -12,7 +12,8 @@ from fractions import Fraction
 
 from agentbank_jax.environments import calculator
 
-NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
+# Thousands are set off by commas or blanks.
+NUMBER = r"\d{1,3}(?:[, ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 
 _TOKEN = re.compile(
     rf"(?P<number>{NUMBER})"
@@ -205,13 +206,13 @@ def _join(pieces: list[str]) -> str:
 
 def _plain(number: str) -> str:
     """Writes a number without separators and superfluous zeros: `1,200` → `1200`, `.50` → `0.5`."""
-    whole, _, decimals = number.replace(",", "").partition(".")
+    whole, _, decimals = re.sub("[, ]", "", number).partition(".")
     whole, decimals = whole.lstrip("0") or "0", decimals.rstrip("0")
     return f"{whole}.{decimals}" if decimals else whole
 
 
 def _fraction(number: str) -> Fraction:
-    return Fraction(number.replace(",", ""))
+    return Fraction(re.sub("[, ]", "", number))
 
 
 def _binds_tightly(pieces: list[str]) -> bool:

@@ -18,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from agentbank_jax.bank.algebra import computations
 from agentbank_jax.bank.equations import NUMBER, evaluate, find_equations, has_operator, numbers, tidy
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, Instance
@@ -227,8 +228,7 @@ def _steps(problem: Problem, rng: random.Random) -> list[_Step]:
     """Returns the expressions of a solution in order, each once, with clean Thoughts."""
     drafts: list[tuple[_Event, _Sentence]] = []
     context = ""
-    for line in problem.solution.split("\n"):
-        plain, events = _events(line)
+    for plain, events in _lines(problem.solution):
         if not events:
             context = f"{context}\n{plain}".strip()
             continue
@@ -268,6 +268,23 @@ def _steps(problem: Problem, rng: random.Random) -> list[_Step]:
         if (value := values[index]) is not None:
             known.add(value)
     return steps
+
+
+def _lines(solution: str) -> list[tuple[str, list[_Event]]]:
+    """Returns the lines without annotations, and what each computes, in order."""
+    lines = [_events(line) for line in solution.split("\n")]
+    for computation in computations([plain for plain, _ in lines]):
+        events = lines[computation.line][1]
+        equals, end = computation.equals, computation.end
+        if any(event.cut <= equals < event.end or equals <= event.cut < end for event in events):
+            continue
+        events += [
+            _Event(cut=equals + 1, end=end if last else equals + 1, start=None, expression=expression)
+            for expression, last in zip(
+                computation.expressions, [False] * (len(computation.expressions) - 1) + [True], strict=True
+            )
+        ]
+    return [(plain, sorted(events, key=lambda event: event.cut)) for plain, events in lines]
 
 
 def _events(line: str) -> tuple[str, list[_Event]]:

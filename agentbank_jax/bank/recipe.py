@@ -120,7 +120,13 @@ class Gsm8kRecipe(Recipe):
 
     def parameters(self) -> Mapping[str, Any]:
         _problems(self.path)  # reports a file that cannot be read
-        sources = ("bank/gsm8k.py", "bank/equations.py", "environments/calculator.py", *_SHARED_SOURCES)
+        sources = (
+            "bank/gsm8k.py",
+            "bank/equations.py",
+            "bank/algebra.py",
+            "environments/calculator.py",
+            *_SHARED_SOURCES,
+        )
         return {
             "task": self.task,
             "split": "train",
