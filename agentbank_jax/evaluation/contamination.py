@@ -1,0 +1,49 @@
+"""What a checkpoint was trained on, so that held-out can be told from contaminated."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentbank_jax.errors import AgentBankError
+
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingManifest:
+    """Training tasks and the ids of their trajectories (which are the instances' ids).
+
+    Fields:
+      ids: task → ids.
+    """
+
+    ids: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tasks: Mapping[str, Iterable[str]]) -> "TrainingManifest":
+        return cls(ids={task: frozenset(ids) for task, ids in tasks.items()})
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainingManifest":
+        """Reads `{"tasks": {task: [id, …]}}`.
+
+        Raises:
+          AgentBankError: missing, or of another form: without it nothing can be called held out.
+        """
+        try:
+            tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
+            return cls.of({str(task): [str(identifier) for identifier in ids] for task, ids in tasks.items()})
+        except FileNotFoundError:
+            raise AgentBankError(
+                f"{path} is missing; expected the list of training tasks and instances that training writes "
+                "beside its checkpoints. Without it trained and held-out instances cannot be told apart."
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise AgentBankError(f'{path}: expected {{"tasks": {{task: [trajectory id, …]}}}}.') from None
+
+    def trained_on_task(self, task: str) -> bool:
+        return task in self.ids
+
+    def trained_on_instance(self, task: str, instance_id: str | None) -> bool:
+        return instance_id in self.ids.get(task, ())

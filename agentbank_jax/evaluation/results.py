@@ -1,0 +1,161 @@
+"""Result files that survive a kill, and the figures computed from them."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.evaluation.episode import EpisodeRecord
+
+
+class ResultFile:
+    """The episodes of one policy in one task: a JSON-lines file, one line per finished episode.
+
+    Lines are appended whole. A process that is killed leaves at most one torn last line, which
+    the next one drops together with records of another `key` (another model or other limits).
+    """
+
+    def __init__(self, path: Path, *, key: str) -> None:
+        self.path = path
+        self._key = key
+
+    def load(self) -> dict[int, EpisodeRecord]:
+        """The usable records by index. The file is mended (replaced whole) where it held others."""
+        if not self.path.exists():
+            return {}
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        records: dict[int, EpisodeRecord] = {}
+        lines = text.split("\n")  # never splitlines: observations may hold other line separators
+        for line in lines:
+            record = _read(line)
+            if record is not None and record.key == self._key:
+                records.setdefault(record.index, record)
+        if lines[-1] or len(records) != len(lines) - 1:
+            staged = self.path.with_name(self.path.name + ".partial")
+            staged.write_text("".join(_line(record) for record in records.values()), encoding="utf-8")
+            os.replace(staged, self.path)
+        return records
+
+    def append(self, record: EpisodeRecord) -> None:
+        """Adds one record, and hands it to the operating system before it returns.
+
+        Raises:
+          AgentBankError: the file cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_line(record))
+        except OSError as error:
+            raise AgentBankError(
+                f"{self.path}: cannot write results ({error.strerror}); expected a folder that can be written, "
+                "choose another with --model_dir."
+            ) from error
+
+
+def _line(record: EpisodeRecord) -> str:
+    return json.dumps(record.to_json(), ensure_ascii=False) + "\n"
+
+
+def _read(line: str) -> EpisodeRecord | None:
+    try:
+        return EpisodeRecord.from_json(json.loads(line))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How one policy did in one task.
+
+    Fields:
+      episodes: how many count: all but `left_out`.
+      success_rate, average_reward: sums divided by all that count; an episode that an
+        environment error ended counts as 0 and is listed in `environment_errors`.
+      interval: 95 % interval of the success rate (Wilson).
+      steps: mean assistant turns of an episode.
+      invalid_rate: invalid actions divided by all assistant turns.
+      tokens: mean tokens generated in an episode.
+      seconds: mean wall time of an episode, in the company of its batch.
+      environment_errors: episodes that the environment, not the agent, ended.
+      left_out: episodes whose instance was trained on.
+      reasons: termination reason → episodes.
+    """
+
+    task: str
+    skill: str
+    model: str
+    episodes: int
+    success_rate: float
+    average_reward: float
+    interval: tuple[float, float]
+    steps: float
+    invalid_rate: float
+    tokens: float
+    seconds: float
+    environment_errors: int
+    left_out: int
+    reasons: Mapping[str, int]
+
+
+def summarize(records: Sequence[EpisodeRecord], *, task: str, skill: str, model: str) -> Summary:
+    """Computes the figures; with no episode that counts they are 0 and the interval is (0, 1)."""
+    counted = [record for record in records if not record.trained_on]
+    episodes = len(counted)
+    successes = sum(record.success for record in counted)
+    steps = sum(record.steps for record in counted)
+    each = max(episodes, 1)
+    return Summary(
+        task=task,
+        skill=skill,
+        model=model,
+        episodes=episodes,
+        success_rate=successes / each,
+        average_reward=sum(record.reward for record in counted) / each,
+        interval=wilson_interval(successes, episodes),
+        steps=steps / each,
+        invalid_rate=sum(record.invalid_actions for record in counted) / max(steps, 1),
+        tokens=sum(record.tokens for record in counted) / each,
+        seconds=sum(record.seconds for record in counted) / each,
+        environment_errors=sum(record.terminate_reason == "environment_error" for record in counted),
+        left_out=len(records) - episodes,
+        reasons=dict(Counter(record.terminate_reason for record in counted)),
+    )
+
+
+def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
+    """95 % score interval of a proportion (Wilson, 1927); (0, 1) without episodes."""
+    if not episodes:
+        return 0.0, 1.0
+    z = 1.959963984540054
+    rate = successes / episodes
+    centre = rate + z * z / (2 * episodes)
+    margin = z * float(np.sqrt(rate * (1 - rate) / episodes + z * z / (4 * episodes * episodes)))
+    scale = 1 + z * z / episodes
+    return max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)
+
+
+def bootstrap_interval(
+    groups: Iterable[Sequence[float]], *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile interval of the mean of the groups' means, episodes drawn again within each.
+
+    Args:
+      groups: the outcomes of each task; empty groups do not count.
+      resamples: bootstrap samples.
+      seed: decides the draws.
+    """
+    arrays = [np.asarray(group, np.float64) for group in groups if len(group)]
+    if not arrays:
+        return 0.0, 1.0
+    rng = np.random.default_rng(seed)
+    means = np.mean(
+        [group[rng.integers(len(group), size=(resamples, len(group)))].mean(axis=1) for group in arrays], axis=0
+    )
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
