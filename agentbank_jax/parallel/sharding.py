@@ -1,0 +1,103 @@
+"""Where each parameter lives: logical axes per parameter, and rules from logical to mesh axes."""
+
+import math
+from typing import Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.models.llama import LlamaConfig
+
+LOGICAL_AXES: dict[str, tuple[str, ...]] = {
+    "embed_tokens/embedding": ("vocab", "embed"),
+    "layers/input_layernorm/scale": ("layers", "norm"),
+    "layers/self_attn/q_proj/kernel": ("layers", "embed", "heads"),
+    "layers/self_attn/k_proj/kernel": ("layers", "embed", "kv_heads"),
+    "layers/self_attn/v_proj/kernel": ("layers", "embed", "kv_heads"),
+    "layers/self_attn/o_proj/kernel": ("layers", "heads", "embed"),
+    "layers/post_attention_layernorm/scale": ("layers", "norm"),
+    "layers/mlp/gate_proj/kernel": ("layers", "embed", "mlp"),
+    "layers/mlp/up_proj/kernel": ("layers", "embed", "mlp"),
+    "layers/mlp/down_proj/kernel": ("layers", "mlp", "embed"),
+    "norm/scale": ("norm",),
+    "lm_head/kernel": ("embed", "vocab"),
+}
+
+RULES: dict[str, str | None] = {
+    "layers": None,
+    "norm": None,
+    "embed": "fsdp",
+    "heads": "tensor",
+    "kv_heads": "tensor",
+    "mlp": "tensor",
+    "vocab": "tensor",
+}
+
+BATCH_SPEC = PartitionSpec(("data", "fsdp"), None)
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """`layers/mlp/up_proj/kernel` for the path of a leaf."""
+    return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+
+
+def partition_spec(path: tuple[Any, ...], rules: dict[str, str | None] | None = None) -> PartitionSpec:
+    """The partition of a leaf; leaves of an optimizer follow the parameter whose name their path ends with."""
+    name = path_name(path)
+    for known, axes in LOGICAL_AXES.items():
+        if name == known or name.endswith("/" + known):
+            return PartitionSpec(*((rules or RULES)[axis] for axis in axes))
+    return PartitionSpec()
+
+
+def state_shardings(mesh: Mesh, abstract: Any, rules: dict[str, str | None] | None = None) -> Any:
+    """A `NamedSharding` for every leaf of parameters, optimizer state or a whole train state."""
+
+    def sharding(path, leaf):
+        spec = partition_spec(path, rules)
+        return NamedSharding(mesh, spec if len(spec) <= leaf.ndim else PartitionSpec())
+
+    return jax.tree_util.tree_map_with_path(sharding, abstract)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Rows over the axes data and fsdp."""
+    return NamedSharding(mesh, BATCH_SPEC)
+
+
+def check_divisible(config: LlamaConfig, sizes: dict[str, int], batch_size: int, accumulate: int = 1) -> None:
+    """Checks, before anything compiles, that the model and the batch divide over the mesh.
+
+    Raises:
+      AgentBankError: with the two numbers, and what to change.
+    """
+    rows = sizes["data"] * sizes["fsdp"]
+    if batch_size % (rows * accumulate):
+        raise AgentBankError(
+            f"A batch of {batch_size} rows does not divide over data={sizes['data']} x fsdp={sizes['fsdp']} and "
+            f"{accumulate} micro-batch(es): choose a multiple of {rows * accumulate}."
+        )
+    tensor, fsdp = sizes["tensor"], sizes["fsdp"]
+    for what, number, axis, parts in (
+        ("num_heads", config.num_heads, "tensor", tensor),
+        ("num_kv_heads", config.num_kv_heads, "tensor", tensor),
+        ("intermediate_size", config.intermediate_size, "tensor", tensor),
+        ("vocab_size", config.vocab_size, "tensor", tensor),
+        ("hidden_size", config.hidden_size, "fsdp", fsdp),
+    ):
+        if number % parts:
+            raise AgentBankError(
+                f"{what}={number} does not divide over the mesh axis {axis}={parts}: change either "
+                f"(the remainder is {number % parts})."
+            )
+
+
+def bytes_per_device(mesh_sizes: dict[str, int], abstract: Any) -> int:
+    """Bytes of a tree on one device, under the rules; needs no devices."""
+    total = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract):
+        spec = partition_spec(path)
+        parts = math.prod(mesh_sizes[axis] for axis in spec if axis is not None) if len(spec) <= leaf.ndim else 1
+        total += -(-leaf.size // parts) * leaf.dtype.itemsize
+    return total

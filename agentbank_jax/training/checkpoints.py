@@ -1,0 +1,250 @@
+"""Checkpoints of a run: asynchronous, checked when restored, damaged ones passed over.
+
+All that the project knows of Orbax is in this module.
+
+  model_dir/checkpoints/<step>/   state (step, params, opt_state), data (step, fingerprint), metadata
+"""
+
+import logging
+import os
+import shutil
+import warnings
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.models import forward
+from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.parallel.sharding import state_shardings
+from agentbank_jax.training.state import TrainState
+
+FOLDER = "checkpoints"
+FORMAT = 1
+
+logger = logging.getLogger(__name__)
+
+
+def _orbax():
+    # Imported where used: it takes a second, and many callers of this package never touch a checkpoint.
+    from orbax.checkpoint import v1
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return v1
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored run.
+
+    Fields:
+      state: the whole training state, on the devices.
+      data: `step` and `fingerprint` of the position in the data.
+      metadata: what was saved with it.
+    """
+
+    state: TrainState
+    data: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run; a context manager, which waits for the last save when it ends."""
+
+    def __init__(self, model_dir: str | os.PathLike, *, keep: int, config: LlamaConfig, facts: dict[str, Any]):
+        """Opens or makes `model_dir`/checkpoints.
+
+        Args:
+          model_dir: folder of the run.
+          keep: how many of the latest checkpoints to keep.
+          config: the model; saved, and its shape is checked when restored.
+          facts: what else must be equal when the run goes on (JSON values), such as template and tokenizer hash.
+        """
+        self._v1 = v1 = _orbax()
+        self.directory = Path(model_dir).absolute() / FOLDER
+        self.facts = facts
+        self.metadata = {"format": FORMAT, "model_config": asdict(config), "facts": facts}
+        self._shape_facts = config.shape_facts
+        self._damaged = _set_aside_damaged(self.directory)
+        self._checkpointer = v1.training.Checkpointer(
+            self.directory,
+            preservation_policy=v1.training.preservation_policies.LatestN(keep),
+            save_decision_policy=v1.training.save_decision_policies.FixedIntervalPolicy(1),
+            cleanup_tmp_directories=True,
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._checkpointer.close()
+
+    @property
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, ascending."""
+        return [checkpoint.step for checkpoint in self._checkpointer.checkpoints]
+
+    def save(self, state: TrainState, step: int, fingerprint: str) -> None:
+        """Saves in the background; waits only for an earlier save, and until the arrays are copied."""
+        checkpointables = {"state": state, "data": {"step": step, "fingerprint": fingerprint}}
+        self._checkpointer.save_checkpointables_async(
+            step, checkpointables, custom_metadata=self.metadata, overwrite=True, force=True
+        )
+
+    def restore(self, abstract: TrainState, allow_change: tuple[str, ...] = ()) -> Restored | None:
+        """The latest checkpoint that can be read, or None if there is none.
+
+        Args:
+          abstract: shapes, dtypes and shardings of the state.
+          allow_change: names of facts that may differ.
+
+        Raises:
+          AgentBankError: the checkpoint is of another run (another template, tokenizer, model, …).
+        """
+        for checkpoint in reversed(self._checkpointer.checkpoints):
+            path = self.directory / str(checkpoint.step)
+            metadata = read_metadata(path)
+            self._check(path, metadata, allow_change)
+            try:
+                loaded = _load(self._v1, path, {"state": abstract, "data": None})
+            except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be read.
+                _set_aside(path, error)
+                continue
+            return Restored(loaded["state"], loaded["data"], metadata)
+        return None
+
+    def _check(self, path: Path, metadata: dict[str, Any], allow_change: tuple[str, ...]) -> None:
+        saved_config = _model_config(metadata)
+        saved = {**metadata["facts"], **{f"model.{k}": v for k, v in saved_config.shape_facts.items()}}
+        wanted = {**self.facts, **{f"model.{k}": v for k, v in self._shape_facts.items()}}
+        different = [
+            f"  {name}: {saved.get(name)!r} in the checkpoint, {wanted.get(name)!r} now"
+            for name in sorted(saved.keys() | wanted.keys())
+            if saved.get(name) != wanted.get(name) and name not in allow_change
+        ]
+        if different:
+            raise AgentBankError(
+                f"The run in {path.parent.parent} was started with other settings:\n" + "\n".join(different) + "\n"
+                "Go on with the settings it was started with, or choose another --model_dir."
+            )
+
+
+def load_for_inference(
+    checkpoint: str | os.PathLike, *, dtype: str | None = None, mesh: Mesh | None = None
+) -> tuple[LlamaConfig, forward.Params, dict[str, Any]]:
+    """Loads the parameters of a trained model; neither optimizer nor data state is read.
+
+    Args:
+      checkpoint: a run's folder, its `checkpoints` folder, or the folder of one step. Of several steps
+        the latest that can be read is taken.
+      dtype: of the parameters; None leaves them as they were saved.
+      mesh: devices to lay the parameters over; the first device if None.
+
+    Returns:
+      The model's configuration, its parameters (see `models.forward`), and the checkpoint's metadata:
+      `step`, `path` (of the step), `model_dir`, `facts` (template, tokenizer hash, stop ids, …).
+
+    Raises:
+      AgentBankError: nothing is there, or nothing that can be read.
+    """
+    v1 = _orbax()
+    mesh = mesh or Mesh([[[jax.devices()[0]]]], ("data", "fsdp", "tensor"))
+    paths = _find_steps(Path(checkpoint))
+    for path in paths:
+        try:
+            metadata = read_metadata(path)
+            config = _model_config(metadata)
+            abstract = forward.abstract_params(config)
+            abstract = jax.tree.map(
+                lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, dtype or leaf.dtype, sharding=sharding),
+                abstract,
+                state_shardings(mesh, abstract),
+            )
+            with v1.Context(
+                pytree_options=v1.options.PyTreeOptions(loading=v1.options.PyTreeOptions.Loading(partial_load=True))
+            ):
+                params = _load(v1, path, {"state": {"params": abstract}})["state"]["params"]
+        except AgentBankError:
+            raise
+        except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be read.
+            logger.warning("Passed over the checkpoint %s, which cannot be read: %s", path, _first_line(error))
+            continue
+        return config, params, {**metadata, "step": int(path.name), "path": path, "model_dir": path.parent.parent}
+    raise AgentBankError(f"No checkpoint under {checkpoint} can be read (tried: {', '.join(map(str, paths))}).")
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What `Checkpoints` saved beside the arrays of one step."""
+    return _orbax().checkpointables_metadata(path).custom_metadata
+
+
+def _model_config(metadata: dict[str, Any]) -> LlamaConfig:
+    known = {field.name for field in fields(LlamaConfig)}
+    saved = metadata["model_config"]
+    if unknown := sorted(saved.keys() - known):
+        raise AgentBankError(
+            f"The checkpoint's model has {', '.join(unknown)}, which this version does not know: "
+            "it was written by a newer version of agentbank_jax."
+        )
+    return LlamaConfig(**saved)
+
+
+def _load(v1, path: Path, abstract: dict[str, Any]) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sharding info not provided")
+        return v1.load_checkpointables(path, abstract)
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        return bool(read_metadata(path))
+    except Exception:  # Orbax raises many kinds, for what is all one here: it is not complete.
+        return False
+
+
+def _step_folders(directory: Path) -> list[Path]:
+    """Folders named by a step, latest first."""
+    if not directory.is_dir():
+        return []
+    return sorted((p for p in directory.iterdir() if p.name.isdigit()), key=lambda p: int(p.name), reverse=True)
+
+
+def _set_aside_damaged(directory: Path) -> list[Path]:
+    damaged = [path for path in _step_folders(directory) if not _is_complete(path)]
+    for path in damaged:
+        _set_aside(path, "it is half-written or its metadata is missing")
+    return damaged
+
+
+def _set_aside(path: Path, reason: Exception | str) -> None:
+    """Renames a damaged checkpoint, so that the run can take that step's place again."""
+    aside = path.with_name(path.name + ".damaged")
+    logger.warning("Passed over the damaged checkpoint %s, now %s: %s", path, aside.name, _first_line(reason))
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+
+
+def _first_line(error: Exception | str) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n")[0][:200]
+
+
+def _find_steps(path: Path) -> list[Path]:
+    path = path.expanduser().absolute()
+    if not path.is_dir():
+        siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+        raise AgentBankError(
+            f"The checkpoint {path} does not exist." + did_you_mean(path.name, siblings) + " Expected the folder of "
+            "a run (--model_dir of the training), its folder 'checkpoints', or a step in it."
+        )
+    if path.name.isdigit() and _is_complete(path):
+        return [path]
+    found = _step_folders(path / FOLDER) or _step_folders(path)
+    if not found:
+        raise AgentBankError(
+            f"There is no checkpoint in {path}: expected the folder of a run that has saved at least once "
+            f"({FOLDER}/<step>), that folder {FOLDER!r}, or a step in it."
+        )
+    return found

@@ -1,0 +1,68 @@
+"""FLOPs of a training step, and what share of the machine's peak they are."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+
+from agentbank_jax.models.llama import LlamaConfig
+
+FORMULA = (
+    "causal MFU = tokens/s x (6 N + 6 L H h T) / peak FLOP/s, where N = parameters in matrix products "
+    "(the output projection included, the embedding lookup not) and T = row length; attention is halved for causality"
+)
+
+# Dense bfloat16 FLOP/s of one device, from the makers' data sheets; the key is part of `device_kind`, in lower case.
+_PEAKS = {
+    "h200": 989e12,
+    "h100": 989e12,
+    "a100": 312e12,
+    "v6": 918e12,
+    "v5p": 459e12,
+    "v5 lite": 197e12,
+    "v5e": 197e12,
+    "v4": 275e12,
+}
+
+
+def matmul_parameters(config: LlamaConfig) -> int:
+    """Parameters that take part in matrix products, N."""
+    inner, inner_kv = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
+    layer = config.hidden_size * (2 * inner + 2 * inner_kv + 3 * config.intermediate_size)
+    return config.num_layers * layer + config.hidden_size * config.vocab_size
+
+
+def flops_per_token(config: LlamaConfig, length: int) -> float:
+    """Floating-point operations of forward and backward per token of a row of `length` (see `FORMULA`).
+
+    PaLM's count (Chowdhery et al., 2022, appendix B), 6 N + 12 L H h T, with the attention term halved
+    because a causal token attends to half of the row on average.
+    """
+    return 6.0 * matmul_parameters(config) + 6.0 * config.num_layers * config.num_heads * config.head_dim * length
+
+
+def peak_flops(device: jax.Device | None = None) -> tuple[float, str]:
+    """Peak FLOP/s of one device, and where the figure comes from.
+
+    Known accelerators: the data sheet's dense bfloat16. Others, and CPU (all its cores are one device):
+    the best of a few float32 products of 1,024 x 1,024, which takes less than half a second.
+    """
+    device = device or jax.devices()[0]
+    kind = device.device_kind.lower()
+    for name, peak in _PEAKS.items():
+        if name in kind:
+            return peak, f"data sheet of {device.device_kind}, bfloat16"
+    return measured_peak_flops(device), "measured: float32 product of 1024 x 1024"
+
+
+def measured_peak_flops(device: jax.Device, size: int = 1024) -> float:
+    """FLOP/s of the fastest of several float32 products on `device`."""
+    ones = jax.device_put(jnp.ones((size, size), jnp.float32), device)
+    product = jax.jit(jnp.matmul)
+    product(ones, ones).block_until_ready()
+    best, stop = float("inf"), time.perf_counter() + 0.25
+    while time.perf_counter() < stop:
+        start = time.perf_counter()
+        product(ones, ones).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best

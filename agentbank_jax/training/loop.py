@@ -1,0 +1,366 @@
+"""The training loop."""
+
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.models import forward
+from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
+from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, state_shardings
+from agentbank_jax.training.checkpoints import Checkpoints
+from agentbank_jax.training.compilation_cache import enable_compilation_cache
+from agentbank_jax.training.flops import FORMULA, flops_per_token, peak_flops
+from agentbank_jax.training.loss import LOSS_KINDS
+from agentbank_jax.training.metrics import MetricsWriter
+from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
+from agentbank_jax.training.progress import TrainingProgress, duration
+from agentbank_jax.training.state import TrainState, abstract_state, make_init
+from agentbank_jax.training.step import make_train_step
+
+BATCH_KEYS = ("tokens", "targets", "loss_weights", "positions", "segment_ids")
+
+logger = logging.getLogger(__name__)
+
+
+class Batches(Protocol):
+    """What the loop reads: the batch of a step is a pure function of the step's number."""
+
+    batch_size: int
+    length: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the data."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs where any batch differs."""
+
+    def iterator(self, start_step: int) -> Iterator[Mapping[str, np.ndarray]]:
+        """Batches from a step on, without end; each an array [batch_size, length] per key of `BATCH_KEYS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long to train, and what to keep.
+
+    Fields:
+      steps: optimizer steps; 0 means by `epochs`.
+      epochs: passes over the data, where `steps` is 0; may be a fraction.
+      batch_size: rows per step, all devices and micro-batches together.
+      accumulate: micro-batches per step.
+      loss: "trained" projects only trained tokens to the vocabulary (one device), "full" all; "auto" chooses.
+      seed: of fresh parameters.
+      log_every: steps between records of metrics.
+      checkpoint_every: steps between checkpoints; 0 saves at the end only.
+      keep_checkpoints: how many of the latest to keep.
+      resume: go on from the latest checkpoint in the model's folder; False refuses a folder that has one.
+      allow_change: facts that may differ from those of the checkpoint.
+      peak_flops: FLOP/s of one device, for MFU; 0 takes the data sheet's, or measures (CPU).
+      compilation_cache: folder of compiled programs; None means the default one, "" none.
+    """
+
+    steps: int = 0
+    epochs: float = 1.0
+    batch_size: int = 8
+    accumulate: int = 1
+    loss: str = "auto"
+    seed: int = 0
+    log_every: int = 10
+    checkpoint_every: int = 200
+    keep_checkpoints: int = 2
+    resume: bool = True
+    allow_change: tuple[str, ...] = ()
+    peak_flops: float = 0.0
+    compilation_cache: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.loss not in ("auto", *LOSS_KINDS):
+            raise AgentBankError(
+                f"TrainConfig.loss={self.loss!r} is not known." + did_you_mean(self.loss, ("auto", *LOSS_KINDS))
+            )
+        for name in ("batch_size", "accumulate", "log_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected at least 1.")
+        for name in ("steps", "checkpoint_every", "peak_flops"):
+            if getattr(self, name) < 0:
+                raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected 0 or more.")
+        if self.steps == 0 and not self.epochs > 0:
+            raise AgentBankError(f"TrainConfig.epochs={self.epochs}: expected more than 0 where steps is 0.")
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Optimizer steps of the whole run."""
+        return self.steps or max(1, round(self.epochs * steps_per_epoch))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a run ended with.
+
+    Fields:
+      step: optimizer steps done, over all starts.
+      params: the final parameters, on the devices.
+      checkpoint: folder of the final checkpoint.
+      metrics: the last record of metrics; empty if there was nothing left to do.
+      tokens: tokens trained on in this start, without padding.
+      seconds: duration of this start's steps, compilation and start-up excluded.
+    """
+
+    step: int
+    params: forward.Params
+    checkpoint: Path
+    metrics: dict[str, float]
+    tokens: int
+    seconds: float
+
+
+def train(
+    model_config: LlamaConfig,
+    train_config: TrainConfig,
+    optimizer_config: OptimizerConfig,
+    mesh_config: MeshConfig,
+    batches: Batches,
+    model_dir: str | os.PathLike,
+    *,
+    facts: Mapping[str, Any],
+    manifest: Mapping[str, Any] | None = None,
+    tokenizer_path: str | os.PathLike | None = None,
+    initial_params: forward.Params | None = None,
+    progress: TrainingProgress | None = None,
+) -> TrainResult:
+    """Trains a model, or goes on where a run in the same folder stopped.
+
+    A run that was killed and started again with the same arguments ends with the same parameters,
+    bit for bit, as one that was not.
+
+    Args:
+      model_config, train_config, optimizer_config, mesh_config: the settings; `batches.batch_size` must be
+        `train_config.batch_size`.
+      batches: the data (see `Batches`).
+      model_dir: gets `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `manifest.json`, `tokenizer.model`.
+      facts: what must be the same when the run goes on or the model is used, as JSON values: `template`,
+        `tokenizer_sha256`, `stop_ids`, … The fingerprint of the data and the model's shape are added.
+      manifest: what the model was trained on (tasks and trajectory ids), written to `manifest.json`.
+      tokenizer_path: the SentencePiece model to copy beside the checkpoints.
+      initial_params: parameters to start from instead of fresh ones.
+      progress: where to tell how it goes; a bar or lines on standard error by default.
+
+    Raises:
+      AgentBankError: settings that do not fit each other, the devices or the run in `model_dir`, or a
+        folder that cannot be written.
+    """
+    # ---- settings ---------------------------------------------------------------------------------------------
+    mesh = make_mesh(mesh_config)
+    check_divisible(model_config, dict(mesh.shape), train_config.batch_size, train_config.accumulate)
+    if batches.batch_size != train_config.batch_size:
+        raise AgentBankError(
+            f"The data comes in batches of {batches.batch_size} rows, but TrainConfig.batch_size is "
+            f"{train_config.batch_size}: make them equal."
+        )
+    if batches.length > model_config.max_position_embeddings:
+        raise AgentBankError(
+            f"Rows of {batches.length} tokens are longer than the model's max_position_embeddings="
+            f"{model_config.max_position_embeddings}: shorten the rows or raise it."
+        )
+    total_steps = train_config.total_steps(batches.steps_per_epoch)
+    folder = _prepare_folder(Path(model_dir), manifest, tokenizer_path)
+    if train_config.compilation_cache != "":
+        enable_compilation_cache(train_config.compilation_cache)
+
+    # ---- model, optimizer, step -------------------------------------------------------------------------------
+    optimizer = make_optimizer(optimizer_config, total_steps)
+    schedule = learning_rate_schedule(optimizer_config, total_steps)
+    abstract = abstract_state(model_config, optimizer)
+    shardings = state_shardings(mesh, abstract)
+    rows = batch_sharding(mesh)
+    loss = train_config.loss
+    if loss == "auto":
+        loss = "trained" if mesh.size == 1 else "full"
+    train_step = jax.jit(
+        make_train_step(model_config, optimizer, schedule, loss=loss, accumulate=train_config.accumulate),
+        in_shardings=(shardings, rows),
+        out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
+        donate_argnums=0,
+    )
+
+    facts = {**facts, "data_fingerprint": batches.fingerprint}
+    with Checkpoints(folder, keep=train_config.keep_checkpoints, config=model_config, facts=facts) as checkpoints:
+        # ---- start, or go on ----------------------------------------------------------------------------------
+        if checkpoints.steps and not train_config.resume:
+            raise AgentBankError(
+                f"{folder} already holds a run, at step {checkpoints.steps[-1]}: choose another --model_dir, "
+                "delete it, or let it go on with TrainConfig.resume=True."
+            )
+        target = jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, shardings
+        )
+        restored = checkpoints.restore(target, train_config.allow_change)
+        if restored:
+            state, start_step = restored.state, int(restored.data["step"])
+        else:
+            state, start_step = _fresh_state(model_config, train_config, optimizer, shardings, initial_params), 0
+
+        # ---- steps --------------------------------------------------------------------------------------------
+        record: dict[str, float] = {}
+        tokens_seen, seconds = 0, 0.0
+        progress = progress or TrainingProgress(total_steps, start_step)
+        with MetricsWriter(folder, start_step=start_step) as writer, progress, jax.set_mesh(mesh):
+            progress.say(
+                f"{forward.count_parameters(model_config):,} parameters, {total_steps} steps of "
+                f"{train_config.batch_size} x {batches.length} tokens, {batches.steps_per_epoch} steps an epoch"
+                + (f"; goes on after step {start_step}" if restored else "")
+            )
+            if start_step < total_steps:
+                peak, source = (train_config.peak_flops, "as configured") if train_config.peak_flops else peak_flops()
+                progress.say(f"{FORMULA}; peak {peak / 1e9:,.0f} GFLOP/s a device ({source})")
+                started = time.perf_counter()
+                shape = (batches.batch_size, batches.length)
+                example = {
+                    key: jax.ShapeDtypeStruct(shape, jnp.float32 if key == "loss_weights" else jnp.int32)
+                    for key in BATCH_KEYS
+                }
+                compiled = train_step.lower(target, example).compile()
+                progress.say(f"compiled in {time.perf_counter() - started:.1f} s")
+
+                meter = _Meter(flops_per_token(model_config, batches.length), peak * mesh.size, total_steps, shape)
+                data = batches.iterator(start_step)
+                pending: tuple[int, dict[str, jax.Array]] | None = None
+                started = time.perf_counter()
+                for step in range(start_step + 1, total_steps + 1):
+                    batch = jax.device_put({key: np.asarray(value) for key, value in next(data).items()}, rows)
+                    # A transfer that is not written out, such as of a Python number, would be paid at every step.
+                    with jax.transfer_guard("disallow"):
+                        state, metrics = compiled(state, batch)
+                    # The metrics of the step before are read while this one runs.
+                    if pending:
+                        record = _tell(pending, meter, writer, progress, train_config.log_every, total_steps) or record
+                    pending = step, metrics
+                    due = train_config.checkpoint_every and step % train_config.checkpoint_every == 0
+                    if due or step == total_steps:
+                        checkpoints.save(state, step, batches.fingerprint)
+                if pending:
+                    record = _tell(pending, meter, writer, progress, train_config.log_every, total_steps) or record
+                seconds, tokens_seen = time.perf_counter() - started, meter.all_tokens
+                progress.say(
+                    f"trained {total_steps - start_step} steps, {tokens_seen:,} tokens in {duration(seconds)} "
+                    f"({tokens_seen / seconds:,.0f} tokens/s)"
+                )
+    return TrainResult(
+        step=total_steps,
+        params=state.params,
+        checkpoint=checkpoints.directory / str(total_steps),
+        metrics=record,
+        tokens=tokens_seen,
+        seconds=seconds,
+    )
+
+
+class _Meter:
+    """Sums metrics over the steps of an interval."""
+
+    def __init__(self, flops: float, peak: float, total_steps: int, shape: tuple[int, int]):
+        self._flops, self._peak, self._total, self._places = flops, peak, total_steps, shape[0] * shape[1]
+        self._since = time.perf_counter()
+        self.all_tokens = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._steps, self._loss, self._trained, self._tokens = 0, 0.0, 0.0, 0
+
+    def add(self, metrics: Mapping[str, np.ndarray]) -> None:
+        trained = float(metrics["trained_tokens"])
+        self._steps += 1
+        self._loss += float(metrics["loss"]) * trained
+        self._trained += trained
+        self._tokens += int(metrics["tokens"])
+        self.all_tokens += int(metrics["tokens"])
+
+    def record(self, step: int, metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """The interval's figures; begins the next interval."""
+        now = time.perf_counter()
+        seconds = max(now - self._since, 1e-9)
+        per_second = self._steps * self._places / seconds
+        values = {
+            "loss": self._loss / max(self._trained, 1.0),
+            "gradient_norm": float(metrics["gradient_norm"]),
+            "learning_rate": float(metrics["learning_rate"]),
+            "tokens_per_second": self._tokens / seconds,
+            "trained_tokens_per_second": self._trained / seconds,
+            "mfu": per_second * self._flops / self._peak,
+            "packing_fill": self._tokens / (self._steps * self._places),
+            "seconds_per_step": seconds / self._steps,
+            "eta_seconds": (self._total - step) * seconds / self._steps,
+        }
+        self._since = now
+        self._reset()
+        return values
+
+
+def _tell(
+    pending: tuple[int, dict[str, jax.Array]],
+    meter: _Meter,
+    writer: MetricsWriter,
+    progress: TrainingProgress,
+    log_every: int,
+    total_steps: int,
+) -> dict[str, float] | None:
+    """Reads a finished step's metrics; at the end of an interval writes and returns its record."""
+    step, metrics = pending[0], jax.device_get(pending[1])
+    meter.add(metrics)
+    progress.advance(step)
+    if step % log_every and step != total_steps:
+        return None
+    values = meter.record(step, metrics)
+    writer.write(step, values)
+    progress.report(step, values)
+    return values
+
+
+def _fresh_state(model_config, train_config, optimizer, shardings, initial_params) -> TrainState:
+    if initial_params is None:
+        init = jax.jit(make_init(model_config, optimizer), out_shardings=shardings)
+        return init(jnp.int32(train_config.seed))
+    params = jax.tree.map(
+        lambda leaf, sharding: jax.device_put(jnp.asarray(leaf, model_config.param_dtype), sharding),
+        initial_params,
+        shardings.params,
+    )
+    opt_state = jax.jit(optimizer.init, out_shardings=shardings.opt_state)(params)
+    return TrainState(jax.device_put(jnp.int32(0), shardings.step), params, opt_state)
+
+
+def _prepare_folder(folder: Path, manifest: Mapping[str, Any] | None, tokenizer_path: str | os.PathLike | None) -> Path:
+    """Makes the folder of the run and what lies beside its checkpoints."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if manifest is not None:
+            _replace(folder / "manifest.json", lambda path: path.write_text(json.dumps(manifest), encoding="utf-8"))
+        if tokenizer_path is not None:
+            _replace(folder / "tokenizer.model", lambda path: shutil.copyfile(tokenizer_path, path))
+        probe = folder / ".write_probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise AgentBankError(
+            f"Cannot write to {folder} ({error.strerror}): choose a folder that you may write with --model_dir."
+        ) from error
+    return folder
+
+
+def _replace(path: Path, write) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    write(temporary)
+    os.replace(temporary, path)

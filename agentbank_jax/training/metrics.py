@@ -1,0 +1,59 @@
+"""The metrics of a run, in JSON lines and TensorBoard, behind one writer."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+FILE = "metrics.jsonl"
+
+
+class MetricsWriter:
+    """Writes scalars by step to `metrics.jsonl` and to TensorBoard's event files; a context manager."""
+
+    def __init__(self, model_dir: str | os.PathLike, *, start_step: int = 0):
+        """Opens the files of a run that (re)starts after `start_step` steps.
+
+        What a killed run wrote beyond the checkpoint it resumes from is dropped, so that no step
+        occurs twice.
+        """
+        from tensorboardX import SummaryWriter
+
+        folder = Path(model_dir)
+        self.path = folder / FILE
+        keep_until(self.path, start_step)
+        self._lines = self.path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1, flush_secs=10)
+
+    def __enter__(self) -> "MetricsWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._lines.close()
+        self._board.close()
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """One record of named scalars, after `step` steps."""
+        self._lines.write(json.dumps({"step": step, **values}) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name if "/" in name else f"train/{name}", value, step)
+
+
+def read_metrics(model_dir: str | os.PathLike) -> list[dict[str, float]]:
+    """The records of `metrics.jsonl`, without a last line that was cut off."""
+    path = Path(model_dir) / FILE
+    if not path.is_file():
+        return []
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines]
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Rewrites a metrics file with its records up to and including `step`."""
+    if not path.is_file():
+        return
+    kept = [record for record in read_metrics(path.parent) if record["step"] <= step]
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    os.replace(temporary, path)
