@@ -227,7 +227,7 @@ def parse_number(text: str) -> Fraction | None:
 
 def same_value(one: Fraction, other: Fraction) -> bool:
     """Whether two values differ by at most `TOLERANCE`, relative where they exceed 1."""
-    return abs(one - other) <= TOLERANCE * max(1, abs(other))
+    return abs(one - other) <= TOLERANCE * max(Fraction(1), abs(other))
 
 
 class CalculatorEnvironment(TextEnvironment):
@@ -242,8 +242,12 @@ class CalculatorEnvironment(TextEnvironment):
         self._values: list[Fraction] = []
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        super().reset(seed=seed)
-        instance: Instance = (options or {})["instance"]
+        instance = (options or {}).get("instance")
+        if not isinstance(instance, Instance) or not isinstance(instance.payload, CalculatorProblem):
+            raise AgentBankError(
+                f"calculator: reset got {type(instance).__name__}; "
+                "expected options={'instance': an Instance of a CalculatorProblem}."
+            )
         self._problem = instance.payload
         self._values = []
         return self._current.question, {"invalid_action": False}

@@ -243,8 +243,12 @@ class InterCodeSQLEnvironment(TextEnvironment):
         self._rows: list[Row] | None = None
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        super().reset(seed=seed)
-        instance: Instance = (options or {})["instance"]
+        instance = (options or {}).get("instance")
+        if not isinstance(instance, Instance) or not isinstance(instance.payload, SQLProblem):
+            raise AgentBankError(
+                f"intercode_sql: reset got {type(instance).__name__}; "
+                "expected options={'instance': an Instance of a SQLProblem}."
+            )
         self._problem = instance.payload
         self._rows = None
         return self._current.question, {"invalid_action": False}

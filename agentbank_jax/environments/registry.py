@@ -129,7 +129,7 @@ def check_split(split: str) -> Split:
     """
     if split not in SPLITS:
         raise EnvironmentRegistryError(f"split '{split}' does not exist; expected one of {', '.join(SPLITS)}.")
-    return split  # type: ignore[return-value]
+    return split
 
 
 def _load() -> None:

@@ -147,8 +147,12 @@ class SearchQAEnvironment(TextEnvironment):
         self._problem: SearchProblem | None = None
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        super().reset(seed=seed)
-        instance: Instance = (options or {})["instance"]
+        instance = (options or {}).get("instance")
+        if not isinstance(instance, Instance) or not isinstance(instance.payload, SearchProblem):
+            raise AgentBankError(
+                f"search_qa: reset got {type(instance).__name__}; "
+                "expected options={'instance': an Instance of a SearchProblem}."
+            )
         self._problem = instance.payload
         return self._current.question, {"invalid_action": False}
 

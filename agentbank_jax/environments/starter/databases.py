@@ -36,7 +36,7 @@ def _fill(table: Table, parents: list[dict[str, str | int]], rng: random.Random)
             # The later parents may stay without children.
             row[parent_key(table)] = rng.randint(1, max(2, len(parents) * 2 // 3))
         for column, domain in table.columns.items():
-            row[column] = rng.randint(*domain) if is_number(domain) else rng.choice(domain)
+            row[column] = rng.randint(*domain) if is_number(domain) else str(rng.choice(domain))
         rows.append(row)
     return rows
 

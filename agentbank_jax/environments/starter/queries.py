@@ -77,7 +77,7 @@ def _filter(world: DatabaseWorld, rng: random.Random) -> Query | None:
         (
             f"List the {table.label} of each {table.one} with {said} {value}.",
             f"Give the {table.label} of every {table.one} whose {said} is {value}.",
-            f"Which {table.name} have the {said} {value}? Show the {table.label}.",
+            f"Which {table.name} have {said} {value}? Show the {table.label}.",
         )
     )
     sql = f"SELECT {table.label} FROM {table.name} WHERE {condition}"
@@ -101,7 +101,7 @@ def _compare(world: DatabaseWorld, rng: random.Random) -> Query | None:
         (
             f"List the {table.label} of each {table.one} with {said} {side} {limit}.",
             f"Give the {table.label} of every {table.one} whose {said} is {side} {limit}.",
-            f"Which {table.name} have a {said} {side} {limit}? Show the {table.label}.",
+            f"Which {table.name} have {said} {side} {limit}? Show the {table.label}.",
         )
     )
     sql = f"SELECT {table.label} FROM {table.name} WHERE {column} {'>' if above else '<'} {limit}"
@@ -117,7 +117,7 @@ def _count(world: DatabaseWorld, rng: random.Random) -> Query | None:
     said = _words(column, rng)
     question = rng.choice(
         (
-            f"How many {table.name} have the {said} {value}?",
+            f"How many {table.name} have {said} {value}?",
             f"Count the {table.name} whose {said} is {value}.",
             f"What is the number of {table.name} with {said} {value}?",
         )
@@ -277,7 +277,7 @@ def _above_average(world: DatabaseWorld, rng: random.Random) -> Query | None:
     question = rng.choice(
         (
             f"List the {table.label} of each {table.one} whose {said} is above the average.",
-            f"Which {table.name} have a {said} above the average? Show the {table.label}.",
+            f"Which {table.name} have {said} above the average? Show the {table.label}.",
         )
     )
     average = f"SELECT AVG({column}) FROM {table.name}"
