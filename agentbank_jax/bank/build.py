@@ -7,30 +7,24 @@ on the number of workers or on interruptions.
 
 import contextlib
 import fcntl
-import hashlib
 import itertools
-import json
 import multiprocessing
 import os
-import shutil
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentbank_jax.bank.outcome import DUPLICATE, Drop, Outcome
 from agentbank_jax.bank.recipe import Recipe
+from agentbank_jax.bank.staging import finish, finished_manifest, refuse_foreign, resume, write_shard
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.schema import Trajectory
-
-MANIFEST = "manifest.json"
-DROPS = "drops.jsonl"
-_RECORD = "build.json"
 
 # Consecutive candidates share worlds, so that a worker takes many at once.
 _CHUNK = 500
@@ -63,18 +57,6 @@ class BuildResult:
     seconds: float
     built_rows: int
     reused: bool = False
-
-
-@dataclass
-class _Progress:
-    """How far a build is: what a shard's record holds, so that a later call can go on from it."""
-
-    shards: list[dict[str, Any]] = field(default_factory=list)
-    rows: int = 0
-    assistant_turns: int = 0
-    next_candidate: int = 0
-    fingerprints: set[str] = field(default_factory=set)
-    drops: list[Drop] = field(default_factory=list)
 
 
 def build(
@@ -111,12 +93,12 @@ def build(
             started = time.monotonic()
             parameters = dict(recipe.parameters())
             folder = root / recipe.task
-            finished = _finished(folder, parameters)
+            finished = finished_manifest(folder, parameters)
             if finished is not None:
                 report(recipe.task, finished["rows"], finished["rows"])
                 results.append(_result(recipe.task, folder, finished, started, built_rows=0, reused=True))
                 continue
-            _refuse_foreign(folder)
+            refuse_foreign(folder)
             if workers > 1 and pool is None:
                 pool = stack.enter_context(_pool(workers))
             try:
@@ -142,7 +124,7 @@ def _build_task(
 ) -> tuple[dict[str, Any], int]:
     """Builds one task; returns its manifest and how many trajectories this call made."""
     staging = folder.with_name(f".{folder.name}.building")
-    state = _resume(staging, parameters)
+    state = resume(staging, parameters)
     resumed = state.rows
     wanted = recipe.wanted if recipe.wanted is not None else recipe.candidates
     assert wanted is not None, "a recipe without end needs a number of trajectories"
@@ -157,8 +139,9 @@ def _build_task(
 
     def close_shard(candidate: int) -> None:
         name = f"train-{len(state.shards):05d}-of-{shards:05d}.parquet"
-        _write_shard(staging, name, kept, dropped, fingerprints, candidate, state)
-        kept.clear(), dropped.clear(), fingerprints.clear()
+        write_shard(staging, name, kept, dropped, fingerprints, candidate, state)
+        for held in (kept, dropped, fingerprints):
+            held.clear()
 
     candidate = state.next_candidate
     for candidate, outcome in _outcomes(recipe, state.next_candidate, end, chunk, pool, workers):
@@ -190,7 +173,7 @@ def _build_task(
         )
     if kept or dropped or not state.shards:
         close_shard(candidate + 1)
-    manifest = _finish(staging, folder, parameters, state)
+    manifest = finish(staging, folder, parameters, state)
     report(recipe.task, state.rows, state.rows)
     return manifest, state.rows - resumed
 
@@ -241,100 +224,6 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _write_shard(
-    staging: Path,
-    name: str,
-    kept: list[Trajectory],
-    dropped: list[Drop],
-    fingerprints: list[str],
-    next_candidate: int,
-    state: _Progress,
-) -> None:
-    """Writes a shard, then its record: a shard without a record does not count."""
-    from agentbank_jax.trajectories.agentbank_format import write_parquet
-
-    write_parquet(staging / name, kept)
-    turns = sum(trajectory.assistant_turns for trajectory in kept)
-    shard = {"name": name, "rows": len(kept), "sha256": _hash_file(staging / name)}
-    record = {
-        "shard": shard,
-        "assistant_turns": turns,
-        "next_candidate": next_candidate,
-        "fingerprints": fingerprints,
-        "drops": [[drop.id, drop.reason, drop.detail] for drop in dropped],
-    }
-    _write_json(staging / f".{name}.json", record)
-    _add_record(state, record)
-
-
-def _add_record(state: _Progress, record: dict[str, Any]) -> None:
-    state.shards.append(record["shard"])
-    state.rows += record["shard"]["rows"]
-    state.assistant_turns += record["assistant_turns"]
-    state.next_candidate = record["next_candidate"]
-    state.fingerprints.update(record["fingerprints"])
-    state.drops += [Drop(id=identifier, reason=reason, detail=detail) for identifier, reason, detail in record["drops"]]
-
-
-def _resume(staging: Path, parameters: dict[str, Any]) -> _Progress:
-    """Returns how far an earlier call with these parameters came, and prepares its folder."""
-    state = _Progress()
-    if _read_json(staging / _RECORD) != parameters:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        _write_json(staging / _RECORD, parameters)
-        return state
-    for path in sorted(staging.glob(".train-*.json")):
-        record = _read_json(path)
-        if record is None or not _is_whole(staging, record["shard"]):
-            break
-        _add_record(state, record)
-    return state
-
-
-def _finish(staging: Path, folder: Path, parameters: dict[str, Any], state: _Progress) -> dict[str, Any]:
-    """Writes drops and manifest, and puts the finished folder in its place."""
-    manifest = {
-        "parameters": parameters,
-        "rows": state.rows,
-        "assistant_turns": state.assistant_turns,
-        "drops": dict(sorted(Counter(drop.reason for drop in state.drops).items())),
-        "shards": state.shards,
-    }
-    lines = [json.dumps({"id": d.id, "reason": d.reason, "detail": d.detail}, ensure_ascii=False) for d in state.drops]
-    (staging / DROPS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    _write_json(staging / MANIFEST, manifest)
-    whole = {shard["name"] for shard in state.shards} | {DROPS, MANIFEST}
-    for path in staging.iterdir():
-        # The record goes last: until then the same command can still go on from here.
-        if path.name not in whole and path.name != _RECORD:
-            path.unlink()
-    (staging / _RECORD).unlink()
-    former = folder.with_name(f".{folder.name}.former")
-    shutil.rmtree(former, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, former)
-    os.replace(staging, folder)
-    shutil.rmtree(former, ignore_errors=True)
-    return manifest
-
-
-def _finished(folder: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
-    """Returns the manifest of a finished bank with these parameters, or None."""
-    manifest = _read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("parameters") != parameters:
-        return None
-    return manifest if all(_is_whole(folder, shard) for shard in manifest["shards"]) else None
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Keeps a build from replacing data that it did not make, such as the released bank's."""
-    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
-        raise AgentBankError(
-            f"{folder}: holds files that build_bank.py did not make; choose another --output or move them away."
-        )
-
-
 @contextlib.contextmanager
 def _locked(root: Path) -> Iterator[None]:
     """Keeps two builds out of one folder; the lock ends with the process, however it ends."""
@@ -366,29 +255,6 @@ def _result(
         built_rows=built_rows,
         reused=reused,
     )
-
-
-def _is_whole(folder: Path, shard: dict[str, Any]) -> bool:
-    path = folder / shard["name"]
-    return path.is_file() and _hash_file(path) == shard["sha256"]
-
-
-def _hash_file(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _counts(reasons: Counter[str]) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from agentbank_jax.bank import gsm8k
 from agentbank_jax.bank.equations import numbers
+from agentbank_jax.bank.gsm8k_solution import known_numbers
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.calculator import CalculatorEnvironment, CalculatorProblem
@@ -174,7 +175,7 @@ def test_no_thought_tells_the_answer_before_it_is_computed(
         if isinstance(item, Drop):
             continue
         known = {value for _, _, value in numbers(problem.question)}
-        known |= gsm8k._known_numbers(problem.question)
+        known |= known_numbers(problem.question)
         answer = Fraction(problem.answer)
         for turn in item.turns[:-1]:
             thought, _, action = turn.content.partition("\nAction: ")
