@@ -149,9 +149,7 @@ def get_mixture(name: str) -> MixtureDeclaration:
     if name in _TASKS:
         return MixtureDeclaration(name=name, rates={name: 1.0})
     if name not in _MIXTURES:
-        raise DeclarationError(
-            f"no mixture or task is called '{name}'.{did_you_mean(name, [*_MIXTURES, *_TASKS])}"
-        )
+        raise DeclarationError(f"no mixture or task is called '{name}'.{did_you_mean(name, [*_MIXTURES, *_TASKS])}")
     return _MIXTURES[name]
 
 

@@ -53,9 +53,7 @@ class PackedBatches:
       seed: decides the order.
     """
 
-    def __init__(
-        self, cache: TokenCache, *, batch_size: int, length: int, seed: int = 0, window: int = WINDOW
-    ) -> None:
+    def __init__(self, cache: TokenCache, *, batch_size: int, length: int, seed: int = 0, window: int = WINDOW) -> None:
         """Plans the first epoch.
 
         Args:

@@ -25,7 +25,9 @@ def fit_to_length(encoded: EncodedTrajectory, max_tokens: int, policy: OverLongP
       AgentBankError: on an unknown policy.
     """
     if policy not in POLICIES:
-        raise AgentBankError(f"policy for over-long trajectories {policy!r} is unknown.{did_you_mean(policy, POLICIES)}")
+        raise AgentBankError(
+            f"policy for over-long trajectories {policy!r} is unknown.{did_you_mean(policy, POLICIES)}"
+        )
     if len(encoded.tokens) <= max_tokens:
         return encoded
     if policy == "drop":

@@ -281,7 +281,9 @@ def _open(folder: Path, task: TaskDeclaration, key: str) -> TaskTokens:
 
 
 def _damaged(folder: Path, reason: str) -> TokenCacheError:
-    return TokenCacheError(f"{folder}: the token cache is damaged ({reason}). Remove the folder; it will be made again.")
+    return TokenCacheError(
+        f"{folder}: the token cache is damaged ({reason}). Remove the folder; it will be made again."
+    )
 
 
 def _checksum(file: Path) -> str:

@@ -106,6 +106,16 @@ class Tokenizer:
         """Returns the piece of `token`, with spaces as spaces and byte pieces as `<0x0A>`."""
         return self._processor.id_to_piece(int(token)).replace(SPACE_SYMBOL, " ")
 
+    def spell(self, ids: Sequence[int]) -> str:
+        """Returns the pieces of `ids` one after the other, control symbols and leading spaces included."""
+        spelled = b"".join(
+            bytes([int(self.piece(token)[1:-1], 16)])
+            if self._processor.is_byte(int(token))
+            else self.piece(token).encode()
+            for token in ids
+        )
+        return spelled.decode("utf-8", errors="replace")
+
     def encode_with_offsets(self, texts: Sequence[str], *, num_threads: int = 1) -> list[Encoding]:
         """Encodes each text and finds where its tokens begin.
 

@@ -39,7 +39,7 @@ def mixture() -> Iterator[str]:
                 name=name, skill=skill, action_space="discrete", instruction=INSTRUCTION, remedy="make it with: fake"
             )
         )
-    declare_mixture(MixtureDeclaration(name="fake", rates={name: 1.0 for name in TASKS}))
+    declare_mixture(MixtureDeclaration(name="fake", rates=dict.fromkeys(TASKS, 1.0)))
     declare_mixture(MixtureDeclaration(name="fake_uneven", rates={TASKS[0]: 0.3, TASKS[1]: 2.0}))
     yield "fake"
     declarations._TASKS.clear()

@@ -46,9 +46,9 @@ def test_the_environments_instruction_is_the_tasks() -> None:
 
 
 def test_unknown_names_are_suggested() -> None:
-    with pytest.raises(DeclarationError, match="'startr'.*Did you mean 'starter'"):
+    with pytest.raises(DeclarationError, match=r"'startr'.*Did you mean 'starter'"):
         get_mixture("startr")
-    with pytest.raises(DeclarationError, match="'gsm8'.*Did you mean 'gsm8k'"):
+    with pytest.raises(DeclarationError, match=r"'gsm8'.*Did you mean 'gsm8k'"):
         get_task("gsm8")
 
 
@@ -67,21 +67,21 @@ def test_malformed_tasks_are_refused(changes: dict[str, object], message: str) -
 
 
 def test_malformed_mixtures_are_refused() -> None:
-    with pytest.raises(DeclarationError, match="no task"):
+    with pytest.raises(DeclarationError, match=r"no task"):
         MixtureDeclaration(name="m", rates={})
-    with pytest.raises(DeclarationError, match="rate 0"):
+    with pytest.raises(DeclarationError, match=r"rate 0"):
         MixtureDeclaration(name="m", rates={"gsm8k": 0})
     task_names()
-    with pytest.raises(DeclarationError, match="Did you mean 'gsm8k'"):
+    with pytest.raises(DeclarationError, match=r"Did you mean 'gsm8k'"):
         declare_mixture(MixtureDeclaration(name="m", rates={"gsm8": 1}))
 
 
 def test_a_name_is_declared_once() -> None:
     known = get_task("gsm8k")
     assert declare_task(known) is known
-    with pytest.raises(DeclarationError, match="declared twice"):
+    with pytest.raises(DeclarationError, match=r"declared twice"):
         declare_task(make_task(name="gsm8k"))
-    with pytest.raises(DeclarationError, match="declared twice"):
+    with pytest.raises(DeclarationError, match=r"declared twice"):
         declare_mixture(MixtureDeclaration(name="gsm8k", rates={"gsm8k": 1}))
 
 

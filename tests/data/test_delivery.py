@@ -1,7 +1,7 @@
 """Batches hold each example as often as its rate says, in an order that any step can be entered at."""
 
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,7 @@ def test_an_epoch_holds_each_example_once_and_whole(cache: TokenCache, batch_siz
         found = [e for step in range(epoch * steps, (epoch + 1) * steps) for e in segments(batches.batch_at(step))]
         orders.append(found)
         assert sorted(found) == whole
-    assert all(a != b for a, b in zip(orders, orders[1:], strict=False))
+    assert all(a != b for a, b in pairwise(orders))
 
 
 def test_an_epoch_that_packs_worse_keeps_its_steps(cache: TokenCache) -> None:
@@ -70,9 +70,7 @@ def test_an_epoch_that_packs_worse_keeps_its_steps(cache: TokenCache) -> None:
         assert sorted(plan.order.tolist()) == list(range(len(cache)))
 
 
-def test_rates_are_passes_over_a_task(
-    mixture: str, data_dir: Path, template: Llama2Template, tmp_path: Path
-) -> None:
+def test_rates_are_passes_over_a_task(mixture: str, data_dir: Path, template: Llama2Template, tmp_path: Path) -> None:
     uneven = build_cache("fake_uneven", template, max_length=400, data_dir=data_dir, cache_dir=tmp_path)
     batches = PackedBatches(uneven, batch_size=2, length=400, seed=0)
     drawn = [batches.examples_of_epoch(epoch) for epoch in range(10)]
@@ -120,7 +118,7 @@ def test_the_fingerprint_tells_orders_apart(cache: TokenCache, batches: PackedBa
 
 
 def test_rows_that_are_too_short_are_refused(cache: TokenCache) -> None:
-    with pytest.raises(AgentBankError, match="rows have 50 places"):
+    with pytest.raises(AgentBankError, match=r"rows have 50 places"):
         PackedBatches(cache, batch_size=4, length=50)
-    with pytest.raises(AgentBankError, match="batch_size is 0"):
+    with pytest.raises(AgentBankError, match=r"batch_size is 0"):
         PackedBatches(cache, batch_size=0, length=400)

@@ -56,5 +56,5 @@ def test_fifty_thousand_lengths_are_packed_tightly_and_soon() -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    with pytest.raises(AgentBankError, match="example 1 takes 33 places; expected 1 to 32"):
+    with pytest.raises(AgentBankError, match=r"example 1 takes 33 places; expected 1 to 32"):
         plan_packing(np.array([5, 33]), 32, seed=0, epoch=0)

@@ -41,9 +41,7 @@ def test_the_cache_holds_what_the_template_gives(cache: TokenCache, template: Ll
     for task in cache.tasks:
         assert task.turns.tolist() == [t.assistant_turns for t in trajectories if t.task == task.task.name]
         assert task.trained_counts.sum() == task.trained.sum()
-    assert cache.seen() == {
-        name: [t.id for t in trajectories if t.task == name] for name in ("fake_qa", "fake_house")
-    }
+    assert cache.seen() == {name: [t.id for t in trajectories if t.task == name] for name in ("fake_qa", "fake_house")}
 
 
 def test_a_cache_is_made_once(mixture: str, own_data: Path, template: Llama2Template) -> None:
@@ -77,7 +75,7 @@ def test_damage_is_found_and_named(mixture: str, own_data: Path, template: Llama
     with pytest.raises(TokenCacheError, match=r"damaged.*Remove the folder"):
         build(template, own_data)
     (folder / name).unlink()
-    with pytest.raises(TokenCacheError, match="damaged"):
+    with pytest.raises(TokenCacheError, match=r"damaged"):
         build(template, own_data)
 
 
@@ -85,34 +83,34 @@ def test_a_failed_build_leaves_nothing(mixture: str, own_data: Path, template: L
     (own_data / "fake_house" / "train-00000-of-00001.parquet").unlink()
     row = {"id": "a", "conversations": [{"from": "gpt", "value": "x"}]}
     (own_data / "fake_house" / "train.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(AgentBankError, match="train.jsonl, row 0"):
+    with pytest.raises(AgentBankError, match=r"train.jsonl, row 0"):
         build(template, own_data)
     assert not list((own_data / "cache").iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_named(mixture: str, own_data: Path, template: Llama2Template) -> None:
     (own_data / "cache").write_text("a file")
-    with pytest.raises(TokenCacheError, match="cannot be written"):
+    with pytest.raises(TokenCacheError, match=r"cannot be written"):
         build(template, own_data)
 
 
 def test_missing_files_say_how_to_get_them(mixture: str, tmp_path: Path, template: Llama2Template) -> None:
     with pytest.raises(DeclarationError, match=r"'fake_house': no trajectories in .*; make it with: fake"):
         build(template, tmp_path)
-    with pytest.raises(DeclarationError, match="python scripts/build_bank.py"):
+    with pytest.raises(DeclarationError, match=r"python scripts/build_bank.py"):
         build(template, tmp_path, "starter")
-    with pytest.raises(DeclarationError, match="Did you mean 'fake'"):
+    with pytest.raises(DeclarationError, match=r"Did you mean 'fake'"):
         build(template, tmp_path, "fakee")
 
 
 def test_mixed_up_shards_are_refused(mixture: str, own_data: Path) -> None:
     qa = own_data / "fake_qa"
     shutil.copy(qa / "train-00000-of-00002.parquet", qa / "train-00000-of-00001.parquet")
-    with pytest.raises(DeclarationError, match="not one set of"):
+    with pytest.raises(DeclarationError, match=r"not one set of"):
         task_files(get_task("fake_qa"), own_data)
     (qa / "train-00000-of-00001.parquet").unlink()
     (qa / "train-00000-of-00002.parquet").unlink()
-    with pytest.raises(DeclarationError, match="not one set of 2 shards"):
+    with pytest.raises(DeclarationError, match=r"not one set of 2 shards"):
         task_files(get_task("fake_qa"), own_data)
 
 
@@ -125,7 +123,7 @@ def test_over_long_trajectories_are_dropped_and_counted(
     assert len(kept) == (lengths <= limit + 1).sum()
     counts = kept.tasks[0].manifest["counts"]
     assert counts == {"read": 25, "kept": len(kept), "dropped": 25 - len(kept), "truncated": 0}
-    with pytest.raises(TokenCacheError, match="none of 25 trajectories fits into 8 tokens"):
+    with pytest.raises(TokenCacheError, match=r"none of 25 trajectories fits into 8 tokens"):
         build(template, own_data, max_length=8)
 
 
@@ -142,5 +140,5 @@ def test_truncation_ends_with_a_reply(template: Llama2Template) -> None:
             if cut:
                 assert cut.tokens[-1] == template.stop_ids[0] and cut.trained[-1]
         assert fit_to_length(whole, len(whole.tokens) - 1, "drop") is None
-    with pytest.raises(AgentBankError, match="'drp' is unknown. Did you mean 'drop'"):
+    with pytest.raises(AgentBankError, match=r"'drp' is unknown. Did you mean 'drop'"):
         fit_to_length(whole, 10, "drp")  # type: ignore[arg-type]

@@ -3,7 +3,9 @@
 from agentbank_jax.trajectories.schema import Trajectory, Turn
 from agentbank_jax.trajectories.templates import Llama2Template
 
-WORDS = "the cup shelf lamp bread kitchen search look take put bowl apple river lake stone town".split()
+WORDS = tuple(
+    "the cup shelf lamp bread kitchen search look take put bowl apple river lake stone town".split()  # noqa: SIM905
+)
 
 
 def make_trajectory(number: int, *, exchanges: int = 2, system: bool = True, task: str = "fake") -> Trajectory:

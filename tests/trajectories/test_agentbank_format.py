@@ -106,17 +106,17 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(TrajectoryError, match=f"{name}.*{message}"):
             list(read_trajectories(tmp_path / name, "t"))
-    with pytest.raises(TrajectoryError, match="no such file"):
+    with pytest.raises(TrajectoryError, match=r"no such file"):
         list(read_trajectories(tmp_path / "none-*.parquet", "t"))
     pq.write_table(pa.table({"id": ["a"]}), tmp_path / "y.parquet")
-    with pytest.raises(TrajectoryError, match="column conversations is missing"):
+    with pytest.raises(TrajectoryError, match=r"column conversations is missing"):
         list(read_trajectories(tmp_path / "y.parquet", "t"))
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(TrajectoryError, match="reward"):
+    with pytest.raises(TrajectoryError, match=r"reward"):
         write_parquet(tmp_path / "x.parquet", [make_trajectory(reward="high")])
     untrained = Trajectory(id="u", task="t", turns=(Turn.user("a"), Turn.assistant("b", trained=False)))
-    with pytest.raises(TrajectoryError, match="not trained"):
+    with pytest.raises(TrajectoryError, match=r"not trained"):
         write_parquet(tmp_path / "x.parquet", [untrained])
     assert list(tmp_path.iterdir()) == []

@@ -106,13 +106,13 @@ def test_tokens_masks_and_turns_align(template: Llama2Template) -> None:
 
 
 def test_a_trajectory_without_a_user_turn_cannot_be_prompted(template: Llama2Template) -> None:
-    with pytest.raises(TrajectoryError, match="nothing to reply to"):
+    with pytest.raises(TrajectoryError, match=r"nothing to reply to"):
         template.prompt_ids(make_trajectory(0).turns)
 
 
 def test_an_unknown_template_is_named(template: Llama2Template) -> None:
     assert get_template("llama2", template.tokenizer).fingerprint == template.fingerprint
-    with pytest.raises(AgentBankError, match="'llama'.*Did you mean 'llama2'"):
+    with pytest.raises(AgentBankError, match=r"'llama'.*Did you mean 'llama2'"):
         get_template("llama", template.tokenizer)
 
 

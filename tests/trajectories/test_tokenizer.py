@@ -58,9 +58,9 @@ def test_a_vocabulary_is_as_large_as_the_texts_allow(tmp_path: Path) -> None:
 
 
 def test_vocabularies_that_cannot_be_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(AgentBankError, match="at least 300"):
+    with pytest.raises(AgentBankError, match=r"at least 300"):
         train_vocabulary(["a"], 10, tmp_path / "x.model")
-    with pytest.raises(AgentBankError, match="no text"):
+    with pytest.raises(AgentBankError, match=r"no text"):
         train_vocabulary([" "], 400, tmp_path / "x.model")
     assert not list(tmp_path.iterdir())
 
@@ -70,8 +70,8 @@ def test_a_tokenizer_survives_pickling(tokenizer: Tokenizer) -> None:
 
 
 def test_bad_models_are_named(tmp_path: Path) -> None:
-    with pytest.raises(TokenizerError, match="none.model: no tokenizer"):
+    with pytest.raises(TokenizerError, match=r"none.model: no tokenizer"):
         Tokenizer.load(tmp_path / "none.model")
     (tmp_path / "bad.model").write_bytes(b"no model")
-    with pytest.raises(TokenizerError, match="bad.model: not a SentencePiece model"):
+    with pytest.raises(TokenizerError, match=r"bad.model: not a SentencePiece model"):
         Tokenizer.load(tmp_path / "bad.model")

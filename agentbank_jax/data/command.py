@@ -1,0 +1,140 @@
+"""The commands about data: `train_vocabulary.py`, `cache_tasks.py` and `inspect_mixture.py`."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from agentbank_jax.errors import AgentBankError, did_you_mean
+
+if TYPE_CHECKING:
+    from agentbank_jax.data.token_cache import TokenCache
+    from agentbank_jax.trajectories.templates import Llama2Template
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise AgentBankError(f"{message}. See {self.prog} --help.")
+
+
+def train_vocabulary(arguments: Sequence[str]) -> int:
+    """Trains the vocabulary of a mixture; returns the exit status."""
+    parser = _parser("train_vocabulary.py", "Trains a SentencePiece vocabulary on the trajectories of a mixture.")
+    parser.add_argument("--vocab_size", type=int, default=3000, metavar="N", help="pieces (default: 3000)")
+    parser.add_argument("--out", metavar="FILE", help="default: vocabulary/<mixture>.model in the data folder")
+    options = _parse(parser, arguments)
+    # Imported only now: --help need not wait for them.
+    from agentbank_jax.data.vocabularies import train_mixture_vocabulary, vocabulary_path
+
+    begin = time.perf_counter()
+    out = Path(options.out) if options.out else vocabulary_path(options.mixture, options.data_dir)
+    tokenizer = train_mixture_vocabulary(options.mixture, options.data_dir, vocab_size=options.vocab_size, out=out)
+    print(f"{out}: {tokenizer.vocab_size:,} pieces in {time.perf_counter() - begin:.1f} s")
+    return 0
+
+
+def cache_tasks(arguments: Sequence[str]) -> int:
+    """Makes the token cache of a mixture; returns the exit status."""
+    parser = _parser("cache_tasks.py", "Tokenises the trajectories of a mixture, as training would at its start.")
+    _add_tokens(parser)
+    options = _parse(parser, arguments)
+    begin = time.perf_counter()
+    cache, _ = _open_cache(options)
+    print(f"{len(cache):,} trajectories, {int(cache.lengths.sum()):,} tokens in {time.perf_counter() - begin:.1f} s")
+    return 0
+
+
+def inspect_mixture(arguments: Sequence[str]) -> int:
+    """Shows what a mixture holds; returns the exit status."""
+    parser = _parser(
+        "inspect_mixture.py",
+        "Shows a mixture's rates, counts and token statistics, and examples as the model sees them:\n"
+        "trained tokens are green, or stand in \u27e6 \u27e7 where the output is no terminal.",
+    )
+    _add_tokens(parser)
+    parser.add_argument("--examples", type=int, default=1, metavar="N", help="of each task (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the examples (default: 0)")
+    options = _parse(parser, arguments)
+    cache, template = _open_cache(options)
+
+    import numpy as np
+    from rich.console import Console
+
+    from agentbank_jax.data.inspection import render_example, render_statistics
+
+    # A table that is piped into a file is not cut at 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(render_statistics(cache, length=options.max_length))
+    generator = np.random.default_rng(options.seed)
+    for start, task in zip(cache.starts, cache.tasks, strict=False):
+        chosen = generator.choice(len(task), min(max(options.examples, 0), len(task)), replace=False)
+        for index in sorted(chosen.tolist()):
+            example = render_example(cache, template.tokenizer, int(start) + index, colour=console.is_terminal)
+            console.print(example, soft_wrap=True)
+    return 0
+
+
+def _parser(program: str, description: str) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=program,
+        description=description,
+        epilog=f"example: python scripts/{program} --mixture=starter",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--mixture", default="starter", metavar="NAME", help="a mixture or task (default: starter)")
+    parser.add_argument(
+        "--data_dir", metavar="FOLDER", help="where the bank is (default: $AGENTBANK_DATA_DIR, else ./data)"
+    )
+    return parser
+
+
+def _add_tokens(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tokenizer", metavar="FILE", help="a SentencePiece model (default: vocabulary/<mixture>.model in the data "
+        "folder)")  # fmt: skip
+    add("--template", default="llama2", metavar="NAME", help="a chat template (default: llama2)")
+    add("--max_length", type=int, default=1024, metavar="N", help="tokens of a packed row (default: 1024)")
+    add("--over_long", default="drop", metavar="POLICY", help="what becomes of longer trajectories: drop or "
+        "truncate_at_turn (default: drop)")  # fmt: skip
+    add("--cache_dir", metavar="FOLDER", help="default: token_cache in the data folder")
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flags = [option for option in parser._option_string_actions if option.startswith("--")]
+        flag = unknown[0].split("=", 1)[0]
+        raise AgentBankError(f"unknown argument '{unknown[0]}'.{did_you_mean(flag, flags)} See {parser.prog} --help.")
+    options.data_dir = Path(options.data_dir or os.environ.get("AGENTBANK_DATA_DIR") or "data")
+    from agentbank_jax.data.declarations import get_mixture
+
+    # An unknown name is the first thing to say, before any file that is missing on its account.
+    get_mixture(options.mixture)
+    return options
+
+
+def _open_cache(options: argparse.Namespace) -> "tuple[TokenCache, Llama2Template]":
+    from agentbank_jax.data.declarations import get_mixture, get_task
+    from agentbank_jax.data.sources import task_files
+    from agentbank_jax.data.token_cache import build_cache
+    from agentbank_jax.data.vocabularies import vocabulary_path
+    from agentbank_jax.trajectories.templates import get_template
+    from agentbank_jax.trajectories.tokenizer import Tokenizer
+
+    for name in get_mixture(options.mixture).rates:
+        task_files(get_task(name), options.data_dir)
+    path = options.tokenizer or vocabulary_path(options.mixture, options.data_dir)
+    template = get_template(options.template, Tokenizer.load(path))
+    cache = build_cache(
+        options.mixture,
+        template,
+        max_length=options.max_length,
+        data_dir=options.data_dir,
+        cache_dir=options.cache_dir or options.data_dir / "token_cache",
+        over_long=options.over_long,
+    )
+    return cache, template
