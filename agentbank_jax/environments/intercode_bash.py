@@ -1,0 +1,354 @@
+"""Tasks solved with Bash, after InterCode-Bash's protocol, in the sandbox: commands, then `submit`.
+
+The agent's commands and the gold command each run in a copy of the same file system; the reward
+compares what changed in the two, and their last outputs.
+"""
+
+import base64
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import stat
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.sandbox import (
+    MAX_COMMAND_BYTES,
+    SYSTEM_DIRECTORIES,
+    Completed,
+    Limits,
+    give_to_sandbox,
+    run_shell,
+    sandbox_root,
+)
+from agentbank_jax.errors import AgentBankError
+
+PROTOCOL = "intercode_bash/1"
+
+_FENCE = re.compile(r"^```(?:bash|sh|shell)?\s*(.*?)\s*```$", re.IGNORECASE | re.DOTALL)
+_CHANGE_DIRECTORY = re.compile(r"^cd(\s+[^;&|\n]*)?$")
+# What scikit-learn's vectorizer takes for a word.
+_WORD = re.compile(r"\b\w\w+\b")
+# One time for every file, so that what depends on it is the same in both copies. 2024-01-01, UTC.
+_MODIFIED = 1704067200
+
+Status = Literal["added", "modified", "deleted"]
+
+
+class ManifestError(AgentBankError):
+    """A file-system manifest that cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file or directory of a file system.
+
+    Fields:
+      path: absolute, such as `/work/notes.txt`.
+      content: the bytes of a file; None for a directory.
+      mode: permission bits.
+    """
+
+    path: str
+    content: bytes | None = None
+    mode: int = 0o644
+
+    def __post_init__(self) -> None:
+        parts = self.path.split("/")
+        if parts[0] or len(parts) < 2 or any(part in ("", ".", "..") for part in parts[1:]):
+            raise ManifestError(f"path '{self.path}': expected an absolute path without '.' and '..'.")
+        if parts[1] in SYSTEM_DIRECTORIES:
+            raise ManifestError(f"path '{self.path}': /{parts[1]} is the sandbox's own; choose another directory.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BashProblem:
+    """A task in a file system.
+
+    Fields:
+      query: the first observation.
+      gold: the command whose effect and output are wanted.
+      entries: the file system at the start.
+      cwd: the directory in which both start.
+      plan: the expert's actions in order, `submit` last; without them `gold`, then `submit`.
+    """
+
+    query: str
+    gold: str
+    entries: tuple[Entry, ...]
+    cwd: str = "/"
+    plan: tuple[ExpertStep, ...] = ()
+
+
+class FileState(NamedTuple):
+    """What is compared of a file: the hash of its content (or its link's target) and whether it is executable."""
+
+    digest: str
+    executable: bool
+
+
+def read_manifest(path: str | os.PathLike[str]) -> tuple[Entry, ...]:
+    """Reads a JSON list of `{path, mode, type, text | base64}`, where `mode` reads as `0o644`.
+
+    Raises:
+      ManifestError: where the file or an entry cannot be understood.
+    """
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        return tuple(
+            Entry(
+                path=row["path"],
+                mode=int(row["mode"], 8),
+                content=None if row["type"] == "dir" else _content(row),
+            )
+            for row in rows
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestError(
+            f"manifest '{path}': {type(error).__name__} {error}; expected a JSON list of objects with "
+            "path, mode, type ('file' or 'dir') and text or base64."
+        ) from error
+
+
+def _content(row: Mapping[str, str]) -> bytes:
+    return base64.b64decode(row["base64"]) if "base64" in row else row["text"].encode()
+
+
+def write_entries(root: Path, entries: Sequence[Entry]) -> None:
+    """Makes the file system under `root`, owned by the user that commands run as."""
+    for entry in entries:
+        target = root / entry.path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if entry.content is None:
+            target.mkdir(exist_ok=True)
+        else:
+            target.write_bytes(entry.content)
+    give_to_sandbox(root)
+    # Modes and times last and from the leaves up: a directory may be read-only, and writing changes its time.
+    for entry in sorted(entries, key=lambda entry: entry.path, reverse=True):
+        target = root / entry.path.lstrip("/")
+        os.chmod(target, entry.mode)
+        os.utime(target, (_MODIFIED, _MODIFIED))
+
+
+def initial_states(entries: Sequence[Entry]) -> dict[str, FileState]:
+    """What `file_states` would find of entries just written, without touching their access times."""
+    return {
+        entry.path: FileState(hashlib.sha256(entry.content).hexdigest(), bool(entry.mode & stat.S_IXUSR))
+        for entry in entries
+        if entry.content is not None
+    }
+
+
+def file_states(root: Path) -> dict[str, FileState]:
+    """The files and links under `root` outside the system directories, by path; links are not followed."""
+    states: dict[str, FileState] = {}
+    _make_readable(os.fspath(root), stat.S_IRWXU)
+    for directory, folders, files in os.walk(root):
+        if Path(directory) == root:
+            folders[:] = [name for name in folders if name not in SYSTEM_DIRECTORIES]
+            files = [name for name in files if name not in SYSTEM_DIRECTORIES]
+        for name in (*files, *(folder for folder in folders if os.path.islink(os.path.join(directory, folder)))):
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                content = os.fsencode(os.readlink(path))
+            elif stat.S_ISREG(status.st_mode):
+                content = _read_own(path)
+            else:
+                continue  # pipes and sockets are no files to compare
+            states["/" + os.path.relpath(path, root)] = FileState(
+                hashlib.sha256(content).hexdigest(), bool(status.st_mode & stat.S_IXUSR)
+            )
+        for name in folders:
+            _make_readable(os.path.join(directory, name), stat.S_IRWXU)
+    return states
+
+
+def _read_own(path: str) -> bytes:
+    _make_readable(path, stat.S_IRUSR)
+    # Never through a link: a command must not lead us to the host's files.
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        return file.read()
+
+
+def _make_readable(path: str, bits: int) -> None:
+    """Gives us back what a `chmod` in the sandbox has taken; needed where we are not root."""
+    status = os.lstat(path)
+    if not stat.S_ISLNK(status.st_mode) and status.st_mode & bits != bits:
+        os.chmod(path, stat.S_IMODE(status.st_mode) | bits)
+
+
+def changes(before: Mapping[str, FileState], after: Mapping[str, FileState]) -> dict[str, Status]:
+    """What happened to which path, as `git status` tells it: empty directories do not count."""
+    found: dict[str, Status] = {}
+    for path in before.keys() | after.keys():
+        if path not in before:
+            found[path] = "added"
+        elif path not in after:
+            found[path] = "deleted"
+        elif before[path] != after[path]:
+            found[path] = "modified"
+    return found
+
+
+def bash_reward(
+    before: Mapping[str, FileState],
+    agent: Mapping[str, FileState],
+    gold: Mapping[str, FileState],
+    agent_output: str,
+    gold_output: str,
+) -> float:
+    """InterCode-Bash's reward.
+
+    `0.01 + round(0.33 (1 - erf(|missing| + |extra|)), 2) + round(0.33 alike / common, 2)
+    + round(0.33 cosine, 2)`, at most 1. Missing and extra are the changes (path and kind) that only
+    the gold command, or only the agent, has made. Of the changes in common only added files are
+    compared by content; the term is 0.33 where there are none. The cosine is that of the TF-IDF
+    vectors of the two outputs.
+
+    Args:
+      before: the files at the start.
+      agent: the files after the agent's commands.
+      gold: the files after the gold command.
+      agent_output: the output of the agent's last command.
+      gold_output: the output of the gold command.
+    """
+    ours, theirs = changes(before, agent), changes(before, gold)
+    unlike = len(ours.items() ^ theirs.items())
+    common = [path for path, status in ours.items() & theirs.items() if status == "added"]
+    alike = sum(agent[path].digest == gold[path].digest for path in common)
+    content = alike / len(common) if common else 1.0
+    total = (
+        0.01
+        + round(0.33 * (1 - math.erf(unlike)), 2)
+        + round(0.33 * content, 2)
+        + round(0.33 * tfidf_cosine(agent_output, gold_output), 2)
+    )
+    return min(1.0, round(total, 2))
+
+
+def tfidf_cosine(first: str, second: str) -> float:
+    """Cosine of the TF-IDF vectors of two texts, fitted on the two, as scikit-learn's defaults give it.
+
+    Words are lower-case runs of two or more word characters; `idf = ln(3 / (1 + df)) + 1`. Where
+    neither text has a word it is 1 for equal texts, else 0.
+
+    Returns:
+      A number in [0, 1].
+    """
+    ours, theirs = (Counter(_WORD.findall(text.lower())) for text in (first, second))
+    if not ours and not theirs:
+        return float(first == second)
+    if ours == theirs:
+        return 1.0
+    idf = {word: math.log(3 / (1 + (word in ours) + (word in theirs))) + 1 for word in ours | theirs}
+    product = sum(ours[word] * theirs[word] * idf[word] ** 2 for word in ours)
+    lengths = [math.sqrt(sum((n * idf[word]) ** 2 for word, n in words.items())) for words in (ours, theirs)]
+    return product / math.prod(lengths) if all(lengths) else 0.0
+
+
+class InterCodeBashEnvironment(TextEnvironment):
+    """Runs Bash, bare or in a fenced block, and on `submit` scores the files and the last output.
+
+    Each command runs in a shell of its own; the files stay, and so does the directory that a lone
+    `cd` has entered. `info` has `exit_code` after a command (None where it was stopped), and
+    `success` (reward 1) at the end. An empty or over-long action is `invalid_action`.
+
+    Args:
+      max_characters: where an observation is cut; the reward sees the whole output.
+      limits: of each command.
+    """
+
+    def __init__(self, *, max_characters: int = 1000, limits: Limits | None = None) -> None:
+        self._max_characters = max_characters
+        self._limits = limits or Limits()
+        self._resources = ExitStack()
+        self._problem: BashProblem | None = None
+
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Makes the agent's copy of the file system.
+
+        Raises:
+          SandboxError: where bubblewrap is absent.
+        """
+        instance: Instance = (options or {})["instance"]
+        problem: BashProblem = instance.payload
+        self.close()
+        self._problem = problem
+        self._root = self._resources.enter_context(sandbox_root())
+        write_entries(self._root, problem.entries)
+        self._cwd = problem.cwd
+        self._output = ""
+        return problem.query, {"invalid_action": False}
+
+    @property
+    def _current(self) -> BashProblem:
+        if self._problem is None:
+            raise AgentBankError("intercode_bash: step before reset; call reset(options={'instance': …}) first.")
+        return self._problem
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        problem = self._current
+        action = action.strip()
+        fenced = _FENCE.match(action)
+        command = fenced[1] if fenced else action
+        if command.lower() == "submit":
+            reward = self._score(problem)
+            self.close()
+            return "Submitted.", reward, True, False, {"invalid_action": False, "success": reward >= 1}
+        if not command or "\0" in command or len(command.encode("utf-8", "replace")) > MAX_COMMAND_BYTES:
+            return "Not a command; write Bash, or submit.", 0.0, False, False, {"invalid_action": True}
+        completed = self._run(command)
+        self._output = completed.output
+        text = completed.output.strip() or "No output."
+        if completed.stopped:
+            text = f"{text[: self._max_characters]}\nStopped: the limit of {completed.stopped} was reached."
+        elif len(text) > self._max_characters:
+            text = text[: self._max_characters] + "..."
+        return text, 0.0, False, False, {"invalid_action": False, "exit_code": completed.exit_code}
+
+    def _run(self, command: str) -> Completed:
+        if not os.path.isdir(self._root / self._cwd.lstrip("/")):
+            self._cwd = "/"  # its directory has been removed
+        if not _CHANGE_DIRECTORY.match(command):
+            return run_shell(command, root=self._root, cwd=self._cwd, limits=self._limits)
+        completed = run_shell(f"{command} > /dev/null && pwd -P", root=self._root, cwd=self._cwd, limits=self._limits)
+        if completed.exit_code == 0:
+            self._cwd = completed.output.rstrip("\n")
+            completed = Completed(output="", exit_code=0, stopped=None, seconds=completed.seconds)
+        return completed
+
+    def _score(self, problem: BashProblem) -> float:
+        with sandbox_root() as root:
+            write_entries(root, problem.entries)
+            gold = run_shell(problem.gold, root=root, cwd=problem.cwd, limits=self._limits)
+            before = initial_states(problem.entries)
+            return bash_reward(before, file_states(self._root), file_states(root), self._output, gold.output)
+
+    def expert_steps(self) -> list[ExpertStep]:
+        problem = self._current
+        if problem.plan:
+            return list(problem.plan)
+        return [
+            ExpertStep(action=f"```bash\n{problem.gold}\n```", intent="solve"),
+            ExpertStep(action="submit", intent="submit"),
+        ]
+
+    def sample_action(self, rng: random.Random) -> str:
+        path = rng.choice([entry.path for entry in self._current.entries] or ["/"])
+        command = rng.choice(("ls -l {}", "cat {}", "wc -l {}", "find {} -type f", "rm {}", "submit")).format(path)
+        return command if command == "submit" else f"```bash\n{command}\n```"
+
+    def close(self) -> None:
+        """Removes the agent's copy of the file system."""
+        self._problem = None
+        self._resources.close()

@@ -1,0 +1,196 @@
+"""InterCode-Bash's protocol: the reward worked by hand, and episodes in the sandbox."""
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from agentbank_jax.environments import sandbox
+from agentbank_jax.environments.base import Instance
+from agentbank_jax.environments.intercode_bash import (
+    BashProblem,
+    Entry,
+    FileState,
+    InterCodeBashEnvironment,
+    ManifestError,
+    bash_reward,
+    changes,
+    initial_states,
+    read_manifest,
+    tfidf_cosine,
+)
+
+needs_bubblewrap = pytest.mark.skipif(sandbox.available() is not None, reason=str(sandbox.available()))
+
+OLD, NEW, OTHER = (FileState(name, False) for name in ("old", "new", "other"))
+BEFORE = {"/a": OLD, "/b": OLD}
+
+
+@pytest.mark.parametrize(
+    "first, second, expected",
+    [
+        ("", "", 1.0),
+        ("3", "3", 1.0),  # one character is no word
+        ("3", "4", 0.0),
+        ("", "word", 0.0),
+        ("One two", "two one", 1.0),
+        ("alpha", "beta", 0.0),
+        # idf of a shared word is 1, of another ln(3/2) + 1 = 1.405: 1 / (1 + 1.405^2) = 0.3361
+        ("same left", "same right", 1 / (1 + (math.log(1.5) + 1) ** 2)),
+        # counts: "aa aa bb" against "aa": 2 / sqrt(4 + 1.405^2) = 0.8182
+        ("aa aa bb", "aa", 2 / math.sqrt(4 + (math.log(1.5) + 1) ** 2)),
+    ],
+)
+def test_tfidf_cosine_by_hand(first, second, expected):
+    assert tfidf_cosine(first, second) == pytest.approx(expected, abs=1e-12)
+    assert tfidf_cosine(second, first) == pytest.approx(expected, abs=1e-12)
+
+
+def test_changes_are_told_apart():
+    after = {"/a": NEW, "/c": NEW}
+    assert changes(BEFORE, after) == {"/a": "modified", "/b": "deleted", "/c": "added"}
+    assert changes(BEFORE, BEFORE) == {}
+    assert changes(BEFORE, {**BEFORE, "/a": FileState("old", True)}) == {"/a": "modified"}
+
+
+@pytest.mark.parametrize(
+    "agent, gold, outputs, expected",
+    [
+        # All alike: 0.01 + 0.33 + 0.33 + 0.33.
+        (BEFORE, BEFORE, ("x", "x"), 1.0),
+        ({**BEFORE, "/c": NEW}, {**BEFORE, "/c": NEW}, ("", ""), 1.0),
+        # Another output: 0.01 + 0.33 + 0.33.
+        (BEFORE, BEFORE, ("x", "y"), 0.67),
+        # One change missing: round(0.33 (1 - erf(1)), 2) = round(0.33 * 0.1573, 2) = 0.05.
+        (BEFORE, {**BEFORE, "/c": NEW}, ("x", "x"), 0.72),
+        # One missing and one extra: round(0.33 (1 - erf(2)), 2) = 0.
+        ({**BEFORE, "/d": NEW}, {**BEFORE, "/c": NEW}, ("x", "x"), 0.67),
+        # The same path, but modified by one and deleted by the other: two unlike changes.
+        ({"/a": OLD, "/b": NEW}, {"/a": OLD}, ("x", "x"), 0.67),
+        # Of two added files one has another content: 0.01 + 0.33 + round(0.165, 2) + 0.33, and 0.165 rounds to 0.17.
+        ({**BEFORE, "/c": NEW, "/d": NEW}, {**BEFORE, "/c": NEW, "/d": OTHER}, ("x", "x"), 0.84),
+        # The content of a modified file is not compared.
+        ({**BEFORE, "/a": NEW}, {**BEFORE, "/a": OTHER}, ("x", "x"), 1.0),
+    ],
+)
+def test_the_reward_by_hand(agent, gold, outputs, expected):
+    assert bash_reward(BEFORE, agent, gold, *outputs) == expected
+
+
+ENTRIES = (
+    Entry(path="/work", mode=0o755),
+    Entry(path="/work/a.txt", content=b"one\ntwo\n"),
+    Entry(path="/work/run.sh", content=b"echo run\n", mode=0o755),
+)
+
+
+def episode(gold: str, entries=ENTRIES, **arguments) -> InterCodeBashEnvironment:
+    environment = InterCodeBashEnvironment(**arguments)
+    problem = BashProblem(query="Do it.", gold=gold, entries=entries)
+    observation, _ = environment.reset(options={"instance": Instance(id="t/0", fingerprint="0", payload=problem)})
+    assert observation == "Do it."
+    return environment
+
+
+@needs_bubblewrap
+def test_the_gold_command_earns_reward_one_bare_or_fenced():
+    for command in ("wc -l < /work/a.txt", "```bash\nwc -l < /work/a.txt\n```"):
+        environment = episode("wc -l < /work/a.txt")
+        observation, reward, terminated, _, info = environment.step(command)
+        assert (observation, reward, terminated, info) == ("2", 0.0, False, {"invalid_action": False, "exit_code": 0})
+        assert environment.step("submit")[1:] == (1.0, True, False, {"invalid_action": False, "success": True})
+
+
+@needs_bubblewrap
+def test_submitting_at_once_earns_no_success():
+    assert episode("wc -l < /work/a.txt").step("submit")[1] == 0.67
+    assert episode("rm /work/a.txt").step("submit")[1] == 0.72
+
+
+@needs_bubblewrap
+def test_the_directory_is_kept_and_may_vanish():
+    environment = episode("true")
+    assert environment.step("cd /work")[0] == "No output."
+    assert environment.step("pwd; ls")[0] == "/work\na.txt\nrun.sh"
+    environment.step("rm -r /work")
+    assert environment.step("pwd")[0] == "/"
+    assert "No such file" in environment.step("cd /nowhere")[0]
+
+
+@needs_bubblewrap
+def test_what_a_command_has_hidden_is_compared_all_the_same():
+    gold = "mkdir /work/new; echo x > /work/new/y"
+    environment = episode(gold)
+    environment.step(gold)
+    environment.step("chmod 000 /work/new/y /work/new; true")
+    assert environment.step("submit")[1] == 1.0
+
+
+@needs_bubblewrap
+def test_a_link_to_the_host_is_compared_as_a_link():
+    environment = episode("cat /etc/shadow > /work/out")
+    environment.step("ln -s /etc/shadow /work/out; mkfifo /work/pipe")
+    assert environment.step("submit")[1] < 1.0
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("action", ["", "```bash\n```", "echo a\0b", "x" * 200_000])
+def test_what_is_no_command_is_answered(action):
+    assert episode("true").step(action)[4] == {"invalid_action": True}
+
+
+@needs_bubblewrap
+def test_long_and_endless_outputs_are_cut():
+    environment = episode("true", max_characters=20, limits=sandbox.Limits(wall_seconds=0.5))
+    assert environment.step("seq 100")[0] == "1\n2\n3\n4\n5\n6\n7\n8\n9\n10..."
+    observation, _, _, _, info = environment.step("sleep 20")
+    assert observation.endswith("Stopped: the limit of wall_seconds was reached.") and info["exit_code"] is None
+
+
+def test_a_manifest_is_read(tmp_path):
+    path = tmp_path / "fs.json"
+    rows = [
+        {"path": "/d", "mode": "0o755", "type": "dir"},
+        {"path": "/d/a", "mode": "0o755", "type": "file", "text": "hé\n"},
+        {"path": "/d/b", "mode": "0o600", "type": "file", "base64": "AAE="},
+    ]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    assert read_manifest(path) == (
+        Entry(path="/d", mode=0o755),
+        Entry(path="/d/a", mode=0o755, content="hé\n".encode()),
+        Entry(path="/d/b", mode=0o600, content=b"\0\1"),
+    )
+    assert list(initial_states(read_manifest(path))) == ["/d/a", "/d/b"]
+    path.write_text('[{"path": "/d"}]')
+    with pytest.raises(ManifestError, match="mode"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("path", ["relative", "/", "/a/../b", "/usr/bin/x", "/a//b"])
+def test_paths_outside_the_tree_are_refused(path):
+    with pytest.raises(ManifestError, match="path"):
+        Entry(path=path)
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("system", [1, 3])
+def test_real_gold_commands_replay_to_reward_one(system):
+    data = os.environ.get("AGENTBANK_TEST_DATA")
+    if not data:
+        pytest.skip("AGENTBANK_TEST_DATA is not set: InterCode-Bash's queries and file systems are not here")
+    folder = Path(data) / "intercode_bash"
+    entries = read_manifest(folder / f"filesystem_{system}.json")
+    # Disk usage differs between two runs, and searching the whole disk takes long.
+    queries = [
+        query["gold"]
+        for query in json.loads((folder / f"queries_fs_{system}.json").read_text())
+        if not re.search(r"\bdf\b|(^|\s)/(\s|$)", query["gold"])
+    ]
+    assert len(queries) >= 20
+    for gold in queries[:20]:
+        environment = episode(gold, entries)
+        rewards = [environment.step(step.action)[1] for step in environment.expert_steps()]
+        assert rewards[-1] == 1.0, gold
