@@ -50,3 +50,13 @@ def read_mixture(name: str, data_dir: str | os.PathLike[str]) -> Iterator[Trajec
     """Yields the trajectories of a mixture's tasks, one task after the other, each once."""
     for task in get_mixture(name).rates:
         yield from read_task(get_task(task), data_dir)
+
+
+def count_rows(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> int:
+    """Returns the number of a task's trajectories, of parquet files without reading them."""
+    files = task_files(task, data_dir)
+    if files[0].suffix != ".parquet":
+        return sum(1 for _ in read_trajectories(files, task.name))
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(file).num_rows for file in files)

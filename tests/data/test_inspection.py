@@ -65,7 +65,7 @@ def test_the_commands_go_from_files_to_figures(
     assert "85 trajectories" in capsys.readouterr().out
     assert command.inspect_mixture([*common, *tokens, "--examples=2"]) == 0
     out = capsys.readouterr().out
-    assert out.count(" tokens, ") == 4 and "filled" in out and TRAINED_OPEN in out
+    assert out.count(" trained\n") == 4 and "filled" in out and TRAINED_OPEN in out
 
 
 @pytest.mark.parametrize(
