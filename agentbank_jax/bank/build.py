@@ -87,11 +87,12 @@ def build(
     root = Path(output)
     report = progress or (lambda task, rows, wanted: None)
     results: list[BuildResult] = []
+    # All at once, before worker processes load the code that they describe.
+    all_parameters = [dict(recipe.parameters()) for recipe in recipes]
     with _locked(root), contextlib.ExitStack() as stack:
         pool: ProcessPoolExecutor | None = None
-        for recipe in recipes:
+        for recipe, parameters in zip(recipes, all_parameters, strict=True):
             started = time.monotonic()
-            parameters = dict(recipe.parameters())
             folder = root / recipe.task
             finished = finished_manifest(folder, parameters)
             if finished is not None:

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     names = [each.task for each in recipes]
     with _Bars(names) if sys.stderr.isatty() else _Lines() as shown:
         results = build.build(recipes, output, workers=options.workers, progress=shown)
-    _print_table(results)
+    _print_table(results, output)
     return 0
 
 
@@ -142,18 +142,20 @@ def _rate(started: tuple[float, int], rows: int) -> float:
     return (rows - started[1]) / seconds if seconds > 0.2 else 0.0
 
 
-def _print_table(results: Sequence["BuildResult"]) -> None:
+def _print_table(results: Sequence["BuildResult"], output: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("task", "trajectories", "assistant turns", "dropped", "seconds", "folder")
-    for column in table.columns[1:5]:
+    # Turns are the assistant's, on average.
+    table = Table("task", "trajectories", "turns", "dropped", "seconds", title=f"in {output}", title_justify="left")
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
         column.justify = "right"
     for result in results:
         mean = result.assistant_turns / result.rows if result.rows else 0.0
         state = "as it was" if result.reused else f"{result.seconds:.1f}"
         dropped = sum(result.drops.values())
-        table.add_row(result.task, f"{result.rows:,}", f"{mean:.2f}", f"{dropped:,}", state, str(result.folder))
+        table.add_row(result.task, f"{result.rows:,}", f"{mean:.2f}", f"{dropped:,}", state)
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
     reasons = Table("task", "dropped because", "candidates", "share")
