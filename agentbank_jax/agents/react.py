@@ -85,6 +85,8 @@ def _fields(reply: str) -> list[tuple[str, str]]:
             fields.append((match.group(1).lower(), [line]))
         elif fields:
             fields[-1][1].append(line)
-        if line.count(_FENCE) % 2:
+        # Only an action's block hides field names; backticks within a thought are just text.
+        opens = line.strip().startswith(_FENCE) and fields and fields[-1][0] == "action"
+        if (fenced or opens) and line.count(_FENCE) % 2:
             fenced = not fenced
     return [(name, "\n".join(lines).strip()) for name, lines in fields]

@@ -15,9 +15,7 @@ from agentbank_jax.environments.base import Instance, TextEnvironment
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.schema import Turn
 
-TerminateReason = Literal[
-    "success", "finished", "max_steps", "unparseable", "context_exhausted", "environment_error"
-]
+TerminateReason = Literal["success", "finished", "max_steps", "unparseable", "context_exhausted", "environment_error"]
 
 TERMINATE_REASONS: tuple[TerminateReason, ...] = (
     "success",

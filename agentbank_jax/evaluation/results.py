@@ -1,13 +1,12 @@
 """Result files that survive a kill, and the figures computed from them."""
 
 import json
+import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.episode import EpisodeRecord
@@ -117,7 +116,7 @@ def summarize(records: Sequence[EpisodeRecord], *, task: str, skill: str, model:
         episodes=episodes,
         success_rate=successes / each,
         average_reward=sum(record.reward for record in counted) / each,
-        interval=wilson_interval(successes, episodes),
+        interval=wilson_interval(successes / each, episodes),
         steps=steps / each,
         invalid_rate=sum(record.invalid_actions for record in counted) / max(steps, 1),
         tokens=sum(record.tokens for record in counted) / each,
@@ -128,34 +127,26 @@ def summarize(records: Sequence[EpisodeRecord], *, task: str, skill: str, model:
     )
 
 
-def wilson_interval(successes: int, episodes: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson, 1927); (0, 1) without episodes."""
+def wilson_interval(rate: float, episodes: float) -> tuple[float, float]:
+    """95 % score interval of a proportion (Wilson, 1927); (0, 1) without episodes.
+
+    Args:
+      rate: successes divided by episodes.
+      episodes: how many; for a mean of tasks see `effective_episodes`.
+    """
     if not episodes:
         return 0.0, 1.0
     z = 1.959963984540054
-    rate = successes / episodes
     centre = rate + z * z / (2 * episodes)
-    margin = z * float(np.sqrt(rate * (1 - rate) / episodes + z * z / (4 * episodes * episodes)))
+    margin = z * math.sqrt(rate * (1 - rate) / episodes + z * z / (4 * episodes * episodes))
     scale = 1 + z * z / episodes
     return max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)
 
 
-def bootstrap_interval(
-    groups: Iterable[Sequence[float]], *, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % percentile interval of the mean of the groups' means, episodes drawn again within each.
+def effective_episodes(episodes: Sequence[int]) -> float:
+    """Episodes in one proportion that is as sure as the mean of several tasks' proportions.
 
-    Args:
-      groups: the outcomes of each task; empty groups do not count.
-      resamples: bootstrap samples.
-      seed: decides the draws.
+    With a common rate p the mean of K rates of n_k episodes has the variance p (1 - p) / n where
+    n = K^2 / sum(1 / n_k); where the tasks' rates differ, the variance is smaller still.
     """
-    arrays = [np.asarray(group, np.float64) for group in groups if len(group)]
-    if not arrays:
-        return 0.0, 1.0
-    rng = np.random.default_rng(seed)
-    means = np.mean(
-        [group[rng.integers(len(group), size=(resamples, len(group)))].mean(axis=1) for group in arrays], axis=0
-    )
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
+    return len(episodes) ** 2 / sum(1 / count for count in episodes)

@@ -15,7 +15,7 @@ from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.episode import EpisodeRecord
-from agentbank_jax.evaluation.results import ResultFile, Summary, bootstrap_interval, summarize
+from agentbank_jax.evaluation.results import ResultFile, Summary, effective_episodes, summarize, wilson_interval
 
 BASELINES = ("untrained", "random", "oracle")
 
@@ -134,7 +134,7 @@ class TaskResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Mean:
-    """The mean over tasks of their success rates and rewards, and its 95 % bootstrap interval."""
+    """The mean over tasks of their success rates and rewards, and the 95 % interval of the former."""
 
     tasks: int
     success_rate: float
@@ -166,12 +166,12 @@ class SweepResult:
         if not counted:
             return None
         summaries = [task.summaries[model] for task in counted]
-        outcomes = [[float(r.success) for r in task.records[model] if not r.trained_on] for task in counted]
+        rate = sum(summary.success_rate for summary in summaries) / len(counted)
         return Mean(
             tasks=len(counted),
-            success_rate=sum(summary.success_rate for summary in summaries) / len(counted),
+            success_rate=rate,
             average_reward=sum(summary.average_reward for summary in summaries) / len(counted),
-            interval=bootstrap_interval(outcomes),
+            interval=wilson_interval(rate, effective_episodes([summary.episodes for summary in summaries])),
         )
 
 
@@ -262,9 +262,7 @@ def run_sweep(
                 for record in (records[name][index] for index in indices)
             )
             task.records[contender.name] = ordered
-            task.summaries[contender.name] = summarize(
-                ordered, task=name, skill=task.spec.skill, model=contender.name
-            )
+            task.summaries[contender.name] = summarize(ordered, task=name, skill=task.spec.skill, model=contender.name)
     return SweepResult(config=config, models=tuple(contender.name for contender in contenders), tasks=tuple(tasks))
 
 

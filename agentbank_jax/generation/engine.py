@@ -109,7 +109,9 @@ class Engine:
         self._params = params
         self._rows = min(prefill_rows, slots)
         self._widths = tuple(sorted(set(prefill_widths)))
-        self._cache = SlotCache.empty(config, slots, max_length)
+        # Where the parameters are, from the first call on: another placement would compile again.
+        (device,) = jax.tree.leaves(params)[0].devices()
+        self._cache = jax.device_put(SlotCache.empty(config, slots, max_length), device)
         self._cached = np.zeros(slots, np.int32)
         self._pending = np.full(slots, _NONE, np.int32)
 
@@ -176,9 +178,7 @@ class Engine:
             self._cache = _prefill(self.config, span, self._params, self._cache, slots, tokens_RW, positions_RW)
             start += width
 
-    def generate(
-        self, slots: Sequence[int], *, max_new_tokens: int, stop_ids: Sequence[int]
-    ) -> list[Generation]:
+    def generate(self, slots: Sequence[int], *, max_new_tokens: int, stop_ids: Sequence[int]) -> list[Generation]:
         """Generates greedily for each slot until a stop id, `max_new_tokens`, or a full context.
 
         The new tokens, a stop id among them, become part of the conversation. A reply that

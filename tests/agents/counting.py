@@ -18,9 +18,7 @@ class CountingEnvironment(TextEnvironment):
 
     fail_at: str | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         if self.fail_at == "reset":
             raise RuntimeError("no world today")
         assert options is not None

@@ -48,9 +48,7 @@ class RecordingEngine:
             self.read.append((slot, ids))
             self.used[slot] += len(ids)
 
-    def generate(
-        self, slots: Sequence[int], *, max_new_tokens: int, stop_ids: tuple[int, ...]
-    ) -> list[Generation]:
+    def generate(self, slots: Sequence[int], *, max_new_tokens: int, stop_ids: tuple[int, ...]) -> list[Generation]:
         generations = [next(self._replies) for _ in slots]
         for slot, generation in zip(slots, generations, strict=True):
             self.used[slot] += len(generation.ids)

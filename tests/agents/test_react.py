@@ -13,6 +13,7 @@ AGENT = ReAct()
         ("Thought: Look it up.\nAction: search[red fox]", "Look it up.", "search[red fox]"),
         ("Thought: I know.\nFinal Answer: 72", "I know.", "Final Answer: 72"),
         ("Action: 2 * 12", "", "2 * 12"),
+        ("Thought: ``` or ````\nAction: look", "``` or ````", "look"),
         ("  Thought: a\nb\nAction:\n  go to desk 1 ", "a\nb", "go to desk 1"),
         ("thought: lower\naction: look", "lower", "look"),
         (

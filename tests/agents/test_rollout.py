@@ -11,9 +11,7 @@ from agentbank_jax.environments.base import TextEnvironment
 from tests.agents.counting import BrokenEnvironment, CountingEnvironment, counting_instance
 
 
-def episode(
-    index: int, *, make: Callable[[], TextEnvironment] = CountingEnvironment, max_steps: int = 10
-) -> Episode:
+def episode(index: int, *, make: Callable[[], TextEnvironment] = CountingEnvironment, max_steps: int = 10) -> Episode:
     return Episode(
         id=f"counting/test/{index}",
         instruction="Count.",

@@ -48,7 +48,7 @@ def test_the_oracle_reaches_everything_and_random_play_is_recorded_beside_it(tmp
     assert result.models == ("random", "oracle")
     for held_out in (False, True):
         mean = result.mean("oracle", held_out=held_out)
-        assert mean is not None and mean.success_rate == 1.0 and mean.interval == (1.0, 1.0)
+        assert mean is not None and mean.success_rate == 1.0 and 0.7 < mean.interval[0] < 0.75
     assert result.mean("random", held_out=False).success_rate < 1.0
     assert (tmp_path / "s" / "random" / "counting.jsonl").read_text().count("\n") == 10
 

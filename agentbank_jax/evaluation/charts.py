@@ -1,0 +1,126 @@
+"""Charts as inline SVG: no scripts, no fonts, no files beside them.
+
+Colours and text come from the page's style sheet (`.axis`, `.series-0` …), so that one picture
+suits a light and a dark page.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+_LARGEST = 1e30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """One bar: a rate from 0 to 1 with its interval; None where there is no value."""
+
+    value: float | None
+    interval: tuple[float, float] = (0.0, 1.0)
+    label: str = ""
+
+
+def bar_chart(groups: Sequence[tuple[str, Sequence[Bar]]], series: Sequence[str], *, title: str) -> str:
+    """Horizontal bars of rates, grouped; whiskers show the intervals.
+
+    Args:
+      groups: (name, one bar for each series).
+      series: names, in the order of the bars.
+      title: for readers who cannot see the picture.
+    """
+    left, width, right, bar, gap, top = 250, 480, 60, 13, 14, 34
+    height = top + sum(len(bars) * bar + gap for _, bars in groups) + 24
+    parts = [_open(left + width + right, height, title)]
+    x = float(left)
+    for index, name in enumerate(series):
+        parts.append(f'<rect class="series-{index}" x="{x:.1f}" y="6" width="11" height="11" rx="2"/>')
+        parts.append(f'<text class="label" x="{x + 16:.1f}" y="16">{escape(name)}</text>')
+        x += 34 + 7 * len(name)
+    bottom = height - 20
+    for percent in (0, 25, 50, 75, 100):
+        at = left + width * percent / 100
+        parts.append(f'<line class="grid" x1="{at:.1f}" y1="{top - 6}" x2="{at:.1f}" y2="{bottom}"/>')
+        parts.append(f'<text class="axis" x="{at:.1f}" y="{height - 6}" text-anchor="middle">{percent} %</text>')
+    y = float(top)
+    for name, bars in groups:
+        middle = y + len(bars) * bar / 2 + 4
+        parts.append(f'<text class="label" x="{left - 8}" y="{middle:.1f}" text-anchor="end">{escape(name)}</text>')
+        for index, value in enumerate(bars):
+            parts.append(_bar(value, index, series[index], name, left, width, y, bar))
+            y += bar
+        y += gap
+    return "".join([*parts, "</svg>"])
+
+
+def _bar(value: Bar, index: int, series: str, group: str, left: int, width: int, y: float, size: int) -> str:
+    if value.value is None:
+        return f'<text class="axis" x="{left + 4}" y="{y + size - 3:.1f}">{escape(value.label)}</text>'
+    length = width * min(max(value.value, 0.0), 1.0)
+    low, high = (left + width * bound for bound in value.interval)
+    middle = y + size / 2
+    text = f"{group}, {series}: {100 * value.value:.1f} %"
+    return (
+        f"<g><title>{escape(text)}</title>"
+        f'<rect class="series-{index}" x="{left}" y="{y + 1:.1f}" width="{max(length, 1.5):.1f}" height="{size - 2}" '
+        'rx="2"/>'
+        f'<line class="whisker" x1="{low:.1f}" y1="{middle:.1f}" x2="{high:.1f}" y2="{middle:.1f}"/>'
+        f'<text class="axis" x="{max(left + length, high) + 5:.1f}" y="{y + size - 3:.1f}">'
+        f"{100 * value.value:.0f}</text></g>"
+    )
+
+
+def line_chart(points: Sequence[tuple[float, float]], *, title: str, x_label: str, y_label: str) -> str:
+    """A curve with a logarithmic y axis where all values are above 0, else a linear one.
+
+    Points that are not finite, or beyond all scale, are left out; more than 600 are thinned to means of neighbours.
+    """
+    finite = [(x, y) for x, y in points if math.isfinite(x) and abs(y) < _LARGEST]
+    left, top, width, height = 62, 14, 660, 240
+    parts = [_open(left + width + 20, top + height + 46, title)]
+    if len(finite) < 2:
+        return "".join([*parts, f'<text class="label" x="{left}" y="{top + 20}">Too few points.</text></svg>'])
+    finite = _thin(finite, 600)
+    xs, ys = zip(*finite, strict=True)
+    logarithmic = min(ys) > 0
+    scaled = [math.log10(y) if logarithmic else y for y in ys]
+    low, high = min(scaled), max(scaled)
+    margin = max(0.05 * (high - low), 1e-6 * max(1.0, abs(high)))
+    low, high = low - margin, high + margin
+    x_low, x_spread = min(xs), (max(xs) - min(xs)) or 1.0
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return left + width * (x - x_low) / x_spread, top + height * (high - y) / (high - low)
+
+    for step in range(5):
+        value = low + (high - low) * step / 4
+        _, y = at(x_low, value)
+        shown = 10**value if logarithmic else value
+        parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{left + width}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="axis" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{shown:.3g}</text>')
+        x_value = x_low + x_spread * step / 4
+        x, _ = at(x_value, low)
+        place = f'x="{x:.1f}" y="{top + height + 18}" text-anchor="middle"'
+        parts.append(f'<text class="axis" {place}>{x_value:,.0f}</text>')
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(x, y) for x, y in zip(xs, scaled, strict=True)))
+    parts.append(f'<polyline class="curve" points="{path}"/>')
+    parts.append(
+        f'<text class="label" x="{left + width / 2:.0f}" y="{top + height + 38}" text-anchor="middle">'
+        f"{escape(x_label)}</text>"
+        f'<text class="label" x="14" y="{top + height / 2:.0f}" text-anchor="middle" '
+        f'transform="rotate(-90 14 {top + height / 2:.0f})">{escape(y_label)}</text></svg>'
+    )
+    return "".join(parts)
+
+
+def _thin(points: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    size = -(-len(points) // most)
+    chunks = (points[start : start + size] for start in range(0, len(points), size))
+    return [(sum(x for x, _ in chunk) / len(chunk), sum(y for _, y in chunk) / len(chunk)) for chunk in chunks]
+
+
+def _open(width: float, height: float, title: str) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
+        f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
+    )

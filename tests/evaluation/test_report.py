@@ -1,0 +1,131 @@
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from agentbank_jax.agents.policy import OraclePolicy, RandomPolicy, Reply
+from agentbank_jax.evaluation.charts import Bar, bar_chart, line_chart
+from agentbank_jax.evaluation.contamination import TrainingManifest
+from agentbank_jax.evaluation.report import Report, to_markdown, write_report
+from agentbank_jax.evaluation.sweep import Contender, SweepConfig, SweepResult, run_sweep
+from agentbank_jax.evaluation.tables import detail_table, reasons_table, success_table
+
+HOSTILE = "Thought: <script>alert(1)</script> ```` | \x00\nAction: <b>&amp;\"'"
+
+
+class HostilePolicy(RandomPolicy):
+    def reply(self, requests):
+        return [Reply(text=HOSTILE, tokens=9) for _ in requests]
+
+
+@pytest.fixture
+def result(specs, tmp_path: Path) -> SweepResult:
+    config = SweepConfig(
+        name="s",
+        tasks=("counting", "counting_far", "counting_absent", "counting_broken"),
+        episodes_per_task=4,
+    )
+    contenders = [
+        Contender(name="<model>", identity="m", make=HostilePolicy),
+        Contender(name="oracle", identity="o", make=OraclePolicy),
+    ]
+    manifest = TrainingManifest.of({"counting": ["counting/test/0"], "counting_far": []})
+    return run_sweep(config, contenders, tmp_path, manifest=manifest)
+
+
+@pytest.fixture
+def report(result: SweepResult) -> Report:
+    losses = [(step, 8.0 / (step + 1)) for step in range(2000)]
+    return Report(title="A & B", facts={"device": "<cpu>"}, model="<model>", results=(result,), losses=losses)
+
+
+def test_the_success_table_tells_not_run_contaminated_left_out_and_errors(result: SweepResult) -> None:
+    table = success_table(result)
+    rows = {row[1].split(" ")[0]: row for row in table.rows}
+    assert rows["counting_absent"][2:] == ("not run", "not run")
+    assert rows["counting_far"][1] == "counting_far CONTAMINATED"
+    assert rows["counting"][3].startswith("100.0 (")
+    # The mean of counting (1) and counting_broken (0): what was not run does not count.
+    assert rows["held-in"][3].startswith("50.0 (")
+    assert "held-out" not in rows
+    notes = "\n".join(table.notes)
+    for expected in ("the abacus is not installed", "trained on it", "1 instances", "8 episodes"):
+        assert expected in notes
+
+
+def test_details_and_reasons_cover_every_model_and_task_that_ran(result: SweepResult) -> None:
+    details = detail_table(result)
+    assert len(details.rows) == 6
+    assert {len(row) for row in details.rows} == {len(details.columns)}
+    hostile = next(row for row in details.rows if row[1:3] == ("counting", "<model>"))
+    assert hostile[3:] == ("3", "0.0", "0.000", "8.0", "100.0", "72")
+    assert reasons_table(result).rows[0] == ("<model>", "0", "0", "7", "0", "0", "4")
+
+
+def test_tables_print_in_the_terminal_whatever_the_cells_hold(result: SweepResult) -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(success_table(result).to_rich())
+    assert "held-in mean" in console.export_text()
+
+
+class _Checker(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag, attributes) -> None:
+        self.tags.add(tag)
+        for name, _ in attributes:
+            assert name not in ("src", "href", "onclick"), (tag, name)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_balanced_self_contained_and_escapes_what_agents_say(report: Report, tmp_path: Path) -> None:
+    markdown, page = write_report(report, tmp_path)
+    text = page.read_text()
+    checker = _Checker()
+    checker.feed(text)
+    assert checker.open == [] and {"svg", "table", "details"} <= checker.tags
+    assert "script" not in checker.tags and "<b>" not in text and "\x00" not in text
+    assert "&lt;script&gt;" in text
+    assert re.findall(r"https?://[^\"]*", text) == ["http://www.w3.org/2000/svg"] * text.count("<svg")
+    assert not list(tmp_path.glob("*.partial"))
+    for svg in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL):
+        ElementTree.fromstring(svg)
+    assert "Training loss: 8.000 at step 0, 0.004 at step 1,999." in markdown.read_text()
+
+
+def test_episodes_are_readable_turn_by_turn_and_fences_cannot_be_closed_from_within(report: Report) -> None:
+    text = to_markdown(report)
+    assert "### counting/test/0: failure (max steps), reward 0.00, 8 steps" in text
+    assert "**agent**\n\n`````text\nThought: <script>" in text
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.floats(allow_nan=True, allow_infinity=True)), max_size=30),
+    st.text(max_size=20),
+)
+def test_a_line_chart_is_well_formed_for_any_values(points, title: str) -> None:
+    printable = "".join(character for character in title if character.isprintable())
+    ElementTree.fromstring(line_chart(points, title=printable, x_label="<x>", y_label="&"))
+
+
+def test_a_bar_chart_shows_each_value_and_says_where_there_is_none() -> None:
+    bars = [Bar(value=0.5, interval=(0.3, 0.7)), Bar(value=None, label="not run")]
+    svg = bar_chart([("a<b", bars)], ["m", "n"], title="t")
+    texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
+    assert "50" in texts and "not run" in texts and "a<b" in texts
