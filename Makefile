@@ -6,13 +6,15 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALL_INPUTS := setup.py pyproject.toml constraints.txt scripts/set_up.sh
 
+VOCABULARY := $(or $(AGENTBANK_DATA_DIR),data)/vocabulary/starter.model
+
 export PYTHON VENV
 
 .PHONY: train test test-slow lint format clean
 
 train: $(VENV)/.installed-runtime
 	$(BIN)/python scripts/build_bank.py
-	$(BIN)/python scripts/train_vocabulary.py
+	test -f $(VOCABULARY) || $(BIN)/python scripts/train_vocabulary.py
 	$(BIN)/python train.py --gin_file=samoyed_tiny.gin
 
 test: $(VENV)/.installed-test

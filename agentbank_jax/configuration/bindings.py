@@ -8,7 +8,7 @@ import dataclasses
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 import gin
@@ -63,7 +63,7 @@ def _convert(value: Any, expected: Any) -> Any:
         if any(value == choice and type(value) is type(choice) for choice in arguments):
             return value
         raise TypeError
-    if origin in (tuple, list) or (origin is not None and issubclass(origin, typing.Sequence)):
+    if origin in (tuple, list) or (origin is not None and issubclass(origin, Sequence)):
         if not isinstance(value, (list, tuple)):
             raise TypeError
         if origin is tuple and arguments and arguments[-1] is not Ellipsis:
@@ -155,10 +155,10 @@ def build(config: type[Config], scope: str = "", **values: Any) -> Config:
             raise AgentBankError(str(error).split("\n  In call to configurable", 1)[0]) from None
 
 
-def is_bound(config: type[Any], parameter: str) -> bool:
-    """Whether gin binds a parameter outside every scope."""
+def is_bound(config: type[Any], parameter: str, scope: str = "") -> bool:
+    """Whether gin binds a parameter in exactly this scope."""
     try:
-        gin.query_parameter(f"{config.__name__}.{parameter}")
+        gin.query_parameter(f"{scope}/{config.__name__}.{parameter}" if scope else f"{config.__name__}.{parameter}")
     except ValueError:
         return False
     return True

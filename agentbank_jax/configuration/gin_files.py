@@ -24,6 +24,8 @@ MACRO = "gin.macro"
 
 # An override such as `--gin.DataConfig.mixture=starter`: text that is no gin value is a string,
 # unless it starts like one.
+_PLACE = re.compile(r"line (\d+)")
+_NAME = re.compile(r"(\w+/)*\w+(\.\w+)*")
 _STARTS_LIKE_A_VALUE = re.compile(r"^\s*[\[({'\"@%]")
 
 
@@ -148,10 +150,9 @@ class GinLoader:
           value: a gin value; text that is none is taken as a string.
         """
         where = _Position(f"--gin.{name}", 0)
-        try:
-            scope, selector, parameter = config_parser.parse_binding_key(name)
-        except ValueError:
-            raise GinConfigError(f"--gin.{name}: not a gin name; expected NAME or Name.parameter.") from None
+        if not _NAME.fullmatch(name):
+            raise GinConfigError(f"--gin.{name}: not a gin name; expected NAME or Name.parameter.")
+        scope, selector, parameter = config_parser.parse_binding_key(name)
         self._bind(scope, selector, parameter, self._parse_value(value, where), where)
 
     def finish(self) -> None:
@@ -181,8 +182,11 @@ class GinLoader:
             message = str(getattr(error, "msg", error)).split("\n", 1)[0]
             raise GinConfigError(f"{_Position(source, line)}: not valid gin: {message}") from None
         except GinConfigError as error:
-            message = str(error)
-            raise GinConfigError(message if ".gin:" in message else f"{source}: {message}") from None
+            # A name inside a value: gin appends where it stands, over several lines.
+            message, _, place = str(error).partition("\n")
+            found = _PLACE.search(place)
+            where = f"{_Position(source, int(found[1]))}: " if found else ""
+            raise GinConfigError(where + message) from None
 
     def _apply_statement(self, statement: Any, where: _Position) -> None:
         match statement:

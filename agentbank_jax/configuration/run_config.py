@@ -4,10 +4,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentbank_jax.data.over_long import POLICIES
 from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.trajectories.templates import TEMPLATES
 
 DATA_DIR_VARIABLE = "AGENTBANK_DATA_DIR"
-TEMPLATES = ("llama2",)
 
 
 def default_data_dir() -> Path:
@@ -21,31 +22,31 @@ class DataConfig:
 
     Fields:
       mixture: name of a declared mixture or task, such as `starter`.
-      tokenizer: SentencePiece model; a relative path is looked for in the data folder, then here.
+      tokenizer: SentencePiece model, in the data folder; a path that starts with `.`, `~` or `/` is taken as it is.
       max_length: tokens per packed row, and the longest trajectory.
+      over_long: what becomes of longer trajectories: `drop` or `truncate_at_turn`.
       template: chat template, in training and in acting.
       data_dir: where banks are; None means $AGENTBANK_DATA_DIR, or ./data.
       cache_dir: where tokenised banks are kept; None means `token_cache` in the data folder.
-      bank_remedy: how a user gets the bank, for the message when it is missing.
-      tokenizer_remedy: the same for the tokenizer.
+      tokenizer_remedy: how a user gets the tokenizer, for the message when it is missing.
     """
 
     mixture: str
     tokenizer: str
     max_length: int = 1024
+    over_long: str = "drop"
     template: str = "llama2"
     data_dir: str | None = None
     cache_dir: str | None = None
-    bank_remedy: str = "make it with: python scripts/build_bank.py"
     tokenizer_remedy: str = "train it with: python scripts/train_vocabulary.py"
 
     def __post_init__(self) -> None:
         if self.max_length < 8:
             raise AgentBankError(f"DataConfig.max_length = {self.max_length}: expected at least 8 tokens.")
-        if self.template not in TEMPLATES:
-            raise AgentBankError(
-                f"DataConfig.template = {self.template!r} is unknown.{did_you_mean(self.template, TEMPLATES)}"
-            )
+        for name, known in (("template", TEMPLATES), ("over_long", POLICIES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise AgentBankError(f"DataConfig.{name} = {value!r} is unknown.{did_you_mean(value, known)}")
 
     def data_path(self) -> Path:
         return Path(self.data_dir).expanduser() if self.data_dir else default_data_dir()
@@ -54,10 +55,8 @@ class DataConfig:
         return Path(self.cache_dir).expanduser() if self.cache_dir else self.data_path() / "token_cache"
 
     def tokenizer_path(self) -> Path:
-        """Returns where the tokenizer is, or where it is expected when it is nowhere."""
         path = Path(self.tokenizer).expanduser()
-        in_data = self.data_path() / path
-        return path if not in_data.is_file() and path.is_file() else in_data
+        return path if self.tokenizer.startswith((".", "~", "/")) else self.data_path() / path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +64,15 @@ class RunConfig:
     """How a run starts and what follows the training.
 
     Fields:
-      seed: decides initial weights, the order of the data and the episodes.
       weights: folder of Hugging Face Llama weights to start from; None starts from fresh ones.
       weights_remedy: how a user gets them, for the message when they are missing.
       sweeps: names of the sweeps to run after training, each a gin scope of `SweepConfig`; None means all
         that the gin files hold.
     """
 
-    seed: int = 0
     weights: str | None = None
     weights_remedy: str = ""
     sweeps: tuple[str, ...] | None = None
+
+    def weights_path(self) -> Path | None:
+        return Path(self.weights).expanduser() if self.weights else None

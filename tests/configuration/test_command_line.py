@@ -25,9 +25,8 @@ def parse(*arguments: str) -> CommandLine:
 
 
 def test_gin_files_repeat_and_overrides_keep_their_order() -> None:
-    command = parse(
-        "--gin_file=a.gin", "--gin.TrainConfig.steps=1", "--gin_file", "b.gin", "--gin.STEPS", "2", "--seed=3", "--dry_run"
-    )  # fmt: skip
+    files = ("--gin_file=a.gin", "--gin_file", "b.gin")
+    command = parse(*files, "--gin.TrainConfig.steps=1", "--gin.STEPS", "2", "--seed=3", "--dry_run")
     assert command.gin_files == ("a.gin", "b.gin")
     assert command.overrides == (("TrainConfig.steps", "1"), ("STEPS", "2"))
     assert command.seed == 3 and command.dry_run

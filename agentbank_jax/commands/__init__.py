@@ -1,0 +1,1 @@
+"""What the entry points do; the top of the package, where data, training and evaluation meet."""

@@ -1,0 +1,71 @@
+"""What a run needs from the user before it can start, and how a user gets it."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from agentbank_jax.configuration.run_config import DataConfig, RunConfig
+from agentbank_jax.data.declarations import get_mixture, get_task
+from agentbank_jax.data.sources import task_files
+from agentbank_jax.errors import AgentBankError
+
+
+class MissingRequirementError(AgentBankError):
+    """Data, tokenizer or weights that are not there; one line each, with the remedy."""
+
+
+def missing_requirements(data: DataConfig, run: RunConfig) -> list[str]:
+    """Returns a line for each thing that is missing; empty where training can start.
+
+    Raises:
+      AgentBankError: where the mixture does not exist.
+    """
+    return [*_missing_banks(data), *_missing_tokenizer(data), *_missing_weights(run)]
+
+
+def check_requirements(data: DataConfig, run: RunConfig) -> None:
+    """Raises MissingRequirementError where anything is missing."""
+    missing = missing_requirements(data, run)
+    if missing:
+        raise MissingRequirementError(
+            "this run cannot start yet; missing:\n" + "\n".join(f"  {line}" for line in missing)
+        )
+
+
+def check_writable(folder: Path, flag: str) -> None:
+    """Makes a folder and writes to it, so that a run need not find out at its first checkpoint.
+
+    Raises:
+      AgentBankError: where it cannot be written; names the flag that chooses another.
+    """
+    probe = folder / f".writable-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise AgentBankError(
+            f"{folder} cannot be written ({error.strerror}); expected a folder that can, choose one with {flag}."
+        ) from None
+
+
+def _missing_banks(data: DataConfig) -> list[str]:
+    folder = data.data_path()
+    by_remedy: dict[str, list[str]] = defaultdict(list)
+    for name in get_mixture(data.mixture).rates:
+        task = get_task(name)
+        if any((folder / task.config).glob("train*")):
+            task_files(task, folder)  # raises where the shards are not one complete set
+        else:
+            by_remedy[task.remedy].append(task.config)
+    return [f"bank: {', '.join(names)} in {folder}; {remedy}" for remedy, names in by_remedy.items()]
+
+
+def _missing_tokenizer(data: DataConfig) -> list[str]:
+    path = data.tokenizer_path()
+    return [] if path.is_file() else [f"tokenizer: {path}; {data.tokenizer_remedy}"]
+
+
+def _missing_weights(run: RunConfig) -> list[str]:
+    path = run.weights_path()
+    return [] if path is None or path.is_dir() else [f"weights: {path}; {run.weights_remedy}"]

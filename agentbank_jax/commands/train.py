@@ -1,0 +1,158 @@
+"""`python train.py`: from gin files to a trained, measured agent."""
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from agentbank_jax.commands.console import make_console
+from agentbank_jax.commands.environments import register_configured
+from agentbank_jax.commands.plans import print_plan
+from agentbank_jax.commands.requirements import check_requirements, check_writable
+from agentbank_jax.configuration.command_line import CommandLine
+from agentbank_jax.configuration.configuration import (
+    EvaluationConfiguration,
+    TrainingConfiguration,
+    default_model_dir,
+    read_evaluation,
+    read_gin,
+    read_training,
+)
+from agentbank_jax.configuration.gin_files import write_operative_config
+from agentbank_jax.data.delivery import PackedBatches
+from agentbank_jax.data.token_cache import TokenCache, build_cache
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
+from agentbank_jax.models import forward
+from agentbank_jax.training.checkpoints import load_for_inference
+from agentbank_jax.training.loop import train as train_model
+from agentbank_jax.trajectories.templates import Llama2Template, get_template
+from agentbank_jax.trajectories.tokenizer import Tokenizer
+
+OPERATIVE_CONFIG = "operative_config.gin"
+
+
+def train(command_line: CommandLine) -> int:
+    """Trains, or goes on; then lets the agent act, or prints again what it reached.
+
+    Raises:
+      AgentBankError: on whatever the user can mend; nothing long has begun then.
+    """
+    # ---- what is asked for ----------------------------------------------------------------------------------------
+    loader = read_gin(command_line)
+    training = read_training()
+    evaluation = read_evaluation(loader)
+    register_configured(evaluation.gsm8k)
+    if evaluation.sweeps:
+        check_sweeps(evaluation.sweeps)
+    model_dir = default_model_dir(command_line)
+    console = make_console()
+    if command_line.dry_run:
+        print_plan(console, training, evaluation, model_dir)
+        return 0
+
+    # ---- whether it can be done -----------------------------------------------------------------------------------
+    check_requirements(training.data, training.run)
+    template = _template(training)
+    initial_params = _initial_params(command_line.checkpoint, training, template)
+    check_writable(model_dir, "--model_dir")
+    check_writable(training.data.cache_path(), "--gin.DataConfig.cache_dir")
+
+    # ---- data -----------------------------------------------------------------------------------------------------
+    with console.status(f"tokenising {training.data.mixture}"):
+        cache = build_cache(
+            training.data.mixture,
+            template,
+            max_length=training.data.max_length,
+            data_dir=training.data.data_path(),
+            cache_dir=training.data.cache_path(),
+            over_long=training.data.over_long,  # type: ignore[arg-type]
+        )
+    batches = PackedBatches(
+        cache, batch_size=training.train.batch_size, length=training.data.max_length, seed=training.train.seed
+    )
+    console.print(_describe(cache, batches), highlight=False, soft_wrap=True)
+
+    write_operative_config(model_dir / OPERATIVE_CONFIG, loader)
+
+    # ---- training -------------------------------------------------------------------------------------------------
+    result = train_model(
+        training.model,
+        training.train,
+        training.optimizer,
+        training.mesh,
+        batches,
+        model_dir,
+        facts=_facts(template),
+        manifest={"tasks": cache.seen()},
+        tokenizer_path=training.data.tokenizer_path(),
+        initial_params=initial_params,
+    )
+    checkpoint = result.checkpoint
+    console.print(f"checkpoint: {os.path.relpath(checkpoint)}", highlight=False, soft_wrap=True)
+    # The weights are loaded again, alone: the optimizer's state need not stay in memory.
+    del result, initial_params
+
+    # ---- acting ---------------------------------------------------------------------------------------------------
+    if evaluation.sweeps:
+        _evaluate(evaluation, checkpoint, model_dir, console)
+    return 0
+
+
+def _template(training: TrainingConfiguration) -> Llama2Template:
+    path = training.data.tokenizer_path()
+    tokenizer = Tokenizer.load(path)
+    if tokenizer.vocab_size > training.model.vocab_size:
+        raise AgentBankError(
+            f"{path} has {tokenizer.vocab_size} pieces, but LlamaConfig.vocab_size = {training.model.vocab_size}: "
+            "expected at least as many rows as pieces."
+        )
+    return get_template(training.data.template, tokenizer)
+
+
+def _facts(template: Llama2Template) -> dict[str, object]:
+    """What must be the same in training and in acting; travels with each checkpoint."""
+    return {
+        "template": template.fingerprint,
+        "tokenizer_sha256": template.tokenizer.fingerprint,
+        "stop_ids": list(template.stop_ids),
+    }
+
+
+def _initial_params(
+    checkpoint: str | None, training: TrainingConfiguration, template: Llama2Template
+) -> forward.Params | None:
+    """Loads the weights that `--checkpoint` names."""
+    if training.run.weights and not checkpoint:
+        raise AgentBankError(
+            f"RunConfig.weights = {training.run.weights!r}: Hugging Face weights cannot be read yet by this version; "
+            "start from a checkpoint of this project with --checkpoint=PATH, or from fresh weights with "
+            "--gin.RunConfig.weights=None."
+        )
+    if not checkpoint:
+        return None
+    config, params, metadata = load_for_inference(checkpoint)
+    for name, value in training.model.shape_facts.items():
+        if config.shape_facts.get(name) != value:
+            raise AgentBankError(
+                f"--checkpoint={checkpoint}: its LlamaConfig.{name} is {config.shape_facts.get(name)!r}, "
+                f"and {value!r} is configured; expected the same shape."
+            )
+    saved = metadata["facts"].get("tokenizer_sha256")
+    if saved != template.tokenizer.fingerprint:
+        raise AgentBankError(
+            f"--checkpoint={checkpoint}: it was trained with another tokenizer than {training.data.tokenizer}; "
+            "use the one beside it: --gin.DataConfig.tokenizer=<its run>/tokenizer.model."
+        )
+    return params
+
+
+def _describe(cache: TokenCache, batches: PackedBatches) -> str:
+    return (
+        f"{cache.mixture}: {len(cache):,} trajectories, {int(cache.lengths.sum()):,} tokens; "
+        f"packed rows are {batches.fill:.1%} full"
+    )
+
+
+def _evaluate(evaluation: EvaluationConfiguration, checkpoint: Path, model_dir: Path, console: Console) -> None:
+    evaluate_checkpoint(evaluation.sweeps, checkpoint, model_dir / "evaluation", console=console)

@@ -1,0 +1,104 @@
+"""From flags and gin files to the dataclasses of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentbank_jax.configuration import bindings
+from agentbank_jax.configuration.command_line import CommandLine
+from agentbank_jax.configuration.gin_files import GinLoader
+from agentbank_jax.configuration.run_config import DataConfig, RunConfig
+from agentbank_jax.data.declarations import get_mixture
+from agentbank_jax.environments.gsm8k import Gsm8kConfig
+from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.evaluation.sweep import SweepConfig
+from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.parallel.mesh import MeshConfig
+from agentbank_jax.training.loop import TrainConfig
+from agentbank_jax.training.optimizer import OptimizerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfiguration:
+    """What a training run is made of, sweeps aside."""
+
+    model: LlamaConfig
+    data: DataConfig
+    train: TrainConfig
+    optimizer: OptimizerConfig
+    mesh: MeshConfig
+    run: RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfiguration:
+    """What an evaluation is made of.
+
+    Fields:
+      sweeps: in the order in which the gin files name them.
+      gsm8k: where GSM8K's test problems are.
+    """
+
+    sweeps: tuple[SweepConfig, ...]
+    gsm8k: Gsm8kConfig
+
+
+def read_gin(command_line: CommandLine) -> GinLoader:
+    """Reads all gin files and overrides, in the order of the command line, and `--seed`."""
+    loader = GinLoader(command_line.gin_search_paths)
+    for name in command_line.gin_files:
+        loader.read(name)
+    for name, value in command_line.overrides:
+        loader.override(name, value)
+    if command_line.seed is not None:
+        for config in (TrainConfig, SweepConfig):
+            loader.override(f"{config.__name__}.seed", str(command_line.seed))
+    loader.finish()
+    return loader
+
+
+def read_training() -> TrainingConfiguration:
+    """Makes what gin holds of a training run.
+
+    Raises:
+      AgentBankError: on a missing or refused value, or a mixture that does not exist.
+    """
+    configuration = TrainingConfiguration(
+        model=bindings.build(LlamaConfig),
+        data=bindings.build(DataConfig),
+        train=bindings.build(TrainConfig),
+        optimizer=bindings.build(OptimizerConfig),
+        mesh=bindings.build(MeshConfig),
+        run=bindings.build(RunConfig),
+    )
+    get_mixture(configuration.data.mixture)
+    return configuration
+
+
+def read_evaluation(loader: GinLoader) -> EvaluationConfiguration:
+    """Makes the sweeps: each gin scope of `SweepConfig` is one, called by its scope.
+
+    Raises:
+      AgentBankError: on a sweep that no gin file has, or a refused value.
+    """
+    scopes = loader.scopes_of(SweepConfig.__name__)
+    chosen = bindings.build(RunConfig).sweeps
+    for name in chosen or ():
+        if name not in scopes:
+            raise AgentBankError(f"RunConfig.sweeps names '{name}', which no gin file has.{did_you_mean(name, scopes)}")
+    return EvaluationConfiguration(
+        sweeps=tuple(_read_sweep(scope) for scope in (scopes if chosen is None else chosen)),
+        gsm8k=bindings.build(Gsm8kConfig),
+    )
+
+
+def _read_sweep(scope: str) -> SweepConfig:
+    if bindings.is_bound(SweepConfig, "name", scope):
+        return bindings.build(SweepConfig, scope)
+    return bindings.build(SweepConfig, scope, name=scope)
+
+
+def default_model_dir(command_line: CommandLine) -> Path:
+    """Returns `--model_dir`, or ./runs/ and the names of the gin files without their endings."""
+    if command_line.model_dir:
+        return Path(command_line.model_dir).expanduser()
+    return Path("runs") / "+".join(Path(name).stem for name in command_line.gin_files)
