@@ -64,9 +64,9 @@ def plan_packing(
     rows: list[list[int]] = []
     for begin in range(0, len(shuffled), window):
         examples = shuffled[begin : begin + window]
-        rows += min(
-            _best_fit_decreasing(examples, lengths, max_length), _fullest_rows(examples, lengths, max_length), key=len
-        )
+        best_fit = _best_fit_decreasing(examples, lengths, max_length)
+        fullest = _fullest_rows(examples, lengths, max_length)
+        rows += best_fit if len(best_fit) <= len(fullest) else fullest
     rows = [rows[index] for index in generator.permutation(len(rows))]
     return PackingPlan(
         order=np.fromiter((example for row in rows for example in row), np.int64, len(lengths)),

@@ -205,6 +205,8 @@ def _make(
     lengths: list[int] = []
     turns: list[int] = []
     try:
+        # A process that was killed may have left one of this name.
+        shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         with (temporary / "tokens.bin").open("wb") as tokens, (temporary / "trained.bin").open("wb") as trained:
             for encoded in _encoded(read_task(task, data_dir), template, num_threads):

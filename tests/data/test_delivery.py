@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agentbank_jax.data.declarations import get_task
 from agentbank_jax.data.delivery import Batch, PackedBatches
-from agentbank_jax.data.token_cache import TokenCache, build_cache
+from agentbank_jax.data.token_cache import TaskTokens, TokenCache, build_cache
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.templates import Llama2Template
 
@@ -104,6 +105,40 @@ def test_batches_have_the_promised_shapes_and_types(batches: PackedBatches) -> N
     }
     assert {values.shape for values in batch.values()} == {(4, 400)}
     assert 0.5 < batches.fill <= 1
+
+
+def test_columns_align(mixture: str) -> None:
+    def tiny(name: str, examples: list[tuple[list[int], list[int]]]) -> TaskTokens:
+        return TaskTokens(
+            task=get_task(name),
+            tokens=np.array([token for tokens, _ in examples for token in tokens], np.uint16),
+            trained=np.array([mask for _, trained in examples for mask in trained], bool),
+            offsets=np.cumsum([0] + [len(tokens) for tokens, _ in examples]),
+            turns=np.ones(len(examples), np.int32),
+            ids=tuple(str(index) for index in range(len(examples))),
+            manifest={"key": name, "counts": {}},
+        )
+
+    cache = TokenCache(
+        mixture=mixture,
+        tasks=(
+            tiny("fake_qa", [([1, 11, 12, 13, 2], [0, 0, 0, 1, 1])]),
+            tiny("fake_house", [([1, 21, 2], [0, 1, 1])]),
+        ),
+        rates=(1.0, 1.0),
+        max_length=8,
+        template_fingerprint="",
+        tokenizer_fingerprint="",
+    )
+    batch = PackedBatches(cache, batch_size=2, length=8).batch_at(0)
+    empty = [0] * 8
+    assert {name: values.tolist() for name, values in batch.items()} == {
+        "tokens": [[1, 11, 12, 13, 1, 21, 0, 0], empty],
+        "targets": [[11, 12, 13, 2, 21, 2, 0, 0], empty],
+        "loss_weights": [[0, 0, 1, 1, 1, 1, 0, 0], empty],
+        "positions": [[0, 1, 2, 3, 0, 1, 0, 0], empty],
+        "segment_ids": [[1, 1, 1, 1, 2, 2, 0, 0], empty],
+    }
 
 
 def test_the_fingerprint_tells_orders_apart(cache: TokenCache, batches: PackedBatches) -> None:
