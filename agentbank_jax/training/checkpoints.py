@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
-from agentbank_jax.parallel.sharding import state_shardings
+from agentbank_jax.parallel.sharding import path_name, state_shardings
 from agentbank_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -68,7 +68,7 @@ class Checkpoints:
         self.facts = facts
         self.metadata = {"format": FORMAT, "model_config": asdict(config), "facts": facts}
         self._shape_facts = config.shape_facts
-        self._damaged = _set_aside_damaged(self.directory)
+        _set_aside_damaged(self.directory)
         self._checkpointer = v1.training.Checkpointer(
             self.directory,
             preservation_policy=v1.training.preservation_policies.LatestN(keep),
@@ -109,11 +109,22 @@ class Checkpoints:
             metadata = read_metadata(path)
             self._check(path, metadata, allow_change)
             try:
+                saved_names = _array_names(self._v1.checkpointables_metadata(path).metadata["state"])
+                if saved_names != (wanted_names := _array_names(abstract)):
+                    different = ", ".join(sorted(saved_names ^ wanted_names)[:4])
+                    raise AgentBankError(
+                        f"The optimizer of the run in {path} keeps other values than the one configured now "
+                        f"({different}): go on with the optimizer it was started with, or choose another --model_dir."
+                    )
                 loaded = _load(self._v1, path, {"state": abstract, "data": None})
+            except AgentBankError:
+                raise
             except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be read.
                 _set_aside(path, error)
                 continue
+            self._checkpointer.reload()
             return Restored(loaded["state"], loaded["data"], metadata)
+        self._checkpointer.reload()
         return None
 
     def _check(self, path: Path, metadata: dict[str, Any], allow_change: tuple[str, ...]) -> None:
@@ -198,6 +209,11 @@ def _load(v1, path: Path, abstract: dict[str, Any]) -> dict[str, Any]:
         return v1.load_checkpointables(path, abstract)
 
 
+def _array_names(tree: Any) -> set[str]:
+    """Names of the leaves, the same for a tree and for Orbax's description of it."""
+    return {path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
+
+
 def _is_complete(path: Path) -> bool:
     try:
         return bool(read_metadata(path))
@@ -212,11 +228,10 @@ def _step_folders(directory: Path) -> list[Path]:
     return sorted((p for p in directory.iterdir() if p.name.isdigit()), key=lambda p: int(p.name), reverse=True)
 
 
-def _set_aside_damaged(directory: Path) -> list[Path]:
-    damaged = [path for path in _step_folders(directory) if not _is_complete(path)]
-    for path in damaged:
-        _set_aside(path, "it is half-written or its metadata is missing")
-    return damaged
+def _set_aside_damaged(directory: Path) -> None:
+    for path in _step_folders(directory):
+        if not _is_complete(path):
+            _set_aside(path, "it is half-written, or its metadata cannot be read")
 
 
 def _set_aside(path: Path, reason: Exception | str) -> None:

@@ -23,7 +23,7 @@ from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, sta
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.compilation_cache import enable_compilation_cache
 from agentbank_jax.training.flops import FORMULA, flops_per_token, peak_flops
-from agentbank_jax.training.loss import LOSS_KINDS
+from agentbank_jax.training.loss import LOSS_KINDS, trained_capacity
 from agentbank_jax.training.metrics import MetricsWriter
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from agentbank_jax.training.progress import TrainingProgress, duration
@@ -186,14 +186,14 @@ def train(
     abstract = abstract_state(model_config, optimizer)
     shardings = state_shardings(mesh, abstract)
     rows = batch_sharding(mesh)
-    loss = train_config.loss
-    if loss == "auto":
-        loss = "trained" if mesh.size == 1 else "full"
-    train_step = jax.jit(
-        make_train_step(model_config, optimizer, schedule, loss=loss, accumulate=train_config.accumulate),
-        in_shardings=(shardings, rows),
-        out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
-        donate_argnums=0,
+    gather = train_config.loss == "trained" or (train_config.loss == "auto" and mesh.size == 1)
+    programs = _Programs(
+        lambda capacity: jax.jit(
+            make_train_step(model_config, optimizer, schedule, capacity=capacity, accumulate=train_config.accumulate),
+            in_shardings=(shardings, rows),
+            out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
+            donate_argnums=0,
+        )
     )
 
     facts = {**facts, "data_fingerprint": batches.fingerprint}
@@ -226,24 +226,19 @@ def train(
             if start_step < total_steps:
                 peak, source = (train_config.peak_flops, "as configured") if train_config.peak_flops else peak_flops()
                 progress.say(f"{FORMULA}; peak {peak / 1e9:,.0f} GFLOP/s a device ({source})")
-                started = time.perf_counter()
                 shape = (batches.batch_size, batches.length)
-                example = {
-                    key: jax.ShapeDtypeStruct(shape, jnp.float32 if key == "loss_weights" else jnp.int32)
-                    for key in BATCH_KEYS
-                }
-                compiled = train_step.lower(target, example).compile()
-                progress.say(f"compiled in {time.perf_counter() - started:.1f} s")
-
                 meter = _Meter(flops_per_token(model_config, batches.length), peak * mesh.size, total_steps, shape)
                 data = batches.iterator(start_step)
                 pending: tuple[int, dict[str, jax.Array]] | None = None
-                started = time.perf_counter()
                 for step in range(start_step + 1, total_steps + 1):
-                    batch = jax.device_put({key: np.asarray(value) for key, value in next(data).items()}, rows)
+                    host_batch = {key: np.asarray(value) for key, value in next(data).items()}
+                    capacity = _capacity(host_batch["loss_weights"], train_config.accumulate) if gather else None
+                    batch = jax.device_put(host_batch, rows)
+                    program, compiling = programs.get(capacity, state, batch)
+                    meter.exclude(compiling)
                     # A transfer that is not written out, such as of a Python number, would be paid at every step.
                     with jax.transfer_guard("disallow"):
-                        state, metrics = compiled(state, batch)
+                        state, metrics = program(state, batch)
                     # The metrics of the step before are read while this one runs.
                     if pending:
                         record = _tell(pending, meter, writer, progress, train_config.log_every, total_steps) or record
@@ -253,10 +248,10 @@ def train(
                         checkpoints.save(state, step, batches.fingerprint)
                 if pending:
                     record = _tell(pending, meter, writer, progress, train_config.log_every, total_steps) or record
-                seconds, tokens_seen = time.perf_counter() - started, meter.all_tokens
+                seconds, tokens_seen = meter.all_seconds, meter.all_tokens
                 progress.say(
                     f"trained {total_steps - start_step} steps, {tokens_seen:,} tokens in {duration(seconds)} "
-                    f"({tokens_seen / seconds:,.0f} tokens/s)"
+                    f"({tokens_seen / seconds:,.0f} tokens/s), after {programs.seconds:.1f} s of compilation"
                 )
     return TrainResult(
         step=total_steps,
@@ -268,17 +263,42 @@ def train(
     )
 
 
+class _Programs:
+    """Compiled steps by their capacity; `seconds` is the time that compilation has taken in all."""
+
+    def __init__(self, make):
+        self._make, self._compiled, self.seconds = make, {}, 0.0
+
+    def get(self, capacity: int | None, state: TrainState, batch: dict[str, jax.Array]):
+        """The compiled step, and the seconds that compiling it took just now."""
+        started = time.perf_counter()
+        if capacity not in self._compiled:
+            self._compiled[capacity] = self._make(capacity).lower(state, batch).compile()
+        seconds = time.perf_counter() - started
+        self.seconds += seconds
+        return self._compiled[capacity], seconds
+
+
+def _capacity(loss_weights: np.ndarray, accumulate: int) -> int:
+    return max(trained_capacity(loss_weights[part::accumulate]) for part in range(accumulate))
+
+
 class _Meter:
     """Sums metrics over the steps of an interval."""
 
     def __init__(self, flops: float, peak: float, total_steps: int, shape: tuple[int, int]):
         self._flops, self._peak, self._total, self._places = flops, peak, total_steps, shape[0] * shape[1]
-        self._since = time.perf_counter()
-        self.all_tokens = 0
+        self._start = self._since = time.perf_counter()
+        self.all_tokens, self.all_seconds = 0, 0.0
         self._reset()
 
     def _reset(self) -> None:
         self._steps, self._loss, self._trained, self._tokens = 0, 0.0, 0.0, 0
+
+    def exclude(self, seconds: float) -> None:
+        """Leaves out seconds that were not spent on steps."""
+        self._start += seconds
+        self._since += seconds
 
     def add(self, metrics: Mapping[str, np.ndarray]) -> None:
         trained = float(metrics["trained_tokens"])
@@ -304,7 +324,7 @@ class _Meter:
             "seconds_per_step": seconds / self._steps,
             "eta_seconds": (self._total - step) * seconds / self._steps,
         }
-        self._since = now
+        self._since, self.all_seconds = now, now - self._start
         self._reset()
         return values
 

@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array
 
 from agentbank_jax.models.llama import LlamaConfig
-from agentbank_jax.training.loss import Batch, LossKind, summed_loss
+from agentbank_jax.training.loss import Batch, summed_loss
 from agentbank_jax.training.state import TrainState
 
 Metrics = dict[str, Array]
@@ -20,7 +20,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     schedule: optax.Schedule,
     *,
-    loss: LossKind = "full",
+    capacity: int | None = None,
     accumulate: int = 1,
 ) -> StepFunction:
     """Builds the step, to be jitted with its state donated.
@@ -29,7 +29,7 @@ def make_train_step(
       config: the model.
       optimizer: from `make_optimizer`.
       schedule: the learning rate, only to report it.
-      loss: see `summed_loss`.
+      capacity: the largest number of trained tokens in a micro-batch, or None (see `summed_loss`).
       accumulate: micro-batches per step. The batch [B, T] is taken as `accumulate` parts of B/accumulate
         rows (every part has rows of every data shard); gradients are summed, and divided once by the
         number of trained tokens of the whole batch, so the step equals that of one large batch however
@@ -41,7 +41,7 @@ def make_train_step(
     """
 
     def loss_and_grads(params, batch: Batch):
-        return jax.value_and_grad(lambda params: summed_loss(config, params, batch, loss))(params)
+        return jax.value_and_grad(lambda params: summed_loss(config, params, batch, capacity))(params)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         trained = jnp.sum(batch["loss_weights"])
