@@ -1,5 +1,6 @@
 # `make train`: from a clone to a trained, measured agent. `make test`: the tests.
-# PYTHON=… chooses the interpreter that makes the environment, VENV=… its folder.
+# PYTHON=… chooses the interpreter that makes the environment, VENV=… its folder; ARGS=… are
+# further flags of train.py.
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
@@ -15,7 +16,7 @@ export PYTHON VENV
 train: $(VENV)/.installed-runtime
 	$(BIN)/python scripts/build_bank.py
 	test -f $(VOCABULARY) || $(BIN)/python scripts/train_vocabulary.py
-	$(BIN)/python train.py --gin_file=samoyed_tiny.gin
+	$(BIN)/python train.py --gin_file=samoyed_tiny.gin $(ARGS)
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 
@@ -25,6 +26,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.models import forward
 from agentbank_jax.training.checkpoints import load_for_inference
+from agentbank_jax.training.loop import Batches
 from agentbank_jax.training.loop import train as train_model
 from agentbank_jax.trajectories.templates import Llama2Template, get_template
 from agentbank_jax.trajectories.tokenizer import Tokenizer
@@ -81,7 +83,8 @@ def train(command_line: CommandLine) -> int:
         training.train,
         training.optimizer,
         training.mesh,
-        batches,
+        # A checker does not see that a TypedDict of arrays is a mapping to arrays.
+        cast(Batches, batches),
         model_dir,
         facts=_facts(template),
         manifest={"tasks": cache.seen()},

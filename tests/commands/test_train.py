@@ -1,0 +1,204 @@
+"""The whole path through the entry points, on a bank of a few trajectories."""
+
+import json
+import runpy
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import gin
+import pytest
+
+from tests.small_bank import ROOT, SMALL_SWEEPS, SMALL_TRAINING, build_small_bank, run_program
+
+Program = Callable[..., SimpleNamespace]
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    build_small_bank(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `train.py` has run once; its run is in `runs/samoyed_tiny`."""
+    cwd = tmp_path_factory.mktemp("work")
+    result = run_program(["train.py", "--gin_file=samoyed_tiny.gin", *SMALL_TRAINING], data_dir=data_dir, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    (cwd / "first_output.txt").write_text(result.stdout)
+    return cwd
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Program:
+    """Runs an entry point in this process, which spares the seconds of importing JAX."""
+
+    def run(arguments: list[str], *, data_dir: Path, cwd: Path) -> SimpleNamespace:
+        gin.clear_config()
+        monkeypatch.chdir(cwd)
+        monkeypatch.setenv("AGENTBANK_DATA_DIR", str(data_dir))
+        monkeypatch.setenv("AGENTBANK_COMPILATION_CACHE", str(data_dir / "compiled"))
+        monkeypatch.setattr(sys, "argv", arguments)
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+        output = capfd.readouterr()
+        return SimpleNamespace(returncode=ended.value.code, stdout=output.out, stderr=output.err)
+
+    return run
+
+
+def test_one_command_trains_acts_and_reports(run_folder: Path) -> None:
+    run = run_folder / "runs/samoyed_tiny"
+    assert {path.name for path in (run / "checkpoints").iterdir() if path.is_dir()} == {"2"}
+    for name in ("manifest.json", "metrics.jsonl", "tokenizer.model", "operative_config.gin"):
+        assert (run / name).is_file()
+    assert (run / "evaluation/report.html").is_file() and (run / "evaluation/report.md").is_file()
+    output = (run_folder / "first_output.txt").read_text()
+    for word in ("starter_math", "samoyed_tiny", "untrained", "random", "oracle", "report:"):
+        assert word in output
+
+
+def test_the_manifest_lists_what_was_trained_on(run_folder: Path) -> None:
+    tasks = json.loads((run_folder / "runs/samoyed_tiny/manifest.json").read_text())["tasks"]
+    assert set(tasks) == {f"starter_{skill}" for skill in ("reasoning", "math", "programming", "web", "embodied")}
+    assert all(len(ids) == 5 for ids in tasks.values())
+
+
+def test_the_operative_config_trains_again_as_it_is_and_the_finished_run_is_recognised(
+    run_here: Program, run_folder: Path, data_dir: Path
+) -> None:
+    saved = run_folder / "runs/samoyed_tiny/operative_config.gin"
+    before = saved.read_text()
+    result = run_here(
+        ["train.py", f"--gin_file={saved}", "--model_dir=runs/samoyed_tiny"], data_dir=data_dir, cwd=run_folder
+    )
+    assert result.returncode == 0, result.stderr
+    # The same settings: nothing is trained or played again, and the table is the same.
+    assert "goes on after step 2" in result.stderr and "compiled in" not in result.stderr
+    assert saved.read_text() == before
+    table = (run_folder / "first_output.txt").read_text()
+    row = next(line for line in table.split("\n") if "starter_math" in line)
+    assert row in result.stdout
+
+
+def test_evaluate_runs_a_sweep_alone(run_here: Program, run_folder: Path, data_dir: Path) -> None:
+    result = run_here(
+        ["evaluate.py", "--gin_file=eval/held_in.gin", "--checkpoint=runs/samoyed_tiny", *SMALL_SWEEPS],
+        data_dir=data_dir,
+        cwd=run_folder,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (run_folder / "runs/samoyed_tiny/evaluation-held_in/report.md").is_file()
+
+
+def test_an_unknown_checkpoint_is_one_line_and_writes_nothing(
+    run_here: Program, run_folder: Path, data_dir: Path
+) -> None:
+    before = set(run_folder.rglob("*"))
+    result = run_here(
+        ["evaluate.py", "--gin_file=eval/held_in.gin", "--checkpoint=runs/samoyed_tny"],
+        data_dir=data_dir,
+        cwd=run_folder,
+    )
+    assert result.returncode == 2
+    assert "samoyed_tny" in result.stderr and "Did you mean 'samoyed_tiny'" in result.stderr
+    assert "Traceback" not in result.stderr and set(run_folder.rglob("*")) == before
+
+
+def test_a_run_that_goes_on_with_another_model_is_refused(run_here: Program, run_folder: Path, data_dir: Path) -> None:
+    result = run_here(
+        ["train.py", "--gin_file=samoyed_tiny.gin", *SMALL_TRAINING, "--gin.LlamaConfig.intermediate_size=32"],
+        data_dir=data_dir,
+        cwd=run_folder,
+    )
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "intermediate_size" in result.stderr
+
+
+def test_another_run_starts_from_the_weights_that_checkpoint_names(
+    run_here: Program, run_folder: Path, data_dir: Path
+) -> None:
+    result = run_here(
+        [
+            "train.py",
+            "--gin_file=samoyed_tiny.gin",
+            *SMALL_TRAINING,
+            "--gin.TrainConfig.steps=1",
+            "--gin.RunConfig.sweeps=[]",
+            "--checkpoint=runs/samoyed_tiny",
+            "--model_dir=runs/second",
+        ],
+        data_dir=data_dir,
+        cwd=run_folder,
+    )
+    assert result.returncode == 0, result.stderr
+    first = [json.loads(line) for line in (run_folder / "runs/samoyed_tiny/metrics.jsonl").open()]
+    second = [json.loads(line) for line in (run_folder / "runs/second/metrics.jsonl").open()]
+    assert second[0]["loss"] < first[0]["loss"]
+    shutil.rmtree(run_folder / "runs/second")
+
+
+@pytest.mark.parametrize("recipe", ["samoyed_7b", "samoyed_13b", "samoyed_codellama_7b"])
+def test_a_large_recipe_names_what_is_missing_a_line_each(run_here: Program, recipe: str, tmp_path: Path) -> None:
+    result = run_here(["train.py", f"--gin_file={recipe}.gin"], data_dir=tmp_path / "data", cwd=tmp_path)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    first, *lines = result.stderr.strip().split("\n")
+    assert first.startswith("error: ")
+    assert {line.split(":")[0].strip() for line in lines} == {"bank", "tokenizer", "weights"}
+    assert all("download" in line or "comes with" in line or "build_bank" in line for line in lines)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "recipe", ["samoyed_tiny", "samoyed_small", "gsm8k_tiny", "samoyed_7b", "samoyed_13b", "samoyed_codellama_7b"]
+)
+def test_dry_run_prints_the_plan_without_data_or_weights(run_here: Program, recipe: str, tmp_path: Path) -> None:
+    result = run_here(["train.py", f"--gin_file={recipe}.gin", "--dry_run"], data_dir=tmp_path / "data", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for word in ("parameters", "mesh", "bytes per device", "data", "tokens per step"):
+        assert f"\n{word} " in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--gin.DataConfig.mixture=startr", "Did you mean 'starter'"),
+        ("--gin.held_in/SweepConfig.tasks=['starter_meth']", "Did you mean 'starter_math'"),
+        ("--gin.RunConfig.sweeps=['held_uot']", "Did you mean 'held_out'"),
+        ("--gin.LlamaConfig.vocab_size=500", "LlamaConfig.vocab_size = 500: expected at least"),
+        ("--gin.TrainConfg.steps=1", "Did you mean 'TrainConfig'"),
+        ("--gin.RunConfig.weights=.", "Hugging Face weights cannot be read yet"),
+        ("--model_dir=/proc/none", "cannot be written"),
+        ("--checkpoint=nowhere", "nowhere"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_begins(
+    run_here: Program, flag: str, message: str, data_dir: Path, tmp_path: Path
+) -> None:
+    result = run_here(["train.py", "--gin_file=samoyed_tiny.gin", flag], data_dir=data_dir, cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ") and message in result.stderr and "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_malformed_trajectory_is_one_line_that_names_it(run_here: Program, data_dir: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "data"
+    shutil.copytree(data_dir, broken, ignore=shutil.ignore_patterns("token_cache", "compiled"))
+    folder = broken / "starter_math"
+    for file in folder.glob("train*"):
+        file.unlink()
+    (folder / "train.jsonl").write_text('{"id": "a", "conversations": [{"from": "robot", "value": "x"}]}\n')
+    result = run_here(["train.py", "--gin_file=samoyed_tiny.gin", *SMALL_TRAINING], data_dir=broken, cwd=tmp_path)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "train.jsonl" in result.stderr and "robot" in result.stderr
+
+
+def test_the_entry_points_hold_no_logic_of_their_own() -> None:
+    for name in ("train.py", "evaluate.py"):
+        assert len((ROOT / name).read_text().split("\n")) < 40
