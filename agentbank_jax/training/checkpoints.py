@@ -90,8 +90,9 @@ class Checkpoints:
     def save(self, state: TrainState, step: int, fingerprint: str) -> None:
         """Saves in the background; waits only for an earlier save, and until the arrays are copied."""
         checkpointables = {"state": state, "data": {"step": step, "fingerprint": fingerprint}}
+        metadata = {**self.metadata, "arrays": _array_names(state)}
         self._checkpointer.save_checkpointables_async(
-            step, checkpointables, custom_metadata=self.metadata, overwrite=True, force=True
+            step, checkpointables, custom_metadata=metadata, overwrite=True, force=True
         )
 
     def restore(self, abstract: TrainState, allow_change: tuple[str, ...] = ()) -> Restored | None:
@@ -108,17 +109,14 @@ class Checkpoints:
             path = self.directory / str(checkpoint.step)
             metadata = read_metadata(path)
             self._check(path, metadata, allow_change)
+            if different := set(metadata["arrays"]) ^ set(_array_names(abstract)):
+                raise AgentBankError(
+                    f"The optimizer of the run in {path} keeps other values than the one configured now "
+                    f"({', '.join(sorted(different)[:4])}): go on with the optimizer it was started with, "
+                    "or choose another --model_dir."
+                )
             try:
-                saved_names = _array_names(self._v1.checkpointables_metadata(path).metadata["state"])
-                if saved_names != (wanted_names := _array_names(abstract)):
-                    different = ", ".join(sorted(saved_names ^ wanted_names)[:4])
-                    raise AgentBankError(
-                        f"The optimizer of the run in {path} keeps other values than the one configured now "
-                        f"({different}): go on with the optimizer it was started with, or choose another --model_dir."
-                    )
                 loaded = _load(self._v1, path, {"state": abstract, "data": None})
-            except AgentBankError:
-                raise
             except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be read.
                 _set_aside(path, error)
                 continue
@@ -204,14 +202,20 @@ def _model_config(metadata: dict[str, Any]) -> LlamaConfig:
 
 
 def _load(v1, path: Path, abstract: dict[str, Any]) -> dict[str, Any]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sharding info not provided")
-        return v1.load_checkpointables(path, abstract)
+    # When an array cannot be read, each of the others would be reported with a traceback.
+    quiet = logging.getLogger("asyncio")
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sharding info not provided")
+            return v1.load_checkpointables(path, abstract)
+    finally:
+        quiet.setLevel(level)
 
 
-def _array_names(tree: Any) -> set[str]:
-    """Names of the leaves, the same for a tree and for Orbax's description of it."""
-    return {path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)}
+def _array_names(tree: Any) -> list[str]:
+    return [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
 def _is_complete(path: Path) -> bool:
@@ -243,6 +247,8 @@ def _set_aside(path: Path, reason: Exception | str) -> None:
 
 
 def _first_line(error: Exception | str) -> str:
+    while isinstance(error, Exception) and error.__cause__:
+        error = error.__cause__  # type: ignore[assignment]
     return (str(error).strip() or type(error).__name__).split("\n")[0][:200]
 
 

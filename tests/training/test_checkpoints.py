@@ -1,0 +1,120 @@
+"""Checkpoints: what is restored, refused, passed over."""
+
+import dataclasses
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.models import forward
+from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.training.checkpoints import Checkpoints, load_for_inference
+from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
+from agentbank_jax.training.state import abstract_state, make_init
+
+CONFIG = LlamaConfig(vocab_size=11, hidden_size=8, intermediate_size=12, num_layers=2, num_heads=2)
+FACTS = {"template": "llama2", "tokenizer_sha256": "ab", "stop_ids": [2]}
+OPTIMIZER = make_optimizer(OptimizerConfig(), 10)
+
+
+@pytest.fixture(scope="module")
+def state():
+    return jax.jit(make_init(CONFIG, OPTIMIZER))(np.int32(0))
+
+
+def _target():
+    place = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), abstract_state(CONFIG, OPTIMIZER)
+    )
+
+
+def _write(folder, state, steps, config=CONFIG, keep=3):
+    with Checkpoints(folder, keep=keep, config=config, facts=FACTS) as checkpoints:
+        for step in steps:
+            checkpoints.save(state._replace(step=jnp.int32(step)), step, "data")
+
+
+def _restore(folder, facts=FACTS, config=CONFIG, **options):
+    with Checkpoints(folder, keep=3, config=config, facts=facts) as checkpoints:
+        return checkpoints.restore(_target(), **options)
+
+
+def test_a_restored_state_is_the_saved_one_bit_for_bit(tmp_path, state):
+    _write(tmp_path, state, [3])
+    restored = _restore(tmp_path)
+    assert restored.data == {"step": 3, "fingerprint": "data"}
+    jax.tree.map(np.testing.assert_array_equal, restored.state._replace(step=state.step), state)
+    assert jax.tree.structure(restored.state) == jax.tree.structure(state)
+
+
+def test_only_the_latest_checkpoints_are_kept(tmp_path, state):
+    _write(tmp_path, state, [1, 2, 3, 4], keep=2)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
+
+
+def test_a_run_with_other_settings_is_refused_and_the_difference_shown(tmp_path, state):
+    _write(tmp_path, state, [1])
+    with pytest.raises(AgentBankError, match="tokenizer_sha256: 'ab' in the checkpoint, 'cd' now"):
+        _restore(tmp_path, facts={**FACTS, "tokenizer_sha256": "cd"})
+    with pytest.raises(AgentBankError, match=r"model.rope_theta: 10000.0 in the checkpoint, 5.0 now"):
+        _restore(tmp_path, config=dataclasses.replace(CONFIG, rope_theta=5.0))
+    assert _restore(tmp_path, facts={**FACTS, "template": "hf"}, allow_change=("template",)) is not None
+
+
+def test_another_optimizer_is_refused_rather_than_taken_for_damage(tmp_path, state):
+    _write(tmp_path, state, [1])
+    with Checkpoints(tmp_path, keep=3, config=CONFIG, facts=FACTS) as checkpoints:
+        without_moments = _target()._replace(opt_state=())
+        with pytest.raises(AgentBankError, match="optimizer"):
+            checkpoints.restore(without_moments)
+    assert (tmp_path / "checkpoints" / "1").is_dir()
+
+
+@pytest.mark.parametrize("damage", ["empty", "no metadata", "array lost", "array cut"])
+def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, state, damage, caplog):
+    _write(tmp_path, state, [1, 2])
+    last = tmp_path / "checkpoints" / "2"
+    if damage == "empty":
+        (tmp_path / "checkpoints" / "3").mkdir()
+        last = tmp_path / "checkpoints" / "3"
+    elif damage == "no metadata":
+        (last / "_CHECKPOINT_METADATA").unlink()
+    elif damage == "array lost":
+        for path in last.glob("state/**/d/*"):
+            path.unlink()
+    else:
+        for path in last.glob("state/**/d/*"):
+            path.write_bytes(path.read_bytes()[:-20])
+    with caplog.at_level(logging.WARNING):
+        _, _, metadata = load_for_inference(tmp_path)
+        restored = _restore(tmp_path)
+    good = int(last.name) - 1
+    assert metadata["step"] == good
+    assert restored.data["step"] == good
+    assert str(last) in caplog.text
+    _write(tmp_path, state, [int(last.name)])  # the run comes to that step again
+    assert load_for_inference(tmp_path)[2]["step"] == int(last.name)
+
+
+def test_inference_takes_a_run_its_checkpoints_or_one_step(tmp_path, state):
+    _write(tmp_path, state, [1, 2])
+    for path, step in ((tmp_path, 2), (tmp_path / "checkpoints", 2), (tmp_path / "checkpoints" / "1", 1)):
+        config, params, metadata = load_for_inference(path)
+        assert (config, metadata["step"], metadata["facts"]) == (CONFIG, step, FACTS)
+        assert metadata["model_dir"] == tmp_path
+        jax.tree.map(np.testing.assert_array_equal, params, state.params)
+    assert jax.tree.structure(params) == jax.tree.structure(forward.abstract_params(CONFIG))
+    assert all(leaf.dtype == "bfloat16" for leaf in jax.tree.leaves(load_for_inference(tmp_path, dtype="bfloat16")[1]))
+
+
+def test_a_checkpoint_that_does_not_exist_gets_a_suggestion(tmp_path, state):
+    _write(tmp_path / "samoyed_tiny", state, [1])
+    with pytest.raises(AgentBankError, match="Did you mean 'samoyed_tiny'"):
+        load_for_inference(tmp_path / "samoyed_tinny")
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(AgentBankError, match="no checkpoint in"):
+        load_for_inference(tmp_path / "nothing")
