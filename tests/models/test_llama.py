@@ -17,6 +17,9 @@ CONFIG = LlamaConfig(
 )
 
 
+apply = jax.jit(forward.apply, static_argnums=0)
+
+
 def _tokens(batch: int, length: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, CONFIG.vocab_size, (batch, length), dtype=np.int32)
 
@@ -72,7 +75,7 @@ def test_logits_equal_an_independent_numpy_forward(changes):
     config = dataclasses.replace(CONFIG, **changes)
     params = forward.init(config, 3)
     tokens = _tokens(1, 9)
-    got, _ = forward.apply(config, params, tokens, _arange(1, 9))
+    got, _ = apply(config, params, tokens, _arange(1, 9))
     np.testing.assert_allclose(got[0], numpy_llama(config, params, tokens[0]), atol=2e-5)
 
 
@@ -82,9 +85,9 @@ def test_packed_segments_do_not_see_each_other():
     tokens = np.concatenate([first, second, np.zeros((1, 3), np.int32)], 1)
     positions = np.concatenate([_arange(1, 5), _arange(1, 8), np.zeros((1, 3), np.int32)], 1)
     segments = np.array([[1] * 5 + [2] * 8 + [0] * 3], np.int32)
-    packed, _ = forward.apply(CONFIG, params, tokens, positions, segments)
-    alone_first, _ = forward.apply(CONFIG, params, first, _arange(1, 5))
-    alone_second, _ = forward.apply(CONFIG, params, second, _arange(1, 8))
+    packed, _ = apply(CONFIG, params, tokens, positions, segments)
+    alone_first, _ = apply(CONFIG, params, first, _arange(1, 5))
+    alone_second, _ = apply(CONFIG, params, second, _arange(1, 8))
     np.testing.assert_allclose(packed[:, :5], alone_first, atol=1e-5)
     np.testing.assert_allclose(packed[:, 5:13], alone_second, atol=1e-5)
     assert np.isfinite(packed).all()
@@ -96,10 +99,11 @@ def test_scanned_layers_equal_unrolled_ones_in_value_and_gradient():
 
     def loss(params, scan):
         config = dataclasses.replace(CONFIG, scan_layers=scan)
-        return jnp.square(forward.apply(config, params, tokens, positions)[0]).mean()
+        return jnp.square(apply(config, params, tokens, positions)[0]).mean()
 
-    unrolled, grad_unrolled = jax.value_and_grad(loss)(params, False)
-    scanned, grad_scanned = jax.value_and_grad(loss)(params, True)
+    value_and_grad = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    unrolled, grad_unrolled = value_and_grad(params, False)
+    scanned, grad_scanned = value_and_grad(params, True)
     np.testing.assert_allclose(unrolled, scanned, rtol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), grad_unrolled, grad_scanned)
 
@@ -109,7 +113,7 @@ def test_a_cache_filled_in_uneven_chunks_gives_the_logits_of_one_pass(scan):
     config = dataclasses.replace(CONFIG, scan_layers=scan)
     params = forward.init(config, 0)
     tokens = _tokens(2, 10)
-    whole, _ = forward.apply(config, params, tokens, _arange(2, 10))
+    whole, _ = apply(config, params, tokens, _arange(2, 10))
     cache = KVCache.empty(config, 2, 16)
     start = 0
     for size in (4, 1, 3, 2):
@@ -117,17 +121,17 @@ def test_a_cache_filled_in_uneven_chunks_gives_the_logits_of_one_pass(scan):
         padded[:, :size] = tokens[:, start : start + size]
         slots = np.full((2, 5), cache.length, np.int32)  # padding: beyond the cache, never written
         slots[:, :size] = np.arange(start, start + size)
-        got, cache = forward.apply(config, params, padded, slots, cache=cache)
+        got, cache = apply(config, params, padded, slots, cache=cache)
         np.testing.assert_allclose(got[:, :size], whole[:, start : start + size], atol=1e-5)
         start += size
 
 
 def test_a_reused_cache_row_forgets_the_previous_conversation():
     params = forward.init(CONFIG, 0)
-    _, cache = forward.apply(CONFIG, params, _tokens(1, 10, 1), _arange(1, 10), cache=KVCache.empty(CONFIG, 1, 12))
+    _, cache = apply(CONFIG, params, _tokens(1, 10, 1), _arange(1, 10), cache=KVCache.empty(CONFIG, 1, 12))
     tokens = _tokens(1, 4, 2)
-    reused, _ = forward.apply(CONFIG, params, tokens, _arange(1, 4), cache=cache)
-    fresh, _ = forward.apply(CONFIG, params, tokens, _arange(1, 4))
+    reused, _ = apply(CONFIG, params, tokens, _arange(1, 4), cache=cache)
+    fresh, _ = apply(CONFIG, params, tokens, _arange(1, 4))
     np.testing.assert_allclose(reused, fresh, atol=1e-5)
 
 

@@ -1,0 +1,170 @@
+"""The loop: what it writes, how it goes on, what it refuses."""
+
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.parallel.mesh import MeshConfig
+from agentbank_jax.training.checkpoints import load_for_inference
+from agentbank_jax.training.loop import TrainConfig, train
+from agentbank_jax.training.metrics import read_metrics
+from agentbank_jax.training.optimizer import OptimizerConfig
+from agentbank_jax.training.progress import TrainingProgress
+from tests.training.made_batches import MadeBatches
+from tests.training.run_made import CONFIG
+
+ROOT = Path(__file__).parents[2]
+ONE_DEVICE = MeshConfig(data=-1, fsdp=1)
+
+
+def _train(folder, *, steps=6, batches=None, facts=None, config=CONFIG, progress=None, manifest=None, **changes):
+    return train(
+        config,
+        TrainConfig(steps=steps, **{"log_every": 2, "checkpoint_every": 4, "compilation_cache": "", **changes}),
+        OptimizerConfig(learning_rate=1e-2),
+        ONE_DEVICE,
+        batches or MadeBatches(CONFIG.vocab_size),
+        folder,
+        facts=facts or {"template": "made"},
+        manifest=manifest,
+        progress=progress,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    tokenizer = folder / "vocabulary.model"
+    tokenizer.write_bytes(b"pieces")
+    text = io.StringIO()
+    progress = TrainingProgress(6, 0, Console(file=text, width=200))
+    result = train(
+        CONFIG,
+        TrainConfig(steps=6, log_every=2, checkpoint_every=4, compilation_cache=""),
+        OptimizerConfig(learning_rate=1e-2),
+        ONE_DEVICE,
+        MadeBatches(CONFIG.vocab_size),
+        folder,
+        facts={"template": "made"},
+        manifest={"starter_math": ["a", "b"]},
+        tokenizer_path=tokenizer,
+        progress=progress,
+    )
+    return folder, result, text.getvalue()
+
+
+def test_a_run_leaves_parameters_metrics_manifest_and_tokenizer(finished):
+    folder, result, _ = finished
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["4", "6"]
+    config, params, metadata = load_for_inference(folder)
+    assert config == CONFIG
+    assert metadata["facts"]["template"] == "made"
+    jax.tree.map(np.testing.assert_array_equal, params, result.params)
+    assert json.loads((folder / "manifest.json").read_text()) == {"starter_math": ["a", "b"]}
+    assert (folder / "tokenizer.model").read_bytes() == b"pieces"
+    assert [record["step"] for record in read_metrics(folder)] == [2, 4, 6]
+    assert list((folder / "tensorboard").iterdir())
+    assert not list(folder.glob("*.tmp"))
+
+
+def test_the_loss_falls_and_the_figures_are_told_in_plain_lines(finished):
+    folder, result, text = finished
+    losses = [record["loss"] for record in read_metrics(folder)]
+    assert losses[-1] < losses[0]
+    assert result.tokens == sum((MadeBatches(CONFIG.vocab_size).batch_at(s)["segment_ids"] > 0).sum() for s in range(6))
+    for word in ("step 6/6", "loss", "tokens/s", "MFU", "fill", "ETA", "causal MFU ="):
+        assert word in text
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished):
+    folder, result, _ = finished
+    again = _train(folder)
+    assert again.tokens == 0
+    jax.tree.map(np.testing.assert_array_equal, again.params, result.params)
+
+
+def test_other_data_in_the_same_folder_is_refused(finished):
+    with pytest.raises(AgentBankError, match="data_fingerprint"):
+        _train(finished[0], batches=MadeBatches(CONFIG.vocab_size, seed=1))
+
+
+def test_a_folder_with_a_run_is_refused_where_resuming_is_off(finished):
+    with pytest.raises(AgentBankError, match="already holds a run, at step 6"):
+        _train(finished[0], resume=False)
+
+
+def test_epochs_decide_the_steps_where_none_are_given():
+    assert TrainConfig(epochs=2.5).total_steps(8) == 20
+    assert TrainConfig(steps=3).total_steps(8) == 3
+    assert TrainConfig(epochs=0.01).total_steps(8) == 1
+
+
+def test_settings_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(AgentBankError, match="batches of 8 rows"):
+        _train(folder, batch_size=4)
+    with pytest.raises(AgentBankError, match="max_position_embeddings=16"):
+        _train(folder, config=dataclasses.replace(CONFIG, max_position_embeddings=16))
+    with pytest.raises(AgentBankError, match="micro-batch"):
+        _train(folder, accumulate=3)
+    assert not folder.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AgentBankError, match="Cannot write to"):
+        _train(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loss": "ful"}, "Did you mean 'full'"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"epochs": 0}, "more than 0"),
+        ({"steps": -1}, "0 or more"),
+    ],
+)
+def test_an_impossible_setting_says_what_is_wrong(values, message):
+    with pytest.raises(AgentBankError, match=message):
+        TrainConfig(**values)
+
+
+def test_a_run_killed_in_the_middle_ends_as_if_it_had_not_been(tmp_path):
+    """SIGKILL at a step between two checkpoints, then the same command: the same parameters, bit for bit."""
+
+    def start(folder: str, seconds: float) -> subprocess.Popen:
+        command = [sys.executable, "-m", "tests.training.run_made", str(tmp_path / folder), "16", str(seconds)]
+        return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu"}, stderr=subprocess.PIPE)
+
+    whole = start("whole", 0)
+    assert whole.wait(120) == 0, whole.stderr.read().decode()
+
+    killed = start("killed", 0.1)
+    end = time.monotonic() + 120
+    while not any(record["step"] >= 9 for record in read_metrics(tmp_path / "killed")):
+        assert killed.poll() is None and time.monotonic() < end
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "checkpoints" / "16").exists()
+
+    again = start("killed", 0)
+    assert again.wait(120) == 0, again.stderr.read().decode()
+    assert "goes on after step" in again.stderr.read().decode()
+    expected, got = (load_for_inference(tmp_path / name)[1] for name in ("whole", "killed"))
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+    steps = [record["step"] for record in read_metrics(tmp_path / "killed")]
+    assert steps == sorted(set(steps)) and steps[-1] == 16
