@@ -1,10 +1,15 @@
 """A bank and vocabulary of a few trajectories, and the flags of a run over them that takes seconds."""
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import gin
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -53,6 +58,36 @@ def run_program(
         text=True,
         timeout=timeout,
     )
+
+
+class Finished(NamedTuple):
+    """How a program ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class ProgramRunner:
+    """Runs programs of the repository in this process, which spares the seconds of importing JAX."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capfd = capfd
+
+    def __call__(self, arguments: Sequence[str], *, data_dir: Path, cwd: Path) -> Finished:
+        """Runs a program, such as `train.py`, as `run_program` does."""
+        gin.clear_config()
+        self._monkeypatch.chdir(cwd)
+        for name in ("AGENTBANK_DATA_DIR", "AGENTBANK_COMPILATION_CACHE"):
+            self._monkeypatch.setenv(name, environment(data_dir)[name])
+        self._monkeypatch.setattr(sys, "argv", list(arguments))
+        self._capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+        output = self._capfd.readouterr()
+        status = ended.value.code
+        return Finished(status if isinstance(status, int) else int(bool(status)), output.out, output.err)
 
 
 def build_small_bank(data_dir: Path) -> None:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -89,32 +88,39 @@ def _read_row(line: str, where: str, identifier: str) -> Instance:
     )
 
 
-def _reader(path: Path | None) -> Callable[[str, int], Instance]:
-    def instance(split: str, index: int) -> Instance:
-        if path is None:
+class Problems:
+    """The test problems of the file that a configuration names; another may be named later."""
+
+    def __init__(self, config: Gsm8kConfig) -> None:
+        self.path = config.path()
+
+    def instance(self, split: str, index: int) -> Instance:
+        """Returns problem `index` of the file.
+
+        Raises:
+          AgentBankError: where no file is named, it cannot be read, or it holds fewer.
+        """
+        if self.path is None:
             raise EnvironmentRegistryError(f"{NAME}: no test file is named; {HOW_TO_GET}.")
-        instances = read_instances(path, split)
+        instances = read_instances(self.path, split)
         if not 0 <= index < len(instances):
-            raise EnvironmentRegistryError(f"{NAME}: problem {index} of {path}; it holds {len(instances)}.")
+            raise EnvironmentRegistryError(f"{NAME}: problem {index} of {self.path}; it holds {len(instances)}.")
         return instances[index]
 
-    return instance
+    def available(self) -> str | None:
+        """Returns None where the problems can be played, else the reason and the remedy."""
+        if self.path is None:
+            return f"no test file is named; {HOW_TO_GET}"
+        return None if self.path.is_file() else f"'{self.path}' is not there; {HOW_TO_GET}"
 
 
-def make_spec(config: Gsm8kConfig, *, instruction: str) -> EnvironmentSpec:
-    """Describes GSM8K as an environment over the file that `config` names.
+def make_spec(problems: Problems, *, instruction: str) -> EnvironmentSpec:
+    """Describes GSM8K as an environment.
 
     Args:
-      config: where the problems are.
+      problems: what is played.
       instruction: the system turn; the one that the trained task carries.
     """
-    path = config.path()
-
-    def available() -> str | None:
-        if path is None:
-            return f"no test file is named; {HOW_TO_GET}"
-        return None if path.is_file() else f"'{path}' is not there; {HOW_TO_GET}"
-
     return EnvironmentSpec(
         name=NAME,
         skill="math",
@@ -125,6 +131,6 @@ def make_spec(config: Gsm8kConfig, *, instruction: str) -> EnvironmentSpec:
         licence="MIT",
         requires=("GSM8K's test.jsonl, from its publisher",),
         make=CalculatorEnvironment,
-        instance=_reader(path),
-        available=available,
+        instance=problems.instance,
+        available=problems.available,
     )

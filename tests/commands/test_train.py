@@ -1,19 +1,12 @@
 """The whole path through the entry points, on a bank of a few trajectories."""
 
 import json
-import runpy
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
-import gin
 import pytest
 
-from tests.small_bank import ROOT, SMALL_SWEEPS, SMALL_TRAINING, build_small_bank, run_program
-
-Program = Callable[..., SimpleNamespace]
+from tests.small_bank import ROOT, SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner, build_small_bank, run_program
 
 
 @pytest.fixture(scope="module")
@@ -34,22 +27,8 @@ def run_folder(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Program:
-    """Runs an entry point in this process, which spares the seconds of importing JAX."""
-
-    def run(arguments: list[str], *, data_dir: Path, cwd: Path) -> SimpleNamespace:
-        gin.clear_config()
-        monkeypatch.chdir(cwd)
-        monkeypatch.setenv("AGENTBANK_DATA_DIR", str(data_dir))
-        monkeypatch.setenv("AGENTBANK_COMPILATION_CACHE", str(data_dir / "compiled"))
-        monkeypatch.setattr(sys, "argv", arguments)
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
-        output = capfd.readouterr()
-        return SimpleNamespace(returncode=ended.value.code, stdout=output.out, stderr=output.err)
-
-    return run
+def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> ProgramRunner:
+    return ProgramRunner(monkeypatch, capfd)
 
 
 def test_one_command_trains_acts_and_reports(run_folder: Path) -> None:
@@ -70,7 +49,7 @@ def test_the_manifest_lists_what_was_trained_on(run_folder: Path) -> None:
 
 
 def test_the_operative_config_trains_again_as_it_is_and_the_finished_run_is_recognised(
-    run_here: Program, run_folder: Path, data_dir: Path
+    run_here: ProgramRunner, run_folder: Path, data_dir: Path
 ) -> None:
     saved = run_folder / "runs/samoyed_tiny/operative_config.gin"
     before = saved.read_text()
@@ -86,7 +65,7 @@ def test_the_operative_config_trains_again_as_it_is_and_the_finished_run_is_reco
     assert row in result.stdout
 
 
-def test_evaluate_runs_a_sweep_alone(run_here: Program, run_folder: Path, data_dir: Path) -> None:
+def test_evaluate_runs_a_sweep_alone(run_here: ProgramRunner, run_folder: Path, data_dir: Path) -> None:
     result = run_here(
         ["evaluate.py", "--gin_file=eval/held_in.gin", "--checkpoint=runs/samoyed_tiny", *SMALL_SWEEPS],
         data_dir=data_dir,
@@ -97,7 +76,7 @@ def test_evaluate_runs_a_sweep_alone(run_here: Program, run_folder: Path, data_d
 
 
 def test_an_unknown_checkpoint_is_one_line_and_writes_nothing(
-    run_here: Program, run_folder: Path, data_dir: Path
+    run_here: ProgramRunner, run_folder: Path, data_dir: Path
 ) -> None:
     before = set(run_folder.rglob("*"))
     result = run_here(
@@ -110,7 +89,9 @@ def test_an_unknown_checkpoint_is_one_line_and_writes_nothing(
     assert "Traceback" not in result.stderr and set(run_folder.rglob("*")) == before
 
 
-def test_a_run_that_goes_on_with_another_model_is_refused(run_here: Program, run_folder: Path, data_dir: Path) -> None:
+def test_a_run_that_goes_on_with_another_model_is_refused(
+    run_here: ProgramRunner, run_folder: Path, data_dir: Path
+) -> None:
     result = run_here(
         ["train.py", "--gin_file=samoyed_tiny.gin", *SMALL_TRAINING, "--gin.LlamaConfig.intermediate_size=32"],
         data_dir=data_dir,
@@ -121,7 +102,7 @@ def test_a_run_that_goes_on_with_another_model_is_refused(run_here: Program, run
 
 
 def test_another_run_starts_from_the_weights_that_checkpoint_names(
-    run_here: Program, run_folder: Path, data_dir: Path
+    run_here: ProgramRunner, run_folder: Path, data_dir: Path
 ) -> None:
     result = run_here(
         [
@@ -144,7 +125,7 @@ def test_another_run_starts_from_the_weights_that_checkpoint_names(
 
 
 @pytest.mark.parametrize("recipe", ["samoyed_7b", "samoyed_13b", "samoyed_codellama_7b"])
-def test_a_large_recipe_names_what_is_missing_a_line_each(run_here: Program, recipe: str, tmp_path: Path) -> None:
+def test_a_large_recipe_names_what_is_missing_a_line_each(run_here: ProgramRunner, recipe: str, tmp_path: Path) -> None:
     result = run_here(["train.py", f"--gin_file={recipe}.gin"], data_dir=tmp_path / "data", cwd=tmp_path)
     assert result.returncode == 2 and "Traceback" not in result.stderr
     first, *lines = result.stderr.strip().split("\n")
@@ -157,7 +138,7 @@ def test_a_large_recipe_names_what_is_missing_a_line_each(run_here: Program, rec
 @pytest.mark.parametrize(
     "recipe", ["samoyed_tiny", "samoyed_small", "gsm8k_tiny", "samoyed_7b", "samoyed_13b", "samoyed_codellama_7b"]
 )
-def test_dry_run_prints_the_plan_without_data_or_weights(run_here: Program, recipe: str, tmp_path: Path) -> None:
+def test_dry_run_prints_the_plan_without_data_or_weights(run_here: ProgramRunner, recipe: str, tmp_path: Path) -> None:
     result = run_here(["train.py", f"--gin_file={recipe}.gin", "--dry_run"], data_dir=tmp_path / "data", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     for word in ("parameters", "mesh", "bytes per device", "data", "tokens per step"):
@@ -179,7 +160,7 @@ def test_dry_run_prints_the_plan_without_data_or_weights(run_here: Program, reci
     ],
 )
 def test_a_mistake_is_told_before_anything_begins(
-    run_here: Program, flag: str, message: str, data_dir: Path, tmp_path: Path
+    run_here: ProgramRunner, flag: str, message: str, data_dir: Path, tmp_path: Path
 ) -> None:
     result = run_here(["train.py", "--gin_file=samoyed_tiny.gin", flag], data_dir=data_dir, cwd=tmp_path)
     assert result.returncode == 2
@@ -187,7 +168,9 @@ def test_a_mistake_is_told_before_anything_begins(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_malformed_trajectory_is_one_line_that_names_it(run_here: Program, data_dir: Path, tmp_path: Path) -> None:
+def test_a_malformed_trajectory_is_one_line_that_names_it(
+    run_here: ProgramRunner, data_dir: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "data"
     shutil.copytree(data_dir, broken, ignore=shutil.ignore_patterns("token_cache", "compiled"))
     folder = broken / "starter_math"

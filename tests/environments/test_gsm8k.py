@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agentbank_jax.environments.gsm8k import Gsm8kConfig, make_spec, read_instances
+from agentbank_jax.environments.gsm8k import Gsm8kConfig, Problems, make_spec, read_instances
 from agentbank_jax.errors import AgentBankError
 
 ROWS = [
@@ -22,7 +22,7 @@ def test_file(tmp_path: Path) -> Path:
 
 
 def spec_of(path: Path | None):
-    return make_spec(Gsm8kConfig(test_file=str(path) if path else None), instruction="Calculate.")
+    return make_spec(Problems(Gsm8kConfig(test_file=str(path) if path else None)), instruction="Calculate.")
 
 
 def test_the_annotated_steps_reach_the_published_answer(test_file: Path) -> None:

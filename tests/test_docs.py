@@ -1,0 +1,133 @@
+"""Every command that the documentation shows is run: quick ones here, long ones by `make test-slow`."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.small_bank import (
+    ROOT,
+    SMALL_MODEL,
+    SMALL_SWEEPS,
+    SMALL_TRAINING,
+    ProgramRunner,
+    build_small_bank,
+    environment,
+)
+
+# In the order in which a reader meets them: later pages use what earlier ones made.
+PAGES = ("docs/banks.md", "docs/data.md", "docs/training.md", "docs/evaluation.md", "docs/pods.md", "README.md",
+         "docs/generation.md", "docs/extending.md")  # fmt: skip
+
+MAKE_COMMANDS = {"make train", "make test", "make lint"}
+
+# What makes a command small: flags that win over those shown. The longest matching prefix counts.
+SMALL_FLAGS: dict[str, tuple[str, ...]] = {
+    "python scripts/build_bank.py": ("--trajectories=25", "--workers=1", "--output=elsewhere"),
+    "python scripts/build_bank.py --trajectories": ("--trajectories=25", "--workers=1", "--output=another"),
+    "python scripts/build_bank.py --task=gsm8k": ("--workers=1",),
+    "python scripts/train_vocabulary.py": ("--vocab_size=600",),
+    "python scripts/train_vocabulary.py --mixture=gsm8k": ("--vocab_size=320",),
+    "python scripts/inspect_mixture.py": (),
+    "python scripts/cache_tasks.py": (),
+    "python train.py --gin_file=samoyed_tiny.gin": SMALL_TRAINING,
+    "python train.py --gin_file=runs/samoyed_tiny/operative_config.gin": (),
+    "python train.py --gin_file=samoyed_": (),
+    "python train.py --gin_file=gsm8k_tiny.gin": (
+        *SMALL_MODEL,
+        "--gin.TrainConfig.steps=1",
+        "--gin.TrainConfig.batch_size=1",
+        "--gin.gsm8k/SweepConfig.episodes_per_task=1",
+        "--gin.SweepConfig.max_new_tokens=4",
+    ),
+    "python evaluate.py --gin_file=eval/held_in.gin": SMALL_SWEEPS,
+    "python evaluate.py --gin_file=eval/held_out.gin": (
+        "--gin.held_out/SweepConfig.tasks=['starter_math_longer']",
+        "--gin.SweepConfig.episodes_per_task=1",
+        "--gin.SweepConfig.max_new_tokens=4",
+    ),
+}
+
+# Rows in GSM8K's layout, made up here.
+GSM8K_ROWS = [
+    {
+        "question": f"Ann has {a} boxes of {b} pens and gives {c} pens away. How many pens are left?",
+        "answer": f"She has {a}*{b}=<<{a}*{b}={a * b}>>{a * b} pens.\n"
+        f"Then {a * b}-{c}=<<{a * b}-{c}={a * b - c}>>{a * b - c} are left.\n#### {a * b - c}",
+    }
+    for a, b, c in [(3, 4, 5), (2, 9, 7), (6, 5, 8), (4, 4, 3)]
+]
+
+
+def commands_of(page: str) -> list[str]:
+    blocks = re.findall(r"^```bash\n(.*?)^```", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [line.strip() for block in blocks for line in block.split("\n") if line.strip()]
+
+
+def small_flags(command: str) -> tuple[str, ...] | None:
+    prefixes = [prefix for prefix in SMALL_FLAGS if command.startswith(prefix)]
+    return SMALL_FLAGS[max(prefixes, key=len)] if prefixes else None
+
+
+def test_every_page_is_listed_and_every_command_is_known() -> None:
+    assert {*PAGES} == {"README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))}
+    commands = [command for page in PAGES for command in commands_of(page)]
+    unknown = [command for command in commands if command not in MAKE_COMMANDS and small_flags(command) is None]
+    assert not unknown and len(commands) > 20
+
+
+def test_the_quick_commands_run_as_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    build_small_bank(data)
+    for name in ("train.jsonl", "test.jsonl"):
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in GSM8K_ROWS))
+    run = ProgramRunner(monkeypatch, capfd)
+    done = set()
+    for page in PAGES:
+        for command in commands_of(page):
+            if command in MAKE_COMMANDS or command in done:
+                continue
+            done.add(command)
+            _, *arguments = shlex.split(command)
+            result = run([*arguments, *(small_flags(command) or ())], data_dir=data, cwd=tmp_path)
+            assert result.returncode == 0, f"{page}: {command}\n{result.stderr[-3000:]}"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_every_command_in_a_gin_header_names_files_that_exist() -> None:
+    for path in (ROOT / "gin").rglob("*.gin"):
+        for name in re.findall(r"--gin_file=(\S+?\.gin)", path.read_text()):
+            assert (ROOT / "gin" / name).is_file(), f"{path}: {name}"
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clone") / "agentbank_jax"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["make train", "make lint", "make test"])
+def test_make_works_from_an_empty_clone_and_again(clone: Path, command: str) -> None:
+    variables = {name: value for name, value in environment(clone).items() if not name.startswith("AGENTBANK_")}
+    variables.pop("PYTHONPATH")
+    for _ in range(2):
+        result = subprocess.run(shlex.split(command), cwd=clone, env=variables, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    if command == "make train":
+        assert (clone / "runs/samoyed_tiny/evaluation/report.html").is_file()
+        shutil.rmtree(clone / "runs")
