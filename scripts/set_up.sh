@@ -16,14 +16,15 @@ fail() {
 
 # Runs a command quietly; its output appears only where it fails.
 quietly() {
-  local log
+  local log status=0
   log="$(mktemp)"
-  if ! "$@" >"$log" 2>&1; then
+  "$@" >"$log" 2>&1 || status=1
+  if [ "$status" != 0 ]; then
     cat "$log" >&2
-    rm -f "$log"
-    fail "this command failed: $*"
+    echo "error: this command failed: $*" >&2
   fi
   rm -f "$log"
+  return "$status"
 }
 
 install_debian_package() {
@@ -31,8 +32,8 @@ install_debian_package() {
     return 1
   fi
   echo "Installing the Debian package $1"
-  quietly apt-get update -qq
-  quietly env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1"
+  quietly apt-get update -qq &&
+    quietly env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1"
 }
 
 make_environment() {
@@ -47,7 +48,7 @@ make_environment() {
       fail "'$PYTHON' cannot make virtual environments; as root: apt-get install python$version-venv"
   fi
   echo "Making $VENV with Python $version"
-  quietly "$PYTHON" -m venv "$VENV"
+  quietly "$PYTHON" -m venv "$VENV" || exit 2
 }
 
 "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || make_environment
@@ -55,7 +56,7 @@ make_environment() {
 target="."
 [ "$KIND" = test ] && target=".[test]"
 echo "Installing agentbank_jax and what it needs into $VENV (minutes the first time; later runs skip it)"
-quietly "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -c constraints.txt -e "$target"
+quietly "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -c constraints.txt -e "$target" || exit 2
 
 if [ "$KIND" = test ] && ! command -v bwrap >/dev/null; then
   if ! install_debian_package bubblewrap; then

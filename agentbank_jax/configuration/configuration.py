@@ -53,6 +53,11 @@ def read_gin(command_line: CommandLine) -> GinLoader:
         for config in (TrainConfig, SweepConfig):
             loader.override(f"{config.__name__}.seed", str(command_line.seed))
     loader.finish()
+    for name in bindings.KNOWN:
+        if name != SweepConfig.__name__ and (scopes := loader.scopes_of(name)):
+            raise AgentBankError(
+                f"{scopes[0]}/{name}: only SweepConfig has scopes, one for each sweep; expected {name} without one."
+            )
     return loader
 
 

@@ -146,6 +146,11 @@ def test_dry_run_prints_the_plan_without_data_or_weights(run_here: ProgramRunner
     assert not list(tmp_path.iterdir())
 
 
+def test_the_seed_flag_wins_over_gin(run_here: ProgramRunner, tmp_path: Path) -> None:
+    arguments = ["train.py", "--gin_file=samoyed_tiny.gin", "--gin.TrainConfig.seed=3", "--seed=17", "--dry_run"]
+    assert "seed 17" in run_here(arguments, data_dir=tmp_path / "data", cwd=tmp_path).stdout
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
@@ -154,6 +159,8 @@ def test_dry_run_prints_the_plan_without_data_or_weights(run_here: ProgramRunner
         ("--gin.RunConfig.sweeps=['held_uot']", "Did you mean 'held_out'"),
         ("--gin.LlamaConfig.vocab_size=500", "LlamaConfig.vocab_size = 500: expected at least"),
         ("--gin.TrainConfg.steps=1", "Did you mean 'TrainConfig'"),
+        ("--gin.held_in/TrainConfig.steps=1", "only SweepConfig has scopes"),
+        ("--gin.hold_in/SweepConfig.episodes_per_task=1", "'hold_in': tasks is empty"),
         ("--gin.RunConfig.weights=.", "Hugging Face weights cannot be read yet"),
         ("--model_dir=/proc/none", "cannot be written"),
         ("--checkpoint=nowhere", "nowhere"),
