@@ -67,47 +67,48 @@ class ModelPolicy:
         self._max_new_tokens = max_new_tokens
         self._vocab_size = engine.config.vocab_size if vocab_size is None else vocab_size
         self._residents: dict[str, _Resident] = {}
+        self._waiting: list[Request] = []
+        self._under_way: dict[int, str] = {}
         self._free = list(range(engine.slots - 1, -1, -1))
 
     @property
     def capacity(self) -> int:
         return self._engine.slots
 
-    def reply(self, requests: Sequence[Request]) -> list[Reply]:
-        additions: dict[int, list[int]] = {}
-        slots: list[int | None] = []
-        for request in requests:
-            resident, ids = self._admit(request)
-            # One more place than the prompt takes: a reply of no token is no reply.
-            fits = len(ids) < self._engine.room(resident.slot)
-            slots.append(resident.slot if fits else None)
-            if fits:
-                additions[resident.slot] = ids
-        self._engine.extend(additions)
-        generations = dict(
-            zip(
-                additions,
-                self._engine.generate(
-                    list(additions), max_new_tokens=self._max_new_tokens, stop_ids=self._template.stop_ids
-                ),
-                strict=True,
-            )
-        )
-        replies = []
-        for request, slot in zip(requests, slots, strict=True):
-            if slot is None:
-                replies.append(Reply(text="", ended="context_exhausted"))
-                continue
-            generation = generations[slot]
-            self._residents[request.episode_id].stopped = generation.finish == "stop"
-            replies.append(
-                Reply(
+    def submit(self, request: Request) -> None:
+        self._waiting.append(request)
+
+    def collect(self) -> list[tuple[str, Reply]]:
+        replies = self._take_in()
+        while not replies and self._under_way:
+            for slot, generation in self._engine.advance().items():
+                episode_id = self._under_way.pop(slot)
+                self._residents[episode_id].stopped = generation.finish == "stop"
+                reply = Reply(
                     text=self._template.decode([token for token in generation.ids if token < self._vocab_size]),
                     tokens=len(generation.ids),
                     ended="context_exhausted" if generation.finish == "context" else None,
                 )
-            )
+                replies.append((episode_id, reply))
         return replies
+
+    def _take_in(self) -> list[tuple[str, Reply]]:
+        """Reads what is new in the waiting conversations and begins their replies; returns those that do not fit."""
+        additions: dict[int, list[int]] = {}
+        exhausted = []
+        for request in self._waiting:
+            resident, ids = self._admit(request)
+            # One more place than the prompt takes: a reply of no token is no reply.
+            if len(ids) < self._engine.room(resident.slot):
+                additions[resident.slot] = ids
+                self._under_way[resident.slot] = request.episode_id
+            else:
+                exhausted.append((request.episode_id, Reply(text="", ended="context_exhausted")))
+        self._waiting.clear()
+        self._engine.extend(additions)
+        for slot in additions:
+            self._engine.begin(slot, max_new_tokens=self._max_new_tokens)
+        return exhausted
 
     def _admit(self, request: Request) -> tuple[_Resident, list[int]]:
         """The conversation's place, and the ids that are not yet in it."""
@@ -125,7 +126,9 @@ class ModelPolicy:
         return resident, ids if resident.stopped else [self._template.stop_ids[0], *ids]
 
     def release(self, episode_id: str) -> None:
+        self._waiting = [request for request in self._waiting if request.episode_id != episode_id]
         resident = self._residents.pop(episode_id, None)
         if resident is not None:
             self._engine.reset(resident.slot)
+            self._under_way.pop(resident.slot, None)
             self._free.append(resident.slot)

@@ -1,7 +1,7 @@
 """Who writes the assistant turns: a model, chance, or the expert. All over one code path."""
 
+import abc
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -48,7 +48,7 @@ class Reply:
 class Policy(Protocol):
     """Writes assistant turns for many conversations at once.
 
-    A reply depends on the request alone, never on the other requests of the batch.
+    A reply depends on its request alone, never on the others that are under way.
     """
 
     @property
@@ -59,26 +59,48 @@ class Policy(Protocol):
     def capacity(self) -> int:
         """How many episodes may be under way at once."""
 
-    def reply(self, requests: Sequence[Request]) -> list[Reply]:
-        """Writes one assistant turn for each request, in order."""
+    def submit(self, request: Request) -> None:
+        """Takes a request; an episode has at most one at a time."""
+
+    def collect(self) -> list[tuple[str, Reply]]:
+        """Returns (episode id, reply) of those that are ready: at least one where any was submitted."""
 
     def release(self, episode_id: str) -> None:
         """Forgets an episode; its place may be given to another."""
 
 
-class RandomPolicy:
-    """Actions drawn by `TextEnvironment.sample_action`: uniform over the valid ones."""
+class ImmediatePolicy(abc.ABC):
+    """A policy whose replies need no company: subclasses write one at a time."""
 
-    def __init__(self, *, name: str = "random", capacity: int = 64, agent: ReAct | None = None) -> None:
+    def __init__(self, *, name: str, capacity: int = 64, agent: ReAct | None = None) -> None:
         self.name = name
         self.capacity = capacity
         self._agent = agent or ReAct()
+        self._waiting: list[Request] = []
+
+    @abc.abstractmethod
+    def reply(self, request: Request) -> Reply:
+        """Writes one assistant turn."""
+
+    def submit(self, request: Request) -> None:
+        self._waiting.append(request)
+
+    def collect(self) -> list[tuple[str, Reply]]:
+        waiting, self._waiting = self._waiting, []
+        return [(request.episode_id, self.reply(request)) for request in waiting]
+
+    def release(self, episode_id: str) -> None:
+        self._waiting = [request for request in self._waiting if request.episode_id != episode_id]
+
+
+class RandomPolicy(ImmediatePolicy):
+    """Actions drawn by `TextEnvironment.sample_action`: uniform over the valid ones."""
+
+    def __init__(self, *, name: str = "random", capacity: int = 64, agent: ReAct | None = None) -> None:
+        super().__init__(name=name, capacity=capacity, agent=agent)
         self._rngs: dict[str, random.Random] = {}
 
-    def reply(self, requests: Sequence[Request]) -> list[Reply]:
-        return [self._reply(request) for request in requests]
-
-    def _reply(self, request: Request) -> Reply:
+    def reply(self, request: Request) -> Reply:
         rng = self._rngs.get(request.episode_id)
         if rng is None:
             # A string seeds by its SHA-512, the same in every process and Python version.
@@ -90,22 +112,18 @@ class RandomPolicy:
         return Reply(text=self._agent.render("I act at random.", action))
 
     def release(self, episode_id: str) -> None:
+        super().release(episode_id)
         self._rngs.pop(episode_id, None)
 
 
-class OraclePolicy:
+class OraclePolicy(ImmediatePolicy):
     """The expert's actions, one by one; a measure of the environments, not of a model."""
 
     def __init__(self, *, name: str = "oracle", capacity: int = 64, agent: ReAct | None = None) -> None:
-        self.name = name
-        self.capacity = capacity
-        self._agent = agent or ReAct()
+        super().__init__(name=name, capacity=capacity, agent=agent)
         self._plans: dict[str, list[ExpertStep]] = {}
 
-    def reply(self, requests: Sequence[Request]) -> list[Reply]:
-        return [self._reply(request) for request in requests]
-
-    def _reply(self, request: Request) -> Reply:
+    def reply(self, request: Request) -> Reply:
         plan = self._plans.get(request.episode_id)
         if plan is None:
             try:
@@ -119,6 +137,7 @@ class OraclePolicy:
         return Reply(text=self._agent.render(f"Expert step: {step.intent}.", step.action))
 
     def release(self, episode_id: str) -> None:
+        super().release(episode_id)
         self._plans.pop(episode_id, None)
 
 

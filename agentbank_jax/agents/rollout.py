@@ -1,7 +1,8 @@
-"""Plays many episodes at once: one batched reply, then one step of each environment.
+"""Plays many episodes at once, each at its own pace.
 
-A finished episode gives its place to the next at once, so that the batch stays full. What an
-episode does depends on itself alone, never on its neighbours.
+Whoever has a reply acts in its environment and asks for the next one, while others still wait
+for theirs; a finished episode gives its place to the next at once. What an episode does depends
+on itself alone, never on its neighbours.
 """
 
 import time
@@ -106,28 +107,34 @@ def roll_out(
         raise AgentBankError(f"max_unparseable is {max_unparseable}; expected at least 1.")
     agent = agent or ReAct()
     waiting = iter(episodes)
-    running: list[_Run] = []
+    running: dict[str, _Run] = {}
     try:
         while True:
+            ended: list[_Run] = []
             while len(running) < policy.capacity and (episode := next(waiting, None)) is not None:
-                running.append(_Run(episode=episode, agent=agent, max_unparseable=max_unparseable))
-                running[-1].begin()
-            live = [run for run in running if run.reason is None]
-            if live:
-                for run, reply in zip(live, policy.reply([run.request() for run in live]), strict=True):
-                    run.take(reply)
-            elif not running:
+                run = _Run(episode=episode, agent=agent, max_unparseable=max_unparseable)
+                run.begin()
+                if run.reason is None:
+                    running[episode.id] = run
+                    policy.submit(run.request())
+                else:
+                    ended.append(run)
+            if not running and not ended:
                 return
-            ended = [run for run in running if run.reason is not None]
-            running = [run for run in running if run.reason is None]
+            for identifier, reply in policy.collect() if running else ():
+                run = running[identifier]
+                run.take(reply)
+                if run.reason is None:
+                    policy.submit(run.request())
+                else:
+                    ended.append(running.pop(identifier))
+                    policy.release(identifier)
             for run in ended:
-                policy.release(run.episode.id)
                 run.close()
-            for run in ended:
                 yield run.outcome()
     finally:
-        for run in running:
-            policy.release(run.episode.id)
+        for identifier, run in running.items():
+            policy.release(identifier)
             run.close()
 
 

@@ -9,7 +9,6 @@ same code path. Episodes that an earlier call recorded are kept.
 import hashlib
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,8 +78,9 @@ def evaluate_checkpoint(
     """
     from rich.console import Console
 
-    # Where nobody watches, lines may be longer than a terminal's: tables need not be folded.
-    console = console or (Console() if sys.stdout.isatty() else Console(width=120))
+    console = console or Console()
+    if not console.is_terminal:  # a file's lines may be longer than a terminal's: tables need not be folded
+        console.width = max(console.width, 120)
     started = time.perf_counter()
     check_sweeps(sweep_configs)
     output = Path(output_dir)
@@ -183,7 +183,9 @@ class _LoadedModel:
         return jax.device_put(forward.init(self.config, self.untrained_seed), jax.devices()[0])
 
     def _policy(self, name: str, params: forward.Params, sweep: SweepConfig) -> ModelPolicy:
-        engine = Engine(self.config, params, slots=sweep.slots, max_length=sweep.max_length)
+        engine = Engine(
+            self.config, params, stop_ids=self.template.stop_ids, slots=sweep.slots, max_length=sweep.max_length
+        )
         return ModelPolicy(
             engine,
             self.template,

@@ -271,7 +271,8 @@ def _episode_id(spec: EnvironmentSpec, config: SweepConfig, index: int) -> str:
 
 
 def _episodes(waiting: dict[str, tuple[EnvironmentSpec, int]], config: SweepConfig) -> Iterator[Episode]:
-    for identifier, (spec, index) in waiting.items():
+    # What may take longest comes first: the end of a sweep is then not one long episode.
+    for identifier, (spec, index) in sorted(waiting.items(), key=lambda item: -item[1][0].max_steps):
         yield Episode(
             id=identifier,
             instruction=spec.instruction,

@@ -111,7 +111,7 @@ def detail_table(result: SweepResult) -> Table:
                 rows.append(
                     (
                         task.spec.skill,
-                        _task_name(task),
+                        task.spec.name,
                         model,
                         str(summary.episodes),
                         f"{100 * summary.success_rate:.1f}",

@@ -1,4 +1,4 @@
-"""The engine that agents act through: resident conversations, batched greedy decoding.
+"""The engine that agents act through: resident conversations, greedy decoding in a moving batch.
 
 A conversation keeps its slot, and its keys and values, from its first prompt to its end. When
 an observation arrives only its new tokens are read; no token is ever read twice, and the ids
@@ -7,18 +7,22 @@ of a conversation are those that were generated, never text tokenised again.
 The last token of a conversation is *pending*: known, but not yet in the cache. Decoding begins
 by reading it, so prefill never needs logits.
 
+Replies of different lengths do not wait for each other: decoding advances all replies under way
+by up to `chunk` tokens on the device (one `lax.while_loop`, one host synchronisation), and those
+that ended make room at once.
+
 Shapes are static: prefill works on `prefill_rows` conversations at a time in chunks of a few
-widths, decoding on all slots in one `lax.while_loop` on the device, with one host
-synchronisation per batch of replies. Places without work write nothing to the cache. Attention
-reads a *span* of the cache: the shortest of 256, 512, 1024, … that holds the conversations of
-the call, each a program of its own, compiled when first needed.
-Legend of shape letters: B slot, R row of a prefill, W chunk width, N new tokens, S cache
-position; the others as in `models.llama`.
+widths, decoding on all slots or, where that suffices, on `few` of them. Places without work
+write nothing to the cache. Attention reads a *span* of the cache: the shortest of 256, 512,
+1024, … that holds the conversations of the call. Each such shape is a program of its own,
+compiled when first needed.
+Legend of shape letters: B slot, R row of a call, W chunk width, N new tokens, S cache position; the others as in
+`models.llama`.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -56,23 +60,37 @@ class Generation:
     finish: Finish
 
 
+@dataclass(kw_only=True)
+class _Reply:
+    """A reply under way."""
+
+    max_new_tokens: int
+    ids: list[int] = field(default_factory=list)
+    stopped: bool = False
+
+
 class Engine:
     """Greedy generation for up to `slots` conversations that grow turn by turn.
 
     Example:
 
-      engine = Engine(config, params, slots=32, max_length=1024)
+      engine = Engine(config, params, stop_ids=(2,), slots=32, max_length=1024)
       engine.extend({0: prompt_ids})
-      (reply,) = engine.generate([0], max_new_tokens=80, stop_ids=(2,))
+      engine.begin(0, max_new_tokens=80)
+      while not (ended := engine.advance()):
+          pass
       engine.extend({0: observation_ids})
       …
       engine.reset(0)
 
     Args:
       config: the model's shape.
-      params: its parameters.
+      params: its parameters, on one device.
+      stop_ids: ids that end a reply.
       slots: conversations that are resident at once.
       max_length: tokens of the longest conversation; `config.max_position_embeddings` if None.
+      chunk: most tokens that `advance` adds to a reply.
+      few: with so many replies under way or fewer, decoding works on `few` rows, not on all slots.
       prefill_rows: conversations in one prefill call.
       prefill_widths: tokens per conversation in one prefill call; the narrowest that suffices is
         taken. None: what suits the backend (on CPU wider chunks are no faster, only padded more).
@@ -83,8 +101,11 @@ class Engine:
         config: LlamaConfig,
         params: forward.Params,
         *,
+        stop_ids: Sequence[int],
         slots: int = 32,
         max_length: int | None = None,
+        chunk: int = 12,
+        few: int = 8,
         prefill_rows: int = 8,
         prefill_widths: Sequence[int] | None = None,
     ) -> None:
@@ -98,8 +119,11 @@ class Engine:
             )
         if prefill_widths is None:
             prefill_widths = (32,) if jax.default_backend() == "cpu" else (32, 256)
-        if not prefill_widths or min(prefill_widths) < 1 or prefill_rows < 1:
-            raise EngineError(f"Engine: prefill_rows={prefill_rows}, prefill_widths={prefill_widths}; expected ≥ 1.")
+        if not prefill_widths or min(*prefill_widths, prefill_rows, chunk, few) < 1:
+            raise EngineError(
+                f"Engine: chunk={chunk}, few={few}, prefill_rows={prefill_rows}, prefill_widths={prefill_widths}; "
+                "expected at least 1 of each."
+            )
         # The cache has one array per layer, so the layers run unrolled; parameters are the same either way.
         self.config = config = dataclasses.replace(config, scan_layers=False)
         self.slots = slots
@@ -107,6 +131,9 @@ class Engine:
         self.prefilled_tokens = 0
         self.generated_tokens = 0
         self._params = params
+        self._stop_ids = np.asarray(stop_ids, np.int32)
+        self._chunk = chunk
+        self._few = min(few, slots)
         self._rows = min(prefill_rows, slots)
         self._widths = tuple(sorted(set(prefill_widths)))
         # Where the parameters are, from the first call on: another placement would compile again.
@@ -114,6 +141,7 @@ class Engine:
         self._cache = jax.device_put(SlotCache.empty(config, slots, max_length), device)
         self._cached = np.zeros(slots, np.int32)
         self._pending = np.full(slots, _NONE, np.int32)
+        self._replies: dict[int, _Reply] = {}
 
     def length(self, slot: int) -> int:
         """Tokens of the conversation in `slot`."""
@@ -127,6 +155,7 @@ class Engine:
     def reset(self, slot: int) -> None:
         """Forgets the conversation in `slot`. Nothing is cleared: what follows overwrites it."""
         self._check([slot])
+        self._replies.pop(slot, None)
         self._cached[slot] = 0
         self._pending[slot] = _NONE
 
@@ -134,11 +163,13 @@ class Engine:
         """Appends tokens to conversations: slot → ids, each at least one.
 
         Raises:
-          EngineError: unknown slot, nothing to append, or more than `room(slot)`; then no
-            conversation has changed.
+          EngineError: unknown slot, nothing to append, more than `room(slot)`, or a reply under way;
+            then no conversation has changed.
         """
         self._check(additions)
         for slot, ids in additions.items():
+            if slot in self._replies:
+                raise EngineError(f"Engine.extend: slot {slot} has a reply under way; advance() until it has ended.")
             if not len(ids):
                 raise EngineError(f"Engine.extend: no tokens for slot {slot}; expected at least one.")
             if len(ids) > self.room(slot):
@@ -178,50 +209,93 @@ class Engine:
             self._cache = _prefill(self.config, span, self._params, self._cache, slots, tokens_RW, positions_RW)
             start += width
 
-    def generate(self, slots: Sequence[int], *, max_new_tokens: int, stop_ids: Sequence[int]) -> list[Generation]:
-        """Generates greedily for each slot until a stop id, `max_new_tokens`, or a full context.
+    def begin(self, slot: int, *, max_new_tokens: int) -> None:
+        """Begins a reply: up to a stop id, `max_new_tokens`, or a full context; `advance` generates it.
+
+        Raises:
+          EngineError: unknown slot, a conversation without a token or with a reply under way, or a limit below 1.
+        """
+        self._check([slot])
+        if max_new_tokens < 1:
+            raise EngineError(f"Engine.begin: max_new_tokens={max_new_tokens}; expected at least 1.")
+        if self._pending[slot] == _NONE:
+            raise EngineError(f"Engine.begin: slot {slot} holds no conversation; extend it first.")
+        if slot in self._replies:
+            raise EngineError(f"Engine.begin: slot {slot} has a reply under way; advance() until it has ended.")
+        self._replies[slot] = _Reply(max_new_tokens=max_new_tokens)
+
+    def advance(self) -> dict[int, Generation]:
+        """Adds up to `chunk` tokens to every reply under way, and returns those that ended, by slot.
 
         The new tokens, a stop id among them, become part of the conversation. A reply that
         ends without a stop id leaves the conversation as it is: whoever goes on with it
         appends the stop id with `extend`, so that it stays well-formed.
+        """
+        limits = {
+            slot: min(self._chunk, reply.max_new_tokens - len(reply.ids), self.room(slot))
+            for slot, reply in self._replies.items()
+        }
+        active = sorted(slot for slot, limit in limits.items() if limit > 0)
+        if active:
+            self._decode(active, limits)
+        ended = {}
+        for slot, reply in list(self._replies.items()):
+            full = self.room(slot) == 0
+            if reply.stopped or full or len(reply.ids) == reply.max_new_tokens:
+                finish: Finish = (
+                    "stop" if reply.stopped else "length" if len(reply.ids) == reply.max_new_tokens else "context"
+                )
+                ended[slot] = Generation(ids=tuple(reply.ids), finish=finish)
+                del self._replies[slot]
+        return ended
+
+    def generate(self, slots: Sequence[int], *, max_new_tokens: int) -> list[Generation]:
+        """Generates one reply in each slot, from beginning to end; no other reply may be under way.
 
         Raises:
-          EngineError: unknown slot, a conversation without a token, or a limit below 1.
+          EngineError: as `begin`.
         """
-        self._check(slots)
-        if max_new_tokens < 1:
-            raise EngineError(f"Engine.generate: max_new_tokens={max_new_tokens}; expected at least 1.")
-        empty = [slot for slot in slots if self._pending[slot] == _NONE]
-        if empty:
-            raise EngineError(f"Engine.generate: slot {empty[0]} holds no conversation; extend it first.")
-        if not slots:
-            return []
-        limits_B = np.zeros(self.slots, np.int32)
+        if self._replies:
+            raise EngineError(f"Engine.generate: slots {sorted(self._replies)} have replies under way.")
         for slot in slots:
-            limits_B[slot] = min(max_new_tokens, self.room(slot))
-        self._cache, out_BN, counts_B, stopped_B = _decode(
+            self.begin(slot, max_new_tokens=max_new_tokens)
+        ended: dict[int, Generation] = {}
+        while self._replies:
+            ended |= self.advance()
+        return [ended[slot] for slot in slots]
+
+    def _decode(self, active: list[int], limits: Mapping[int, int]) -> None:
+        """Generates up to `limits[slot]` tokens for the active slots."""
+        all_slots = len(active) > self._few
+        rows = list(range(self.slots)) if all_slots else active
+        slots_R = np.full(self.slots if all_slots else self._few, self.slots, np.int32)
+        slots_R[: len(rows)] = rows
+        tokens_R, positions_R, limits_R = np.zeros((3, len(slots_R)), np.int32)
+        for row, slot in enumerate(rows):
+            if limits.get(slot, 0) > 0:
+                tokens_R[row], positions_R[row] = self._pending[slot], self._cached[slot]
+                limits_R[row] = limits[slot]
+        self._cache, out_RN, counts_R, stopped_R = _decode(
             self.config,
-            max_new_tokens,
-            self._span(max(int(self._cached[slot] + limits_B[slot]) for slot in slots)),
+            self._span(max(int(self._cached[slot]) + limits[slot] for slot in active)),
+            self._chunk,
             self._params,
             self._cache,
-            np.maximum(self._pending, 0),
-            self._cached.copy(),
-            limits_B,
-            np.asarray(stop_ids, np.int32),
+            slots_R,
+            tokens_R,
+            positions_R,
+            limits_R,
+            self._stop_ids,
         )
-        out_BN, counts_B, stopped_B = jax.device_get((out_BN, counts_B, stopped_B))
-        generations = []
-        for slot in slots:
-            count = int(counts_B[slot])
-            ids = tuple(out_BN[slot, :count].tolist())
-            if count:
+        out_RN, counts_R, stopped_R = jax.device_get((out_RN, counts_R, stopped_R))
+        for row, slot in enumerate(rows):
+            if count := int(counts_R[row]):
+                reply = self._replies[slot]
+                reply.ids += out_RN[row, :count].tolist()
+                reply.stopped = bool(stopped_R[row])
                 self._cached[slot] += count
-                self._pending[slot] = ids[-1]
-            self.generated_tokens += count
-            finish: Finish = "stop" if stopped_B[slot] else "length" if count == max_new_tokens else "context"
-            generations.append(Generation(ids=ids, finish=finish))
-        return generations
+                self._pending[slot] = reply.ids[-1]
+                self.generated_tokens += count
 
     def _span(self, length: int) -> int:
         span = _SHORTEST_SPAN
@@ -254,46 +328,54 @@ def _prefill(
 @partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
 def _decode(
     config: LlamaConfig,
-    max_new_tokens: int,
     span: int,
+    chunk: int,
     params: forward.Params,
     cache: SlotCache,
-    tokens_B: Int[Array, "B"],
-    positions_B: Int[Array, "B"],
-    limits_B: Int[Array, "B"],
+    slots_R: Int[Array, "R"],
+    tokens_R: Int[Array, "R"],
+    positions_R: Int[Array, "R"],
+    limits_R: Int[Array, "R"],
     stop_ids: Int[Array, "stops"],
-) -> tuple[SlotCache, Int[Array, "B N"], Int[Array, "B"], Bool[Array, "B"]]:
-    """Decodes every slot with a limit above 0 until its stop id or its limit.
+) -> tuple[SlotCache, Int[Array, "R N"], Int[Array, "R"], Bool[Array, "R"]]:
+    """Decodes every row with a limit above 0 until its stop id or its limit (at most N = chunk).
 
-    Returns the cache, the new ids, how many there are per slot, and which ended with a stop id.
+    As many rows as slots are all slots in order; of fewer, a row past the last slot is padding.
+    Returns the cache, the new ids, how many there are per row, and which rows ended with a stop id.
     """
-    slots = tokens_B.shape[0]
-    whole, cache = cache, jax.tree.map(lambda stored: stored[:, :, :span], cache)
+    count = slots_R.shape[0]
+    everywhere = count == cache.k[0].shape[0]
+
+    def take(stored):
+        return stored[:, :, :span] if everywhere else stored.at[slots_R, :, :span].get(mode="clip")
+
+    def put(stored, new):
+        place = stored.at[:, :, :span] if everywhere else stored.at[slots_R, :, :span]
+        return place.set(new, mode="drop")
 
     def unfinished(state):
         return state[0].any()
 
     def body(state):
-        active_B, step, cache, tokens_B, out_BN, counts_B, stopped_B = state
-        read_B = jnp.where(active_B, positions_B + counts_B, cache.length)
-        hidden_B1D, cache = forward.hidden(config, params, tokens_B[:, None], read_B[:, None], cache=cache)
-        logits_BV = forward.logits(config, params, hidden_B1D[:, 0])
-        next_B = jnp.argmax(logits_BV, axis=-1).astype(jnp.int32)
-        out_BN = out_BN.at[:, step].set(jnp.where(active_B, next_B, _NONE))
-        counts_B = counts_B + active_B
-        stops_B = active_B & (next_B[:, None] == stop_ids[None]).any(axis=-1)
-        active_B = active_B & ~stops_B & (counts_B < limits_B)
-        return active_B, step + 1, cache, next_B, out_BN, counts_B, stopped_B | stops_B
+        active_R, step, rows, tokens_R, out_RN, counts_R, stopped_R = state
+        read_R = jnp.where(active_R, positions_R + counts_R, span)
+        hidden_R1D, rows = forward.hidden(config, params, tokens_R[:, None], read_R[:, None], cache=rows)
+        logits_RV = forward.logits(config, params, hidden_R1D[:, 0])
+        next_R = jnp.argmax(logits_RV, axis=-1).astype(jnp.int32)
+        out_RN = out_RN.at[:, step].set(jnp.where(active_R, next_R, _NONE))
+        counts_R = counts_R + active_R
+        stops_R = active_R & (next_R[:, None] == stop_ids[None]).any(axis=-1)
+        active_R = active_R & ~stops_R & (counts_R < limits_R)
+        return active_R, step + 1, rows, next_R, out_RN, counts_R, stopped_R | stops_R
 
     start = (
-        limits_B > 0,
+        limits_R > 0,
         jnp.int32(0),
-        cache,
-        tokens_B,
-        jnp.full((slots, max_new_tokens), _NONE, jnp.int32),
-        jnp.zeros(slots, jnp.int32),
-        jnp.zeros(slots, bool),
+        jax.tree.map(take, cache),
+        tokens_R,
+        jnp.full((count, chunk), _NONE, jnp.int32),
+        jnp.zeros(count, jnp.int32),
+        jnp.zeros(count, bool),
     )
-    _, _, cache, _, out_BN, counts_B, stopped_B = jax.lax.while_loop(unfinished, body, start)
-    cache = jax.tree.map(lambda stored, new: stored.at[:, :, :span].set(new), whole, cache)
-    return cache, out_BN, counts_B, stopped_B
+    _, _, rows, _, out_RN, counts_R, stopped_R = jax.lax.while_loop(unfinished, body, start)
+    return jax.tree.map(put, cache, rows), out_RN, counts_R, stopped_R

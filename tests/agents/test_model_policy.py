@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from agentbank_jax.agents.model_policy import ModelPolicy
-from agentbank_jax.agents.policy import Request
+from agentbank_jax.agents.policy import Reply, Request
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.generation.engine import Generation
 from agentbank_jax.trajectories.schema import Turn
@@ -34,6 +34,7 @@ class RecordingEngine:
         self.slots = slots
         self.length = length
         self.used = [0] * slots
+        self.begun: list[int] = []
         self.read: list[tuple[int, list[int]]] = []
         self._replies = iter(replies)
 
@@ -48,11 +49,15 @@ class RecordingEngine:
             self.read.append((slot, ids))
             self.used[slot] += len(ids)
 
-    def generate(self, slots: Sequence[int], *, max_new_tokens: int, stop_ids: tuple[int, ...]) -> list[Generation]:
-        generations = [next(self._replies) for _ in slots]
-        for slot, generation in zip(slots, generations, strict=True):
-            self.used[slot] += len(generation.ids)
-        return generations
+    def begin(self, slot: int, *, max_new_tokens: int) -> None:
+        self.begun.append(slot)
+
+    def advance(self) -> dict[int, Generation]:
+        """One reply ends at a time, in the order of their beginning."""
+        slot = self.begun.pop(0)
+        generation = next(self._replies)
+        self.used[slot] += len(generation.ids)
+        return {slot: generation}
 
 
 def says(text: str, finish: str = "stop") -> Generation:
@@ -71,11 +76,23 @@ def policy(engine: RecordingEngine) -> ModelPolicy:
     return ModelPolicy(engine, LetterTemplate(), max_new_tokens=8, vocab_size=1000)  # type: ignore[arg-type]
 
 
+def ask(model: ModelPolicy, *requests: Request) -> list[Reply]:
+    """The replies to some requests, however they arrive."""
+    for each in requests:
+        model.submit(each)
+    replies: dict[str, Reply] = {}
+    while len(replies) < len(requests):
+        collected = model.collect()
+        assert collected
+        replies |= dict(collected)
+    return [replies[each.episode_id] for each in requests]
+
+
 def test_only_what_is_new_is_read_and_the_reply_counts_its_stop_token() -> None:
     engine = RecordingEngine([says("look"), says("go")])
     model = policy(engine)
-    (first,) = model.reply([request("hi")])
-    (second,) = model.reply([request("hi", first.text, "obs")])
+    (first,) = ask(model, request("hi"))
+    (second,) = ask(model, request("hi", first.text, "obs"))
     assert (first.text, first.tokens, second.text) == ("look", 5, "go")
     assert engine.read == [(0, [1, *map(ord, "hi")]), (0, [1, *map(ord, "obs")])]
 
@@ -83,33 +100,33 @@ def test_only_what_is_new_is_read_and_the_reply_counts_its_stop_token() -> None:
 def test_a_reply_cut_off_at_its_limit_is_given_its_stop_token_before_the_observation() -> None:
     engine = RecordingEngine([says("look", "length"), says("go")])
     model = policy(engine)
-    (first,) = model.reply([request("hi")])
+    (first,) = ask(model, request("hi"))
     assert first.ended is None
-    model.reply([request("hi", first.text, "obs")])
+    ask(model, request("hi", first.text, "obs"))
     assert engine.read[1] == (0, [STOP, 1, *map(ord, "obs")])
 
 
 def test_a_conversation_that_does_not_fit_is_exhausted_and_its_neighbour_goes_on() -> None:
     engine = RecordingEngine([says("ok")], length=20)
-    long, short = policy(engine).reply([request("x" * 19, episode="a"), request("y", episode="b")])
+    long, short = ask(policy(engine), request("x" * 19, episode="a"), request("y", episode="b"))
     assert (long.ended, long.text) == ("context_exhausted", "")
     assert (short.ended, short.text) == (None, "ok")
 
 
 def test_a_reply_that_fills_the_context_ends_the_episode_and_keeps_its_text() -> None:
-    (reply,) = policy(RecordingEngine([says("loo", "context")])).reply([request("hi")])
+    (reply,) = ask(policy(RecordingEngine([says("loo", "context")])), request("hi"))
     assert (reply.text, reply.ended) == ("loo", "context_exhausted")
 
 
 def test_a_released_place_is_given_to_the_next_episode() -> None:
     model = policy(RecordingEngine([says("a")] * 4))
-    model.reply([request("1", episode="a"), request("2", episode="b")])
+    ask(model, request("1", episode="a"), request("2", episode="b"))
     with pytest.raises(AgentBankError, match="more than 2 episodes"):
-        model.reply([request("3", episode="c")])
+        ask(model, request("3", episode="c"))
     model.release("a")
-    assert model.reply([request("3", episode="c")])[0].text == "a"
+    assert ask(model, request("3", episode="c"))[0].text == "a"
 
 
 def test_ids_past_the_vocabulary_have_no_text() -> None:
     generation = Generation(ids=(ord("a"), 5000, ord("b"), STOP), finish="stop")
-    assert policy(RecordingEngine([generation])).reply([request("hi")])[0].text == "ab"
+    assert ask(policy(RecordingEngine([generation])), request("hi"))[0].text == "ab"

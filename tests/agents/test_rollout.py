@@ -1,11 +1,11 @@
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentbank_jax.agents.policy import OraclePolicy, Policy, RandomPolicy, Reply, Request
+from agentbank_jax.agents.policy import ImmediatePolicy, OraclePolicy, Policy, RandomPolicy, Reply, Request
 from agentbank_jax.agents.rollout import Episode, Outcome, roll_out
 from agentbank_jax.environments.base import TextEnvironment
 from tests.agents.counting import BrokenEnvironment, CountingEnvironment, counting_instance
@@ -21,23 +21,33 @@ def episode(index: int, *, make: Callable[[], TextEnvironment] = CountingEnviron
     )
 
 
-class ScriptedPolicy:
+class ScriptedPolicy(ImmediatePolicy):
     """Says the same texts in every episode, then repeats the last."""
 
     def __init__(self, *texts: str, capacity: int = 4) -> None:
-        self.name = "scripted"
-        self.capacity = capacity
+        super().__init__(name="scripted", capacity=capacity)
         self._texts = texts
-        self.batches: list[list[str]] = []
+        self.batches: list[int] = []
         self.released: list[str] = []
 
-    def reply(self, requests: Sequence[Request]) -> list[Reply]:
-        self.batches.append([request.episode_id for request in requests])
-        said = [sum(turn.role == "assistant" for turn in request.turns) for request in requests]
-        return [Reply(text=self._texts[min(count, len(self._texts) - 1)], tokens=5) for count in said]
+    def collect(self) -> list[tuple[str, Reply]]:
+        self.batches.append(len(self._waiting))
+        return super().collect()
+
+    def reply(self, request: Request) -> Reply:
+        said = sum(turn.role == "assistant" for turn in request.turns)
+        return Reply(text=self._texts[min(said, len(self._texts) - 1)], tokens=5)
 
     def release(self, episode_id: str) -> None:
         self.released.append(episode_id)
+
+
+class DawdlingPolicy(OraclePolicy):
+    """Has one reply ready at a time, the last that was asked for."""
+
+    def collect(self) -> list[tuple[str, Reply]]:
+        request = self._waiting.pop()
+        return [(request.episode_id, self.reply(request))]
 
 
 def play(policy: Policy, *episodes: Episode, max_unparseable: int = 3) -> dict[str, Outcome]:
@@ -77,8 +87,13 @@ def one_random(index: int) -> tuple[object, ...]:
 def test_places_are_refilled_at_once_and_capacity_is_kept() -> None:
     policy = ScriptedPolicy("Thought: t\nFinal Answer: 0", capacity=3)
     play(policy, *(episode(index) for index in range(7)))
-    assert [len(batch) for batch in policy.batches] == [3, 3, 1]
+    assert policy.batches == [3, 3, 1]
     assert sorted(policy.released) == [f"counting/test/{index}" for index in range(7)]
+
+
+def test_nobody_waits_for_a_reply_that_takes_longer() -> None:
+    outcomes = play(DawdlingPolicy(capacity=3), *(episode(index) for index in range(7)))
+    assert len(outcomes) == 7 and all(outcome.success for outcome in outcomes.values())
 
 
 def test_a_wrong_answer_is_finished_without_success() -> None:
@@ -123,8 +138,8 @@ def test_a_random_policy_draws_only_from_the_valid_actions() -> None:
 
 
 class FullContextPolicy(ScriptedPolicy):
-    def reply(self, requests: Sequence[Request]) -> list[Reply]:
-        return [Reply(text="", ended="context_exhausted") for _ in requests]
+    def reply(self, request: Request) -> Reply:
+        return Reply(text="", ended="context_exhausted")
 
 
 def test_a_full_context_ends_the_episode() -> None:

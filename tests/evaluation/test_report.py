@@ -20,8 +20,8 @@ HOSTILE = "Thought: <script>alert(1)</script> ```` | \x00\nAction: <b>&amp;\"'"
 
 
 class HostilePolicy(RandomPolicy):
-    def reply(self, requests):
-        return [Reply(text=HOSTILE, tokens=9) for _ in requests]
+    def reply(self, request):
+        return Reply(text=HOSTILE, tokens=9)
 
 
 @pytest.fixture

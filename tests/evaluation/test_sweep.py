@@ -35,11 +35,11 @@ class DyingPolicy(RandomPolicy):
 
     calls = 0
 
-    def reply(self, requests):
+    def collect(self):
         self.calls += 1
         if self.calls == 4:
             raise Killed
-        return super().reply(requests)
+        return super().collect()
 
 
 def test_the_oracle_reaches_everything_and_random_play_is_recorded_beside_it(tmp_path: Path) -> None:

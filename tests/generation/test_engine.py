@@ -44,8 +44,18 @@ def plain_greedy(ids: Sequence[int], count: int, stop_ids: Sequence[int] = ()) -
     return new
 
 
-def make(slots: int = 3, **arguments) -> Engine:
-    return Engine(CONFIG, PARAMS, slots=slots, max_length=LENGTH, prefill_rows=2, prefill_widths=(4, 16), **arguments)
+def make(slots: int = 3, *, stop_ids: Sequence[int] = (), chunk: int = 4, few: int = 1) -> Engine:
+    return Engine(
+        CONFIG,
+        PARAMS,
+        stop_ids=stop_ids,
+        slots=slots,
+        max_length=LENGTH,
+        chunk=chunk,
+        few=few,
+        prefill_rows=2,
+        prefill_widths=(4, 16),
+    )
 
 
 def prompt(seed: int, length: int) -> list[int]:
@@ -60,7 +70,7 @@ def test_greedy_tokens_equal_a_plain_loop_over_several_turns_of_resident_convers
         engine.extend(additions)
         for slot, ids in additions.items():
             conversations[slot] += ids
-        for slot, generation in enumerate(engine.generate([0, 1, 2], max_new_tokens=6, stop_ids=())):
+        for slot, generation in enumerate(engine.generate([0, 1, 2], max_new_tokens=6)):
             assert generation.finish == "length"
             assert list(generation.ids) == plain_greedy(conversations[slot], 6)
             conversations[slot] += generation.ids
@@ -74,9 +84,9 @@ def test_a_stop_id_ends_a_reply_and_belongs_to_it() -> None:
     ids = prompt(3, 12)
     expected = plain_greedy(ids, 8)
     stop = expected[4]
-    engine = make()
+    engine = make(stop_ids=(60, stop))
     engine.extend({1: ids})
-    (generation,) = engine.generate([1], max_new_tokens=8, stop_ids=(60, stop))
+    (generation,) = engine.generate([1], max_new_tokens=8)
     assert generation.finish == "stop"
     assert list(generation.ids) == expected[: expected.index(stop) + 1]
 
@@ -96,14 +106,34 @@ def test_a_conversation_gives_the_same_tokens_alone_and_in_any_slot_and_company(
         rng.shuffle(batch)
         engine.extend(dict(batch))
         order = [key for key, _ in batch]
-        first = engine.generate(order, max_new_tokens=5, stop_ids=())[order.index(slot)]
+        first = engine.generate(order, max_new_tokens=5)[order.index(slot)]
         # The neighbours rest while this conversation goes on.
         engine.extend({slot: observation})
-        (second,) = engine.generate([slot], max_new_tokens=5, stop_ids=())
+        (second,) = engine.generate([slot], max_new_tokens=5)
         expected = expected or (first, second)
         assert (first, second) == expected
     assert list(expected[0].ids) == plain_greedy(ids, 5)
     assert list(expected[1].ids) == plain_greedy([*ids, *expected[0].ids, *observation], 5)
+
+
+def test_replies_end_when_they_end_and_make_room_for_others() -> None:
+    prompts = {slot: prompt(20 + slot, 10 + slot) for slot in range(3)}
+    engine = make()
+    engine.extend(prompts)
+    engine.begin(0, max_new_tokens=10)
+    engine.begin(1, max_new_tokens=2)
+    ended = {**engine.advance()}
+    assert list(ended) == [1]  # the other needs three chunks of 4
+    engine.begin(2, max_new_tokens=9)
+    with pytest.raises(EngineError, match="under way"):
+        engine.extend({0: [5]})
+    with pytest.raises(EngineError, match="under way"):
+        engine.begin(2, max_new_tokens=9)
+    while len(ended) < 3:
+        ended |= engine.advance()
+    assert engine.advance() == {}
+    for slot, count in enumerate((10, 2, 9)):
+        assert list(ended[slot].ids) == plain_greedy(prompts[slot], count)
 
 
 def test_resting_conversations_are_untouched_by_their_neighbours_work() -> None:
@@ -112,8 +142,8 @@ def test_resting_conversations_are_untouched_by_their_neighbours_work() -> None:
     engine.extend({0: ids})
     for _ in range(3):
         engine.extend({1: prompt(6, 20)})
-        engine.generate([1], max_new_tokens=4, stop_ids=())
-    (generation,) = engine.generate([0], max_new_tokens=5, stop_ids=())
+        engine.generate([1], max_new_tokens=4)
+    (generation,) = engine.generate([0], max_new_tokens=5)
     assert list(generation.ids) == plain_greedy(ids, 5)
 
 
@@ -121,22 +151,22 @@ def test_a_conversation_ends_exactly_at_the_context_length() -> None:
     engine = make()
     ids = prompt(8, LENGTH - 3)
     engine.extend({2: ids})
-    (generation,) = engine.generate([2], max_new_tokens=10, stop_ids=())
+    (generation,) = engine.generate([2], max_new_tokens=10)
     assert generation.finish == "context"
     assert list(generation.ids) == plain_greedy(ids, 3)
     assert engine.room(2) == 0
-    (nothing,) = engine.generate([2], max_new_tokens=10, stop_ids=())
+    (nothing,) = engine.generate([2], max_new_tokens=10)
     assert (nothing.ids, nothing.finish) == ((), "context")
 
 
 def test_longer_conversations_move_to_longer_spans_without_a_change() -> None:
     ids = prompt(9, 250)
-    short = Engine(CONFIG, PARAMS, slots=2, max_length=640)
+    short = Engine(CONFIG, PARAMS, stop_ids=(), slots=2, max_length=640)
     short.extend({0: ids})
-    (across,) = short.generate([0], max_new_tokens=40, stop_ids=())  # past 256
-    other = Engine(CONFIG, PARAMS, slots=2, max_length=640)
+    (across,) = short.generate([0], max_new_tokens=40)  # past 256
+    other = Engine(CONFIG, PARAMS, stop_ids=(), slots=2, max_length=640)
     other.extend({0: [*ids, *across.ids[:20]], 1: prompt(1, 530)})
-    (rest, _) = other.generate([0, 1], max_new_tokens=20, stop_ids=())
+    (rest, _) = other.generate([0, 1], max_new_tokens=20)
     assert rest.ids == across.ids[20:]
 
 
@@ -144,12 +174,12 @@ def test_scanned_layers_generate_the_same() -> None:
     ids = prompt(4, 10)
     engines = [
         make(),
-        Engine(dataclasses.replace(CONFIG, scan_layers=True), PARAMS, slots=3, max_length=LENGTH, prefill_widths=(16,)),
+        Engine(dataclasses.replace(CONFIG, scan_layers=True), PARAMS, stop_ids=(), slots=3, max_length=LENGTH, chunk=4),
     ]
     results = []
     for engine in engines:
         engine.extend({0: ids})
-        results.append(engine.generate([0], max_new_tokens=5, stop_ids=()))
+        results.append(engine.generate([0], max_new_tokens=5))
     assert results[0] == results[1]
 
 
@@ -160,10 +190,11 @@ def test_wrong_uses_are_named_and_change_nothing() -> None:
         lambda: engine.extend({3: [1]}),
         lambda: engine.extend({0: []}),
         lambda: engine.extend({0: [1], 1: [1] * (LENGTH + 1)}),
-        lambda: engine.generate([1], max_new_tokens=4, stop_ids=()),
-        lambda: engine.generate([0], max_new_tokens=0, stop_ids=()),
-        lambda: Engine(CONFIG, PARAMS, slots=0),
-        lambda: Engine(CONFIG, PARAMS, max_length=641),
+        lambda: engine.generate([1], max_new_tokens=4),
+        lambda: engine.generate([0], max_new_tokens=0),
+        lambda: make(chunk=0),
+        lambda: Engine(CONFIG, PARAMS, stop_ids=(), slots=0),
+        lambda: Engine(CONFIG, PARAMS, stop_ids=(), max_length=641),
     ):
         with pytest.raises(EngineError, match="Engine"):
             wrong()
