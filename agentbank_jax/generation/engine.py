@@ -93,7 +93,8 @@ class Engine:
       few: with so many replies under way or fewer, decoding works on `few` rows, not on all slots.
       prefill_rows: conversations in one prefill call.
       prefill_widths: tokens per conversation in one prefill call; the narrowest that suffices is
-        taken. None: what suits the backend (on CPU wider chunks are no faster, only padded more).
+        taken. None of either: what suits the backend (on CPU larger calls are no faster, only padded
+        more).
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class Engine:
         max_length: int | None = None,
         chunk: int = 12,
         few: int = 8,
-        prefill_rows: int = 8,
+        prefill_rows: int | None = None,
         prefill_widths: Sequence[int] | None = None,
     ) -> None:
         max_length = config.max_position_embeddings if max_length is None else max_length
@@ -117,9 +118,10 @@ class Engine:
                 f"Engine: max_length={max_length}; expected 2 to {config.max_position_embeddings}, "
                 "the model's max_position_embeddings."
             )
-        if prefill_widths is None:
-            prefill_widths = (32,) if jax.default_backend() == "cpu" else (32, 256)
-        if not prefill_widths or min(*prefill_widths, prefill_rows, chunk, few) < 1:
+        on_cpu = jax.default_backend() == "cpu"
+        prefill_rows = prefill_rows or (4 if on_cpu else 16)
+        prefill_widths = prefill_widths or ((32,) if on_cpu else (32, 256))
+        if min(*prefill_widths, prefill_rows, chunk, few) < 1:
             raise EngineError(
                 f"Engine: chunk={chunk}, few={few}, prefill_rows={prefill_rows}, prefill_widths={prefill_widths}; "
                 "expected at least 1 of each."
