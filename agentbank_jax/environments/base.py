@@ -57,9 +57,7 @@ class TextEnvironment(gymnasium.Env[str, str], abc.ABC):
     observation_space: gymnasium.Space[str] = gymnasium.spaces.Text(max_length=1 << 16, charset=frozenset())
 
     @abc.abstractmethod
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Sets up `options['instance']` (an `Instance`) and returns the first observation and info."""
 
     @abc.abstractmethod
