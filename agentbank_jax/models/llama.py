@@ -197,7 +197,8 @@ class Attention(nnx.Module):
             out_BTHh = attention.get_backend(config.attention)(q_BTHh, k_BTKh, v_BTKh, segment_ids_BT)
         else:
             cache = cache.write(layer, k_BTKh, v_BTKh, cache_positions_BT)
-            out_BTHh = attention.cached_attention(q_BTHh, *cache.read(layer), cache_positions_BT)
+            k_BSKh, v_BSKh = cache.read(layer)
+            out_BTHh = attention.cached_attention(q_BTHh, k_BSKh, v_BSKh, cache_positions_BT)
         return self.o_proj(out_BTHh.reshape(batch, length, -1)), cache
 
 

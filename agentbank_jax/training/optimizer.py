@@ -116,7 +116,7 @@ def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientT
 
 
 def kernel_dimensions(params):
-    """Which axes of which arrays Muon orthogonalises: inputs and outputs of the stacked kernels [L, inputs, outputs]."""
+    """What Muon orthogonalises: inputs x outputs of the stacked kernels [layers, inputs, outputs], and nothing else."""
     return jax.tree.map(lambda leaf: contrib.MuonDimensionNumbers(1, 2) if leaf.ndim == 3 else None, params)
 
 
