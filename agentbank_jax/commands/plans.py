@@ -43,7 +43,7 @@ def plan_lines(training: TrainingConfiguration, evaluation: EvaluationConfigurat
         f"rows              {train.batch_size} of {data.max_length} tokens, {train.accumulate} micro-batches a step",
         f"template          {data.template}, tokenizer {data.tokenizer_path()}",
         f"training          {duration}, seed {train.seed}",
-        f"optimizer         AdamW, learning rate {optimizer.learning_rate:g} ({optimizer.schedule}), "
+        f"optimizer         {optimizer.name}, learning rate {optimizer.learning_rate:g} ({optimizer.schedule}), "
         f"warm-up {optimizer.warmup_steps or optimizer.warmup_ratio:g}, weight decay {optimizer.weight_decay:g}, "
         f"beta {optimizer.beta1:g} {optimizer.beta2:g}, epsilon {optimizer.eps:g}, clip {optimizer.clip_norm:g}",
         f"model_dir         {model_dir}",

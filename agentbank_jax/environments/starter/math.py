@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import re
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -15,20 +16,20 @@ INSTRUCTION = "Solve the problem. Act with an arithmetic expression such as 12 *
 
 THOUGHTS: dict[str, tuple[str, ...]] = {
     "first": (
-        "First I need the {what}.",
-        "First I compute the {what}.",
-        "To begin, I need the {what}.",
-        "I start with the {what}.",
-        "Let me first find the {what}.",
-        "The first thing to compute is the {what}.",
+        "First I need the {what}: {given}.",
+        "First I compute the {what}: {given}.",
+        "To begin, I need the {what}: {given}.",
+        "I start with the {what}: {given}.",
+        "Let me first find the {what}: {given}.",
+        "The first thing to compute is the {what}: {given}.",
     ),
     "next": (
-        "Next I need the {what}.",
-        "Now I compute the {what}.",
-        "Then I need the {what}.",
-        "Now for the {what}.",
-        "Let me now find the {what}.",
-        "The next thing to compute is the {what}.",
+        "Next I need the {what}: {given}.",
+        "Now I compute the {what}: {given}.",
+        "Then I need the {what}: {given}.",
+        "Now for the {what}: {given}.",
+        "Let me now find the {what}: {given}.",
+        "The next thing to compute is the {what}: {given}.",
     ),
     "answer": (
         "That is the {what}.",
@@ -83,12 +84,23 @@ def _problem(story: Story, rng: random.Random) -> CalculatorProblem:
     question = " ".join(sentences).format(**told)
     plan = []
     what = ""
-    for position, ((expression, _), (_, gives)) in enumerate(zip(solved, story.steps, strict=True)):
+    told_so = {letter: _told_so(question, number) for letter, number in numbers.items()}
+    for position, ((action, value), (expression, gives)) in enumerate(zip(solved, story.steps, strict=True), start=1):
         what = gives.format(**told)
-        plan.append(ExpertStep(action=expression, intent="next" if position else "first", slots={"what": what}))
+        left, _, right = expression.split()
+        slots = {"what": what, "given": f"{told_so[left]}, {told_so[right]}"}
+        plan.append(ExpertStep(action=action, intent="next" if position > 1 else "first", slots=slots))
+        told_so[f"s{position}"] = f"{what} {value}"
     answer = solved[-1][1]
     plan.append(ExpertStep(action=f"{FINAL_ANSWER_PREFIX} {answer}", intent="answer", slots={"what": what}))
     return CalculatorProblem(question=question, answer=Fraction(answer), plan=tuple(plan))
+
+
+def _told_so(question: str, number: int) -> str:
+    """The number as the question gives it, with up to two words before it: `Tom has 50`."""
+    found = re.search(rf"(?:[^\s.]+ ){{0,2}}\b{number}\b", question)
+    assert found, f"{number} is not told in: {question}"
+    return found.group()
 
 
 def _generator(family: str, stories: tuple[Story, ...]) -> Callable[[str, int], Instance]:
