@@ -2,7 +2,6 @@
 
 import functools
 import re
-from collections.abc import Sequence
 
 from agentbank_jax.environments.base import ExpertStep
 from agentbank_jax.environments.heuristic_search import heuristic_search
@@ -24,8 +23,7 @@ def find_purchase(shop: WebShop) -> list[ExpertStep]:
     A* over the shop. The estimate of the steps left looks only at what has been shown: whether
     a title on the results page holds the goal's words at a fitting price, and which options are
     chosen. So the first product that visibly fits is opened, and the next page where none does.
-    Every intent has the slots `wanted`, `type`, `limit`; see below for the others. `passed` names the results
-    that stand before the one taken, with the reason against each.
+    Every intent has the slots `wanted`, `type`, `limit`; see below for the others.
 
     Raises:
       AgentBankError: if the budget ends without a purchase of reward 1.
@@ -92,41 +90,24 @@ def _steps_left(shop: WebShop, searches: tuple[str, ...]) -> float:
 def _explain(shop: WebShop, action: str) -> ExpertStep:
     """Takes the action and says what it was for."""
     goal, before = shop.goal, shop.snapshot()
-    shown = shop.results_on_page() if before.page == "results" else []
     shop.step(action)
-    intent, slots = _intent(shop, before, action, shown)
+    intent, slots = _intent(shop, before, action)
     common = {"wanted": wanted_words(goal), "type": goal.query, "limit": price_text(goal.price_upper)}
     return ExpertStep(action=action, intent=intent, slots={**common, **slots})
 
 
-def _intent(shop: WebShop, before: ShopState, action: str, shown: Sequence[Product]) -> tuple[str, dict[str, str]]:
+def _intent(shop: WebShop, before: ShopState, action: str) -> tuple[str, dict[str, str]]:
     after = shop.state
     if action.startswith("search["):
         return "search", {"keywords": after.keywords}
     if action == f"click[{BUY_NOW}]":
         return "buy", {"item": after.item}
     if action == f"click[{NEXT_PAGE}]":
-        return "next_page", {"number": str(after.number), "passed": _passed(shop.goal, shown)}
+        return "next_page", {"number": str(after.number)}
     if before.page == "results" and after.page == "item":
         product = shop.product()
-        above = shown[: [result.id for result in shown].index(product.id)]
-        return "open_item", {
-            "item": product.id,
-            "title": product.title,
-            "price": price_text(product.price),
-            "passed": _passed(shop.goal, above),
-        }
+        return "open_item", {"item": product.id, "title": product.title, "price": price_text(product.price)}
     if before.page == "item" and after.page == "item":
         name, value = next(pair for pair in after.options if pair not in before.options)
         return "choose_option", {"name": name, "value": value}
     return "go_back", {"page": after.page}
-
-
-def _passed(goal: ShoppingGoal, products: Sequence[Product]) -> str:
-    """Why each of these results was not taken, a sentence each and a space after it."""
-    return "".join(
-        f"{product.id} costs {price_text(product.price)}, too much. "
-        if product.price > goal.price_upper
-        else f"{product.id} is not a {wanted_words(goal)}. "
-        for product in products
-    )

@@ -11,8 +11,13 @@ import sentencepiece
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.tokenizer import Tokenizer
 
-# 3 control symbols, 256 bytes, the line feed, and something to spell words with.
-MIN_VOCAB_SIZE = 300
+# 3 control symbols, 256 bytes, the whole pieces below, and something to spell words with.
+MIN_VOCAB_SIZE = 320
+
+# Pieces that BPE cannot find, since it never joins a line feed, a digit or punctuation to what stands
+# before: a digit with the space before it (else all numbers begin with the same piece, a bare space,
+# after which nothing tells which number it begins) and the separator of WebShop's pages.
+WHOLE_PIECES = ("\n", "[SEP]", *(f"\N{LOWER ONE EIGHTH BLOCK}{digit}" for digit in range(10)))
 
 
 def train_vocabulary(texts: Iterable[str], vocab_size: int, out: str | os.PathLike[str]) -> Tokenizer:
@@ -20,8 +25,8 @@ def train_vocabulary(texts: Iterable[str], vocab_size: int, out: str | os.PathLi
 
     As in Llama-2: byte fallback, digits split, no normalisation, a space before each text, ids
     `<unk>` 0, BOS 1, EOS 2, and no padding id. The line feed is a piece of its own, so that a word
-    has the same pieces at the end and at the beginning of a line as elsewhere. The same texts in the
-    same order give the same bytes.
+    has the same pieces at the end and at the beginning of a line as elsewhere; see also
+    `WHOLE_PIECES`. The same texts in the same order give the same bytes.
 
     Args:
       texts: what to train on, as it will be tokenised: `Llama2Template.render` gives it.
@@ -72,7 +77,7 @@ def _train(sentences: list[str], vocab_size: int) -> bytes:
         remove_extra_whitespaces=False,
         add_dummy_prefix=True,
         allow_whitespace_only_pieces=True,
-        user_defined_symbols=["\n"],
+        user_defined_symbols=list(WHOLE_PIECES),
         character_coverage=0.9999,
         max_sentence_length=1 << 24,
         unk_id=0,

@@ -51,7 +51,7 @@ def mixture() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Llama2Template:
     path = tmp_path_factory.mktemp("vocabulary") / "fake.model"
-    return Llama2Template(train_vocabulary(make_texts(), 420, path))
+    return Llama2Template(train_vocabulary(make_texts(), 430, path))
 
 
 @pytest.fixture(scope="session")

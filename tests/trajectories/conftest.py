@@ -10,7 +10,7 @@ from tests.trajectories.fake import make_texts
 
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
-    return train_vocabulary(make_texts(), 420, tmp_path_factory.mktemp("vocabulary") / "fake.model")
+    return train_vocabulary(make_texts(), 430, tmp_path_factory.mktemp("vocabulary") / "fake.model")
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ CONFIG = WebShopConfig(
 )
 TAGGER = LexiconTagger("starter_types", NOUNS)
 # Where a search shows the first article that fits: first, later on its page, or on the next page.
-_PLACES = (("first", 0.6), ("later", 0.28), ("next page", 0.12))
+_PLACES = (("first", 0.7), ("later", 0.22), ("next page", 0.08))
 _INSTANCES_PER_WORLD = {"train": 1000, "test": 50}
 
 INSTRUCTION = (
@@ -66,20 +66,20 @@ THOUGHTS: dict[str, tuple[str, ...]] = {
         "The shop may have a {wanted}.",
     ),
     "open_item": (
-        "{passed}{item} is a {wanted} for {price}, under {limit}.",
-        "{passed}{item} costs {price}, less than {limit}.",
-        "{passed}{item} fits: {wanted} for {price}, limit {limit}.",
-        "{passed}I open {item}, a {wanted} for {price}.",
-        "{passed}{item} is a {wanted} and {price} is below {limit}.",
-        "{passed}I take {item}, since {price} is under {limit}.",
+        "{item} is a {wanted} for {price}, under {limit}.",
+        "{item} costs {price}, less than {limit}.",
+        "{item} fits: {wanted} for {price}, limit {limit}.",
+        "I open {item}, a {wanted} for {price}.",
+        "{item} is a {wanted} and {price} is below {limit}.",
+        "I take {item}, since {price} is under {limit}.",
     ),
     "next_page": (
-        "{passed}No {wanted} here is under {limit}, so I turn the page.",
-        "{passed}None of these fits {limit}; I see the next page.",
-        "{passed}All are above {limit}; I look further.",
-        "{passed}Nothing under {limit} here, next page.",
-        "{passed}These cost more than {limit}; I go on.",
-        "{passed}I need one under {limit}; the next page may help.",
+        "No {wanted} here is under {limit}, so I turn the page.",
+        "None of these fits {limit}; I see the next page.",
+        "All are above {limit}; I look further.",
+        "Nothing under {limit} here, next page.",
+        "These cost more than {limit}; I go on.",
+        "I need one under {limit}; the next page may help.",
     ),
     "choose_option": (
         "I choose the {name} {value}.",
