@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from agentbank_jax.environments import calculator
-
-# Thousands are set off by commas or blanks.
-NUMBER = r"\d{1,3}(?:[, ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
+from agentbank_jax.environments.gsm8k_rows import NUMBER
 
 _TOKEN = re.compile(
     rf"(?P<number>{NUMBER})"

@@ -7,30 +7,22 @@ it. Equations that carry no annotation are read too. The observations are what t
 computes. A row is kept only if one of them equals the published answer.
 """
 
-import gzip
-import hashlib
-import json
 import random
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
-from agentbank_jax.bank.equations import NUMBER, evaluate, numbers
+from agentbank_jax.bank.equations import evaluate, numbers
 from agentbank_jax.bank.gsm8k_solution import known_numbers, read_steps
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, Instance
 from agentbank_jax.environments.calculator import CalculatorEnvironment, CalculatorProblem, format_value, same_value
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.environments.gsm8k_rows import Problem
 from agentbank_jax.trajectories.schema import Trajectory, Turn
 
 TASK = "gsm8k"
 SOURCE = "GSM8K (openai/grade-school-math)"
 LICENSE = "MIT"
-
-_FINAL = re.compile(rf"-?[$€£]?\s*-?(?:{NUMBER})\.?")
 
 _FINAL_THOUGHTS = (
     "This is what the question asks for.",
@@ -45,61 +37,6 @@ _EARLIER_THOUGHTS = (
     "Of these results, {answer} answers the question.",
     "So the answer is the {answer} from before.",
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """A row of GSM8K: question, worked solution (without its last line), and published answer as digits."""
-
-    number: int
-    question: str
-    solution: str
-    answer: str
-
-    @property
-    def id(self) -> str:
-        return f"{TASK}/train/{self.number}"
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of the question, blanks aside, by which duplicates are known."""
-        return hashlib.sha256(" ".join(self.question.split()).encode()).hexdigest()
-
-
-def read_problems(path: str | Path) -> Iterator[Problem]:
-    """Yields the rows of a file in GSM8K's layout: JSON lines with `question` and `answer`, perhaps gzipped.
-
-    Raises:
-      AgentBankError: where the file cannot be read, or a row breaks the layout; names file, row
-        (counted from 1) and field.
-    """
-    try:
-        content = Path(path).read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        lines = content.decode("utf-8").split("\n")
-    except (OSError, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise AgentBankError(
-            f"{path}: cannot be read ({reason}); expected GSM8K's JSON lines, plain or gzipped."
-        ) from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise AgentBankError(f"{path}:{number}: not JSON ({error}); expected one object per line.") from None
-        for name in ("question", "answer"):
-            if not isinstance(row, dict) or not isinstance(row.get(name), str):
-                found = repr(row.get(name))[:40] if isinstance(row, dict) else type(row).__name__
-                raise AgentBankError(f"{path}:{number}:{name}: {found}; expected a string.")
-        solution, mark, answer = row["answer"].rpartition("####")
-        answer = answer.strip()
-        if not mark or not _FINAL.fullmatch(answer):
-            raise AgentBankError(f"{path}:{number}:answer: ends in {answer[-40:]!r}; expected '#### <number>'.")
-        digits = re.sub(r"[^\d.-]", "", answer).rstrip(".")
-        yield Problem(number=number, question=row["question"].strip(), solution=solution.strip(), answer=digits)
 
 
 def convert(problem: Problem, *, seed: int = 0) -> Trajectory | Drop:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from agentbank_jax.bank.algebra import computations
-from agentbank_jax.bank.equations import NUMBER, evaluate, find_equations, has_operator, numbers, tidy
+from agentbank_jax.bank.equations import evaluate, find_equations, has_operator, numbers, tidy
+from agentbank_jax.environments.gsm8k_rows import NUMBER
 
 _ANNOTATION = re.compile(r"<<([^<>]*)>>")
 _RESULT = re.compile(rf"\s*-?\s*[$€£]?\s*-?(?:{NUMBER})(?:\s*%)?")

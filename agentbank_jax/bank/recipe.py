@@ -125,6 +125,7 @@ class Gsm8kRecipe(Recipe):
             "bank/equations.py",
             "bank/algebra.py",
             "environments/calculator.py",
+            "environments/gsm8k_rows.py",
             *_SHARED_SOURCES,
         )
         return {
@@ -212,6 +213,6 @@ def _check_task(task: str, known: Sequence[str]) -> None:
 
 @cache
 def _problems(path: Path) -> tuple[Any, ...]:
-    from agentbank_jax.bank import gsm8k
+    from agentbank_jax.environments import gsm8k_rows
 
-    return tuple(gsm8k.read_problems(path))
+    return tuple(gsm8k_rows.read_problems(path, "train"))

@@ -3,19 +3,17 @@
 GSM8K: Cobbe et al. 2021, arXiv 2110.14168. The user has the file; the project ships none of it.
 """
 
-import gzip
-import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance
-from agentbank_jax.environments.calculator import PROTOCOL, CalculatorEnvironment, CalculatorProblem, parse_number
+from agentbank_jax.environments.calculator import PROTOCOL, CalculatorEnvironment, CalculatorProblem
+from agentbank_jax.environments.gsm8k_rows import Problem, read_problems
 from agentbank_jax.environments.registry import EnvironmentRegistryError, EnvironmentSpec
-from agentbank_jax.errors import AgentBankError
 
 NAME = "gsm8k"
 TEST_FILE_VARIABLE = "AGENTBANK_GSM8K_TEST"
@@ -51,39 +49,21 @@ def read_instances(path: Path, split: str) -> tuple[Instance, ...]:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row
         (from 1) and field.
     """
-    try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        lines = content.decode("utf-8").split("\n")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise AgentBankError(f"{path}: cannot be read ({error}); expected GSM8K's JSON lines.") from None
-    return tuple(
-        _read_row(line, f"{path}:{number}", f"{NAME}/{split}/{number}")
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    )
+    return tuple(_instance(problem) for problem in read_problems(path, split))
 
 
-def _read_row(line: str, where: str, identifier: str) -> Instance:
-    try:
-        row = json.loads(line)
-        question, solution = row["question"].strip(), row["answer"]
-        published = solution.rpartition("####")[2].strip().replace(",", "")
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise AgentBankError(f"{where}: expected an object with the strings 'question' and 'answer'.") from None
-    answer = parse_number(published)
-    if answer is None:
-        raise AgentBankError(f"{where}:answer: ends with '{published[:40]}'; expected '#### ' and one number.")
+def _instance(problem: Problem) -> Instance:
     steps = [
         ExpertStep(action=expression.strip(), intent="calculate", slots={"expression": expression.strip()})
-        for expression in _ANNOTATION.findall(solution)
+        for expression in _ANNOTATION.findall(problem.solution)
     ]
-    final = ExpertStep(action=f"{FINAL_ANSWER_PREFIX} {published}", intent="answer", slots={"answer": published})
+    final = ExpertStep(
+        action=f"{FINAL_ANSWER_PREFIX} {problem.answer}", intent="answer", slots={"answer": problem.answer}
+    )
     return Instance(
-        id=identifier,
-        fingerprint=hashlib.sha256(" ".join(question.split()).encode()).hexdigest(),
-        payload=CalculatorProblem(question=question, answer=answer, plan=(*steps, final)),
+        id=problem.id,
+        fingerprint=problem.fingerprint,
+        payload=CalculatorProblem(question=problem.question, answer=Fraction(problem.answer), plan=(*steps, final)),
         difficulty=len(steps),
     )
 

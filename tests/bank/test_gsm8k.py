@@ -1,7 +1,5 @@
 """GSM8K's worked solutions as trajectories: what is kept, what is dropped, and how Thoughts read."""
 
-import gzip
-import json
 import os
 import re
 from collections import Counter
@@ -16,14 +14,14 @@ from agentbank_jax.bank.gsm8k_solution import known_numbers
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.calculator import CalculatorEnvironment, CalculatorProblem
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.environments.gsm8k_rows import Problem, read_problems
 from agentbank_jax.trajectories.schema import Trajectory
 
 QUESTION = "Ann has 12 boxes of 4 pens. She gives half of the pens to Bo. How many pens are left?"
 
 
 def convert(solution: str, answer: str, question: str = QUESTION) -> Trajectory | Drop:
-    return gsm8k.convert(gsm8k.Problem(number=1, question=question, solution=solution, answer=answer))
+    return gsm8k.convert(Problem(split="train", number=1, question=question, solution=solution, answer=answer))
 
 
 def said(item: Trajectory | Drop) -> list[str]:
@@ -99,56 +97,27 @@ def test_a_known_operand_that_equals_the_answer_is_no_paste() -> None:
 
 
 def test_the_same_seed_gives_the_same_words() -> None:
-    problem = gsm8k.Problem(number=3, question=QUESTION, solution="12*4=<<12*4=48>>48", answer="48")
+    problem = Problem(split="train", number=3, question=QUESTION, solution="12*4=<<12*4=48>>48", answer="48")
     assert gsm8k.convert(problem, seed=4) == gsm8k.convert(problem, seed=4)
     assert len({said(gsm8k.convert(problem, seed=seed))[0] for seed in range(20)}) > 1
 
 
-def test_both_plain_and_gzipped_files_are_read(tmp_path: Path) -> None:
-    row = json.dumps({"question": "Q\u2028?", "answer": "1+1=<<1+1=2>>2\n#### 1,002"}, ensure_ascii=False)
-    (tmp_path / "plain.jsonl").write_text(f"{row}\n{row}\n", encoding="utf-8")
-    (tmp_path / "packed.jsonl.gz").write_bytes(gzip.compress(f"{row}\n".encode()))
-    assert [problem.answer for problem in gsm8k.read_problems(tmp_path / "plain.jsonl")] == ["1002", "1002"]
-    assert [problem.number for problem in gsm8k.read_problems(tmp_path / "packed.jsonl.gz")] == [1]
-
-
-@pytest.mark.parametrize(
-    ("content", "where"),
-    [
-        ('{"question": "Q", "answer": "#### 1"}\n{', ":2: not JSON"),
-        ('{"question": 3, "answer": "#### 1"}', ":1:question: 3"),
-        ('{"question": "Q"}', ":1:answer: None"),
-        ('{"question": "Q", "answer": "no mark"}', ":1:answer: ends in 'no mark'"),
-        ("[1]", ":1:question: list"),
-        ("\udcff", "cannot be read"),
-    ],
-)
-def test_a_broken_row_is_named_with_file_row_and_field(tmp_path: Path, content: str, where: str) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(AgentBankError) as error:
-        list(gsm8k.read_problems(path))
-    assert f"{path}" in str(error.value)
-    assert where in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 @pytest.fixture(scope="module")
-def published() -> list[tuple[gsm8k.Problem, Trajectory | Drop]]:
+def published() -> list[tuple[Problem, Trajectory | Drop]]:
     folder = os.environ.get("AGENTBANK_TEST_DATA")
     if not folder:
         pytest.skip("AGENTBANK_TEST_DATA is unset; it names a folder with gsm8k/train.jsonl.gz")
-    problems = gsm8k.read_problems(Path(folder) / "gsm8k" / "train.jsonl.gz")
+    problems = read_problems(Path(folder) / "gsm8k" / "train.jsonl.gz", "train")
     return [(problem, gsm8k.convert(problem)) for problem in problems]
 
 
-def test_98_percent_of_the_published_rows_are_kept(published: list[tuple[gsm8k.Problem, Trajectory | Drop]]) -> None:
+def test_98_percent_of_the_published_rows_are_kept(published: list[tuple[Problem, Trajectory | Drop]]) -> None:
     reasons = Counter(item.reason for _, item in published if isinstance(item, Drop))
     assert len(published) == 7473
     assert len(published) - sum(reasons.values()) >= 0.98 * len(published), reasons
 
 
-def test_every_kept_row_replays_to_reward_1(published: list[tuple[gsm8k.Problem, Trajectory | Drop]]) -> None:
+def test_every_kept_row_replays_to_reward_1(published: list[tuple[Problem, Trajectory | Drop]]) -> None:
     for problem, item in published:
         if isinstance(item, Drop):
             continue
@@ -169,7 +138,7 @@ def test_every_kept_row_replays_to_reward_1(published: list[tuple[gsm8k.Problem,
 
 
 def test_no_thought_tells_the_answer_before_it_is_computed(
-    published: list[tuple[gsm8k.Problem, Trajectory | Drop]],
+    published: list[tuple[Problem, Trajectory | Drop]],
 ) -> None:
     for problem, item in published:
         if isinstance(item, Drop):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agentbank_jax.environments.gsm8k import Gsm8kConfig, Problems, make_spec, read_instances
+from agentbank_jax.environments.gsm8k_rows import read_problems
 from agentbank_jax.errors import AgentBankError
 
 ROWS = [
@@ -35,10 +36,14 @@ def test_the_annotated_steps_reach_the_published_answer(test_file: Path) -> None
         assert reward == 1 and terminated and info["success"] and info["answer_computed"]
 
 
-def test_a_gzipped_file_reads_the_same(test_file: Path, tmp_path: Path) -> None:
-    packed = tmp_path / "test.jsonl.gz"
-    packed.write_bytes(gzip.compress(test_file.read_bytes()))
-    assert read_instances(packed, "test") == read_instances(test_file, "test")
+def test_both_plain_and_gzipped_files_are_read(tmp_path: Path) -> None:
+    row = json.dumps({"question": "Q\u2028?", "answer": "1+1=<<1+1=2>>2\n#### 1,002"}, ensure_ascii=False)
+    plain, packed = tmp_path / "plain.jsonl", tmp_path / "packed.jsonl.gz"
+    plain.write_text(f"{row}\n\n{row}\n", encoding="utf-8")
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    problems = list(read_problems(plain, "train"))
+    assert [problem.id for problem in problems] == ["gsm8k/train/1", "gsm8k/train/3"]
+    assert list(read_problems(packed, "train")) == problems
 
 
 def test_instances_have_ids_of_their_split_and_fingerprints_of_their_question(test_file: Path) -> None:
@@ -59,18 +64,35 @@ def test_the_environment_variable_names_the_file(test_file: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("content", "where"),
     [
-        ("nonsense", r"test.jsonl:1: expected an object"),
-        ('{"question": "Why?"}', r"test.jsonl:1: expected an object"),
-        ('{"question": "Why?", "answer": "because"}', r"test.jsonl:1:answer: ends with"),
+        ('{"question": "Q", "answer": "#### 1"}\n{', ":2: not JSON"),
+        ('{"question": 3, "answer": "#### 1"}', ":1:question: 3"),
+        ('{"question": "Q"}', ":1:answer: None"),
+        ('{"question": "Q", "answer": "no mark"}', ":1:answer: ends in 'no mark'"),
+        ('{"question": "Q", "answer": "#### -$-1"}', ":1:answer: ends in '-$-1'"),
+        ("[1]", ":1:question: list"),
+        ("\udcff", "cannot be read"),
     ],
 )
-def test_a_malformed_row_names_file_and_row(tmp_path: Path, line: str, message: str) -> None:
-    path = tmp_path / "test.jsonl"
-    path.write_text(line + "\n")
-    with pytest.raises(AgentBankError, match=message):
+def test_a_broken_row_is_named_with_file_row_and_field(tmp_path: Path, content: str, where: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(AgentBankError) as error:
         read_instances(path, "test")
+    assert f"{path}" in str(error.value)
+    assert where in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [("1,002", "1002"), ("1 002", "1002"), ("-5", "-5"), ("-$5", "-5"), ("$ -5.", "-5"), ("€.5", ".5")],
+)
+def test_a_published_answer_is_read_as_digits(tmp_path: Path, written: str, answer: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"question": "Q", "answer": f"#### {written}"}))
+    assert [problem.answer for problem in read_problems(path, "train")] == [answer]
 
 
 def test_an_index_beyond_the_file_says_how_many_there_are(test_file: Path) -> None:
