@@ -31,7 +31,7 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/build_bank.py --trajectories": ("--trajectories=25", "--workers=1", "--output=another"),
     "python scripts/build_bank.py --task=gsm8k": ("--workers=1",),
     "python scripts/train_vocabulary.py": ("--vocab_size=600",),
-    "python scripts/train_vocabulary.py --mixture=gsm8k": ("--vocab_size=320",),
+    "python scripts/train_vocabulary.py --mixture=gsm8k": ("--vocab_size=335",),
     "python scripts/inspect_mixture.py": (),
     "python scripts/cache_tasks.py": (),
     "python train.py --gin_file=samoyed_tiny.gin": SMALL_TRAINING,
