@@ -122,6 +122,7 @@ class Gsm8kRecipe(Recipe):
         _problems(self.path)  # reports a file that cannot be read
         sources = (
             "bank/gsm8k.py",
+            "bank/gsm8k_solution.py",
             "bank/equations.py",
             "bank/algebra.py",
             "environments/calculator.py",
