@@ -20,7 +20,6 @@ Legend of shape letters: B slot, R row of a call, W chunk width, N new tokens, S
 `models.llama`.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,8 +31,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Int
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.generation.slot_cache import SlotCache
 from agentbank_jax.models import forward
+from agentbank_jax.models.kv_cache import KVCache
 from agentbank_jax.models.llama import LlamaConfig
 
 _NONE = -1  # no pending token
@@ -126,8 +125,7 @@ class Engine:
                 f"Engine: chunk={chunk}, few={few}, prefill_rows={prefill_rows}, prefill_widths={prefill_widths}; "
                 "expected at least 1 of each."
             )
-        # The cache has one array per layer, so the layers run unrolled; parameters are the same either way.
-        self.config = config = dataclasses.replace(config, scan_layers=False)
+        self.config = config
         self.slots = slots
         self.max_length = max_length
         self.prefilled_tokens = 0
@@ -140,7 +138,7 @@ class Engine:
         self._widths = tuple(sorted(set(prefill_widths)))
         # Where the parameters are, from the first call on: another placement would compile again.
         (device,) = jax.tree.leaves(params)[0].devices()
-        self._cache = jax.device_put(SlotCache.empty(config, slots, max_length), device)
+        self._cache = jax.device_put(KVCache.empty(config, slots, max_length), device)
         self._cached = np.zeros(slots, np.int32)
         self._pending = np.full(slots, _NONE, np.int32)
         self._replies: dict[int, _Reply] = {}
@@ -316,11 +314,11 @@ def _prefill(
     config: LlamaConfig,
     span: int,
     params: forward.Params,
-    cache: SlotCache,
+    cache: KVCache,
     slots_R: Int[Array, "R"],
     tokens_RW: Int[Array, "R W"],
     positions_RW: Int[Array, "R W"],
-) -> SlotCache:
+) -> KVCache:
     """Reads one chunk of some conversations into the cache; positions ≥ S and slots ≥ B are padding."""
     rows = jax.tree.map(lambda stored: stored.at[slots_R, :, :span].get(mode="clip"), cache)
     _, rows = forward.hidden(config, params, tokens_RW, positions_RW, cache=rows)
@@ -333,13 +331,13 @@ def _decode(
     span: int,
     chunk: int,
     params: forward.Params,
-    cache: SlotCache,
+    cache: KVCache,
     slots_R: Int[Array, "R"],
     tokens_R: Int[Array, "R"],
     positions_R: Int[Array, "R"],
     limits_R: Int[Array, "R"],
     stop_ids: Int[Array, "stops"],
-) -> tuple[SlotCache, Int[Array, "R N"], Int[Array, "R"], Bool[Array, "R"]]:
+) -> tuple[KVCache, Int[Array, "R N"], Int[Array, "R"], Bool[Array, "R"]]:
     """Decodes every row with a limit above 0 until its stop id or its limit (at most N = chunk).
 
     As many rows as slots are all slots in order; of fewer, a row past the last slot is padding.

@@ -272,15 +272,13 @@ class Llama(nnx.Module):
         x_BTD = self.embed_tokens.embedding[...][tokens_BT].astype(config.dtype)
         tables = rotary_tables(positions_BT, config)
         graphdef, stacked = nnx.split(self.layers)
-        if config.scan_layers:
+        # The cache has one array per layer, which a scan cannot choose among; parameters are the same either way.
+        if config.scan_layers and cache is None:
 
-            def body(carry, layer_and_state):
-                x_BTD, cache = carry
-                layer, state = layer_and_state
-                block = nnx.merge(graphdef, state)
-                return block(x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT), None
+            def body(x_BTD, state):
+                return nnx.merge(graphdef, state)(x_BTD, tables, segment_ids_BT, None, 0, None)
 
-            (x_BTD, cache), _ = jax.lax.scan(body, (x_BTD, cache), (jnp.arange(config.num_layers), stacked))
+            x_BTD, _ = jax.lax.scan(body, x_BTD, stacked)
         else:
             for layer, state in enumerate(unstack(stacked, config.num_layers)):
                 block = nnx.merge(graphdef, state)
