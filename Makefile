@@ -7,7 +7,8 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALL_INPUTS := setup.py pyproject.toml constraints.txt scripts/set_up.sh
 
-VOCABULARY := $(or $(AGENTBANK_DATA_DIR),data)/vocabulary/starter.model
+DATA := $(or $(AGENTBANK_DATA_DIR),data)
+VOCABULARY := $(DATA)/vocabulary/starter.model
 
 export PYTHON VENV
 
@@ -15,8 +16,12 @@ export PYTHON VENV
 
 train: $(VENV)/.installed-runtime
 	$(BIN)/python scripts/build_bank.py
-	test -f $(VOCABULARY) || $(BIN)/python scripts/train_vocabulary.py
+	$(MAKE) --no-print-directory $(VOCABULARY)
 	$(BIN)/python train.py --gin_file=samoyed_tiny.gin $(ARGS)
+
+# Made again when the bank was, or the code that makes it changed. A make of its own: the bank is there by then.
+$(VOCABULARY): $(wildcard $(DATA)/starter_*/manifest.json) agentbank_jax/trajectories/vocabulary.py
+	$(BIN)/python scripts/train_vocabulary.py
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(JOBS)
