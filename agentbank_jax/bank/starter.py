@@ -11,6 +11,9 @@ from agentbank_jax.trajectories.schema import Trajectory, Turn
 
 SOURCE = "agentbank_jax starter"
 
+# A multiple of the number of templates of each intent, so that all are as frequent.
+VOICES = 60
+
 # How the actions were found, by action space: searched for, or derived from the known answer.
 ANNOTATION = {"discrete": "heuristic_search", "continuous": "derived"}
 
@@ -26,7 +29,7 @@ def build_trajectory(
       spec: the family.
       split: `train` or `test`.
       index: which instance of the split.
-      seed: chooses the wording of the Thoughts.
+      seed: chooses the voice of the Thoughts.
       templates: Thought templates by intent; None takes the family's own.
 
     Returns:
@@ -53,7 +56,7 @@ def build_trajectory(
     if len(steps) > spec.max_steps:
         return drop("too_long", f"{len(steps)} steps; the family allows {spec.max_steps}")
     # A string seeds `Random` by its SHA-512, the same in every process.
-    rng = random.Random(f"{seed}/{instance.id}")
+    voice = random.Random(f"{seed}/{instance.id}").randrange(VOICES)
     environment = spec.make()
     try:
         observation, _ = environment.reset(options=options)
@@ -63,7 +66,7 @@ def build_trajectory(
             if position:
                 turns.append(Turn.user(f"Observation: {observation}"))
             label = "" if step.action.startswith(FINAL_ANSWER_PREFIX) else "Action: "
-            thought = thoughts.word(templates, step, rng, spec.name)
+            thought = thoughts.word(templates, step, voice, spec.name)
             turns.append(Turn.assistant(f"Thought: {thought}\n{label}{step.action}"))
             if terminated:
                 return drop("ended_early", f"ended before step {position + 1} of {len(steps)}")

@@ -1,7 +1,6 @@
 """Thoughts for the steps of an expert, worded by the templates that each family declares."""
 
 import importlib
-import random
 from collections.abc import Mapping
 from functools import cache
 
@@ -35,28 +34,25 @@ def templates_of(task: str) -> Templates:
     raise ThoughtError(f"no starter family is called '{task}'.{did_you_mean(task, known)}")
 
 
-def render(task: str, step: ExpertStep, rng: random.Random) -> str:
+def word(templates: Templates, step: ExpertStep, voice: int, task: str) -> str:
     """Words the Thought before a step.
 
     Args:
-      task: the family's name, such as `starter_math`.
+      templates: Thought templates by intent.
       step: intent and slots choose and fill the template; the action is not looked at.
-      rng: chooses among the templates of the intent.
+      voice: which of an intent's templates is taken. One voice speaks through a whole trajectory, as one
+        annotator would: what follows its first Thought is then not a matter of chance.
+      task: the family's name, for messages.
 
     Raises:
       ThoughtError: where the family has no template for the intent, or a slot has no value.
     """
-    return word(templates_of(task), step, rng, task)
-
-
-def word(templates: Templates, step: ExpertStep, rng: random.Random, task: str) -> str:
-    """Words the Thought before a step with the given templates; see `render`."""
     choices = templates.get(step.intent)
     if not choices:
         raise ThoughtError(
             f"{task}: no Thought template for intent '{step.intent}'.{did_you_mean(step.intent, templates)}"
         )
-    template = rng.choice(choices)
+    template = choices[voice % len(choices)]
     try:
         text = template.format_map(step.slots)
     except KeyError as error:

@@ -1,6 +1,5 @@
 """Starter trajectories: replayed, worded, reward 1, and never an instance of the test split."""
 
-import random
 import re
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from agentbank_jax.bank import thoughts
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.bank.recipe import STARTER_TASKS
-from agentbank_jax.bank.starter import build_trajectory
+from agentbank_jax.bank.starter import VOICES, build_trajectory
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.base import ExpertStep
 from agentbank_jax.trajectories.schema import Trajectory
@@ -100,9 +99,27 @@ def test_an_action_that_the_environment_refuses_is_dropped_with_its_reason() -> 
     assert item.reason == "invalid_action"
 
 
+def test_one_voice_speaks_through_a_trajectory_and_all_voices_are_heard() -> None:
+    spec = registry.get("starter_reasoning")
+    templates = {intent: tuple(f"voice {n}" for n in range(6)) for intent in ("search_first", "search_next", "answer")}
+    heard = set()
+    for index in range(60):
+        item = build_trajectory(spec, "train", index, 0, templates=templates).item
+        assert isinstance(item, Trajectory)
+        said = {turn.content.split("\n")[0] for turn in item.turns if turn.role == "assistant"}
+        assert len(said) == 1
+        heard |= said
+    assert len(heard) == 6
+
+
+@pytest.mark.parametrize("task", STARTER_TASKS)
+def test_all_voices_are_as_frequent(task: str) -> None:
+    assert all(VOICES % len(choices) == 0 for choices in thoughts.templates_of(task).values())
+
+
 def test_slots_are_filled_and_the_first_letter_is_large() -> None:
     step = ExpertStep(action="x", intent="look", slots={"object": "mug"})
-    assert thoughts.word({"look": ("{object} is needed.",)}, step, random.Random(0), "t") == "Mug is needed."
+    assert thoughts.word({"look": ("{object} is needed.",)}, step, 0, "t") == "Mug is needed."
 
 
 @pytest.mark.parametrize(
@@ -111,6 +128,6 @@ def test_slots_are_filled_and_the_first_letter_is_large() -> None:
 )
 def test_a_step_that_cannot_be_worded_names_family_and_intent(intent: str, message: str) -> None:
     with pytest.raises(thoughts.ThoughtError) as error:
-        thoughts.word({"look": ("{object}.",)}, ExpertStep(action="x", intent=intent), random.Random(0), "family")
+        thoughts.word({"look": ("{object}.",)}, ExpertStep(action="x", intent=intent), 0, "family")
     assert message in str(error.value)
     assert "family" in str(error.value)
