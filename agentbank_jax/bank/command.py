@@ -67,7 +67,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--task", action="append", default=[], metavar="NAME", help="a task to build; may be repeated")
     add("--trajectories", type=int, metavar="N", help="in total, split evenly over the starter families "
-        "(default: 15000); with --task=gsm8k alone: at most so many")  # fmt: skip
+        "(default: 25000); with --task=gsm8k alone: at most so many")  # fmt: skip
     add("--input", metavar="FILE", help="the published data that a task reformats, such as GSM8K's train.jsonl.gz")
     add("--output", metavar="FOLDER", help="the bank (default: $AGENTBANK_DATA_DIR, else ./data)")
     add("--seed", type=int, default=0, metavar="N", help="chooses instances and wording (default: 0)")

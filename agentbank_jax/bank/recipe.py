@@ -16,7 +16,7 @@ from agentbank_jax.errors import AgentBankError, did_you_mean
 GSM8K = "gsm8k"
 STARTER_TASKS = ("starter_reasoning", "starter_math", "starter_programming", "starter_web", "starter_embodied")
 TASKS = (*STARTER_TASKS, GSM8K)
-DEFAULT_TRAJECTORIES = 15_000
+DEFAULT_TRAJECTORIES = 25_000
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SHARED_SOURCES = ("bank/outcome.py", "trajectories/schema.py", "trajectories/agentbank_format.py")

@@ -23,7 +23,7 @@ class _Parser(argparse.ArgumentParser):
 def train_vocabulary(arguments: Sequence[str]) -> int:
     """Trains the vocabulary of a mixture; returns the exit status."""
     parser = _parser("train_vocabulary.py", "Trains a SentencePiece vocabulary on the trajectories of a mixture.")
-    parser.add_argument("--vocab_size", type=int, default=3000, metavar="N", help="pieces (default: 3000)")
+    parser.add_argument("--vocab_size", type=int, default=3500, metavar="N", help="pieces (default: 3500)")
     parser.add_argument("--out", metavar="FILE", help="default: vocabulary/<mixture>.model in the data folder")
     options = _parse(parser, arguments)
     # Imported only now: --help need not wait for them.

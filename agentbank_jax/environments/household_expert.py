@@ -32,8 +32,9 @@ def expert_steps(environment: HouseholdEnvironment) -> list[ExpertStep]:
 
     The slots of every step are `object` (the type looked for), `target` (the type of receptacle or
     lamp that the goal names), `item` (the object handled), `place` (the receptacle concerned), `kind`
-    (its type), `last` (the receptacle looked into before) and `nth` (`first`, `second`, …); a slot
-    that has no meaning at a step is empty.
+    (its type), `last` (the receptacle looked into before), `nth` (`first`, `second`, …) and `which` (the
+    same with a space after it, and empty where one object is all that the goal asks for); a slot that has no
+    meaning at a step is empty.
     """
     start = environment.snapshot()
     expert = _Expert(environment)
@@ -217,6 +218,7 @@ class _Expert:
             "last": household.receptacles[household.at] if household.at != NOWHERE else "",
             "nth": ORDINALS[min(self.delivered, len(ORDINALS) - 1)],
         }
+        slots["which"] = f"{slots['nth']} " if goal.count > 1 else ""
         action = self.environment.action_for(move)
         self.steps.append(ExpertStep(action=action, intent=intent, slots=slots))
         self.environment.step(action)

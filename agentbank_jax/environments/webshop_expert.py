@@ -11,6 +11,7 @@ from agentbank_jax.environments.webshop_reward import ShoppingGoal
 from agentbank_jax.errors import AgentBankError
 
 MAX_EXPANSIONS = 500
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 # Costs in steps, so high that what the pages speak for is tried first: further results pages
 # before products that do not fit, and those before other searches.
 _UNFIT_PRODUCT = 10.0
@@ -23,7 +24,8 @@ def find_purchase(shop: WebShop) -> list[ExpertStep]:
     A* over the shop. The estimate of the steps left looks only at what has been shown: whether
     a title on the results page holds the goal's words at a fitting price, and which options are
     chosen. So the first product that visibly fits is opened, and the next page where none does.
-    Every intent has the slots `wanted`, `type`, `limit`; see below for the others.
+    Every intent has the slots `wanted`, `type`, `limit` (as a page shows a price) and `budget` (in
+    words); see below for the others.
 
     Raises:
       AgentBankError: if the budget ends without a purchase of reward 1.
@@ -90,13 +92,20 @@ def _steps_left(shop: WebShop, searches: tuple[str, ...]) -> float:
 def _explain(shop: WebShop, action: str) -> ExpertStep:
     """Takes the action and says what it was for."""
     goal, before = shop.goal, shop.snapshot()
+    shown = [product.id for product in shop.results_on_page()] if before.page == "results" else []
     shop.step(action)
-    intent, slots = _intent(shop, before, action)
-    common = {"wanted": wanted_words(goal), "type": goal.query, "limit": price_text(goal.price_upper)}
+    place = shown.index(shop.state.item) if shop.state.item in shown else 0
+    intent, slots = _intent(shop, before, action, place)
+    common = {
+        "wanted": wanted_words(goal),
+        "type": goal.query,
+        "limit": price_text(goal.price_upper),
+        "budget": f"{goal.price_upper:g} dollars",
+    }
     return ExpertStep(action=action, intent=intent, slots={**common, **slots})
 
 
-def _intent(shop: WebShop, before: ShopState, action: str) -> tuple[str, dict[str, str]]:
+def _intent(shop: WebShop, before: ShopState, action: str, place: int) -> tuple[str, dict[str, str]]:
     after = shop.state
     if action.startswith("search["):
         return "search", {"keywords": after.keywords}
@@ -106,7 +115,12 @@ def _intent(shop: WebShop, before: ShopState, action: str) -> tuple[str, dict[st
         return "next_page", {"number": str(after.number)}
     if before.page == "results" and after.page == "item":
         product = shop.product()
-        return "open_item", {"item": product.id, "title": product.title, "price": price_text(product.price)}
+        return "open_item", {
+            "item": product.id,
+            "title": product.title,
+            "price": price_text(product.price),
+            "nth": ORDINALS[place] if place < len(ORDINALS) else f"{place + 1}th",
+        }
     if before.page == "item" and after.page == "item":
         name, value = next(pair for pair in after.options if pair not in before.options)
         return "choose_option", {"name": name, "value": value}

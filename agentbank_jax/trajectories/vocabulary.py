@@ -17,7 +17,7 @@ MIN_VOCAB_SIZE = 320
 # Pieces that BPE cannot find, since it never joins a line feed, a digit or punctuation to what stands
 # before: a digit with the space before it (else all numbers begin with the same piece, a bare space,
 # after which nothing tells which number it begins) and the separator of WebShop's pages.
-WHOLE_PIECES = ("\n", "[SEP]", *(f"\N{LOWER ONE EIGHTH BLOCK}{digit}" for digit in range(10)))
+WHOLE_PIECES = ("\n", "\N{LOWER ONE EIGHTH BLOCK}[SEP]", *(f"\N{LOWER ONE EIGHTH BLOCK}{digit}" for digit in range(10)))
 
 
 def train_vocabulary(texts: Iterable[str], vocab_size: int, out: str | os.PathLike[str]) -> Tokenizer:

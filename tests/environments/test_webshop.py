@@ -187,9 +187,11 @@ def test_the_expert_buys_the_first_product_that_visibly_fits():
         "wanted": "cotton apron",
         "type": "apron",
         "limit": "$40",
+        "budget": "40 dollars",
         "item": "B0SNOWLEAF",
         "title": "snow cotton apron",
         "price": "$39.50",
+        "nth": "second",
     }
     assert shop.page_text().startswith("WebShop"), "searching leaves the shop where it was"
     assert play(shop, *(step.action for step in steps))[1] == 1.0

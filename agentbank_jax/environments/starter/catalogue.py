@@ -114,7 +114,8 @@ BRANDS = _words(
     "willow summit harbor meadow cedar falcon river orchid ridge sunrise valley ember "
     "lagoon prairie autumn winter island forest canyon garden ocean desert comet lotus"
 )
-# Common words of four letters: an id is `B0` and two of them.
+# Common words of four letters: an id is `B0` and two of them, with a 7 between
+# them, at which no vocabulary joins their letters.
 _ID_WORDS = _words(
     "FERN LAKE BIRD GOLD MOON STAR WIND RAIN SNOW LEAF ROSE HILL WOLF BEAR LION DEER "
     "FISH SHIP BOAT ROAD GATE DOOR WALL ROOF FIRE SAND WAVE TREE SEED ROOT CORN RICE "
@@ -139,7 +140,7 @@ def make_catalogue(departments: tuple[Department, ...], seed: str) -> Catalogue:
     rng.shuffle(kinds)
     kinds = kinds[:_TYPES_PER_CATALOGUE]
     ids = rng.sample(
-        [f"B0{first}{second}" for first in _ID_WORDS for second in _ID_WORDS if first != second],
+        [f"B0{first}7{second}" for first in _ID_WORDS for second in _ID_WORDS if first != second],
         PRODUCTS_PER_CATALOGUE,
     )
     products: list[Product] = []

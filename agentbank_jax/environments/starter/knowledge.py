@@ -34,8 +34,8 @@ class Kind:
     Fields:
       count: how many a world has.
       second_words: what its names may end in.
-      relations: by the slot of `texts` that they fill.
-      texts: passages about `{x}`.
+      relations: by name, what its things lead to.
+      introduction: the beginning of a passage about `{x}`.
       leads: what its names begin with.
       starts: how often questions start here, relative to the other kinds.
     """
@@ -43,7 +43,7 @@ class Kind:
     count: int
     second_words: tuple[str, ...]
     relations: dict[str, Relation]
-    texts: tuple[str, ...]
+    introduction: str
     leads: tuple[str, ...] = words.LEADS
     starts: int = 1
 
@@ -57,6 +57,15 @@ def _which(tail: str, noun: str, phrases: tuple[str, ...], *questions: str) -> R
     return Relation(tail=tail, noun=noun, phrases=phrases, questions=questions)
 
 
+# How a passage goes on after its introduction: what begins it, what stands between facts, and one fact. Every
+# fact is told with the relation's noun, so that who knows what to look for finds it word for word.
+_TELLINGS = (
+    (" with ", " and ", "{noun} {entity}"),
+    (". Known are ", " and ", "the {noun} {entity}"),
+    (": ", ", ", "{noun} {entity}"),
+    (". See also ", ", ", "the {noun} {entity}"),
+)
+
 KINDS: dict[str, Kind] = {
     "novel": Kind(
         count=320,
@@ -69,11 +78,7 @@ KINDS: dict[str, Kind] = {
                 "Which city is the setting of {x}?",
             ),
         },
-        texts=(
-            "{x} is a novel by {author} set in {setting}.",
-            "{x} is a novel written by {author}. It is set in {setting}.",
-            "The author of the novel {x} is {author}. Its setting is {setting}.",
-        ),
+        introduction="{x} is a novel",
     ),
     "film": Kind(
         count=320,
@@ -83,10 +88,7 @@ KINDS: dict[str, Kind] = {
             "director": _who("person", "director", "the person who directed {x}"),
             "composer": _who("person", "composer", "the person who wrote the music of {x}"),
         },
-        texts=(
-            "{x} is a film directed by {director} with music by {composer}.",
-            "{x} is a film. Its director is {director} and its composer is {composer}.",
-        ),
+        introduction="{x} is a film",
     ),
     "painting": Kind(
         count=260,
@@ -99,10 +101,7 @@ KINDS: dict[str, Kind] = {
                 "In which museum does {x} hang?", "Which museum shows {x}?",
             ),
         },
-        texts=(
-            "{x} is a painting by {painter}. It hangs in the {museum}.",
-            "{x} was painted by {painter} and hangs in the {museum}.",
-        ),
+        introduction="{x} is a painting",
     ),
     "person": Kind(
         count=760,
@@ -120,11 +119,7 @@ KINDS: dict[str, Kind] = {
             ),
             "spouse": _who("person", "spouse", "the person married to {x}"),
         },
-        texts=(
-            "{x} was born in {birthplace}, works for {employer} and is married to {spouse}.",
-            "{x}, born in {birthplace}, is married to {spouse} and works for {employer}.",
-            "{x} works for {employer}. Born in {birthplace}, married to {spouse}.",
-        ),
+        introduction="{x} is a person",
     ),
     "company": Kind(
         count=200,
@@ -137,10 +132,7 @@ KINDS: dict[str, Kind] = {
                 "In which city is {x} based?",
             ),
         },
-        texts=(
-            "{x} is a company based in {base}. Its founder is {founder}.",
-            "{x} was founded by {founder}. The company is based in {base}.",
-        ),
+        introduction="{x} is a company",
     ),
     "city": Kind(
         count=260,
@@ -155,10 +147,7 @@ KINDS: dict[str, Kind] = {
                 "Which river runs through {x}?",
             ),
         },
-        texts=(
-            "{x} is a city in {region} on the {river}. Its mayor is {mayor}.",
-            "{x} lies on the {river} in {region}. The mayor is {mayor}.",
-        ),
+        introduction="{x} is a city",
     ),
     "river": Kind(
         count=90,
@@ -173,10 +162,7 @@ KINDS: dict[str, Kind] = {
                 "In which region does the {x} rise?", "Which region is the source of the {x}?",
             ),
         },
-        texts=(
-            "The {x} rises in {source} and flows into {lake}.",
-            "The {x} flows into {lake}. Its source is in {source}.",
-        ),
+        introduction="The {x} is a river",
     ),
     "lake": Kind(
         count=60,
@@ -187,7 +173,7 @@ KINDS: dict[str, Kind] = {
                 "Which city is the main port of {x}?",
             ),
         },
-        texts=("{x} is a large lake. Its main port is {port}.", "{x} is a deep lake with its main port at {port}."),
+        introduction="{x} is a lake",
     ),
     "region": Kind(
         count=40,
@@ -199,10 +185,7 @@ KINDS: dict[str, Kind] = {
                 "Which city is the capital of {x}?",
             ),
         },
-        texts=(
-            "{x} has its capital at {capital}. The governor is {governor}.",
-            "The capital of {x} is {capital} and its governor is {governor}.",
-        ),
+        introduction="{x} is a region",
     ),
     "museum": Kind(
         count=70,
@@ -214,10 +197,7 @@ KINDS: dict[str, Kind] = {
                 "Which city is the home of the {x}?",
             ),
         },
-        texts=(
-            "The {x} is in {home}. Its architect was {architect}.",
-            "The {x} was built in {home} by the architect {architect}.",
-        ),
+        introduction="The {x} is a museum",
     ),
     "school": Kind(
         count=80,
@@ -230,10 +210,7 @@ KINDS: dict[str, Kind] = {
                 "What is the town of {x}?",
             ),
         },
-        texts=(
-            "{x} stands in {town}. Its principal is {principal}.",
-            "{x} is a school in {town} led by its principal {principal}.",
-        ),
+        introduction="{x} is a school",
     ),
     "team": Kind(
         count=80,
@@ -246,10 +223,7 @@ KINDS: dict[str, Kind] = {
                 "Which company sponsors the {x}?", "What is the sponsor of the {x}?",
             ),
         },
-        texts=(
-            "The {x} are a team with coach {coach} and sponsor {sponsor}.",
-            "The {x} are trained by {coach}. Their sponsor is {sponsor}.",
-        ),
+        introduction="The {x} are a team",
     ),
 }  # fmt: skip
 
@@ -291,10 +265,18 @@ def knowledge_world(seed: str) -> KnowledgeWorld:
             if kind == "person":
                 known["spouse"] = spouses[name]
             facts[name] = known
-            passages.append(Passage(title=name, text=rng.choice(shape.texts).format(x=name, **known)))
+            passages.append(Passage(title=name, text=_passage(shape, name, known, rng)))
     rng.shuffle(passages)
     key = hashlib.sha256("\n".join(passage.text for passage in passages).encode()).hexdigest()
     return KnowledgeWorld(names=names, facts=facts, kinds=kinds, corpus=Corpus(key=key, passages=tuple(passages)))
+
+
+def _passage(shape: Kind, name: str, known: dict[str, str], rng: random.Random) -> str:
+    """All that is known of a thing, in one of several tellings and in any order."""
+    start, between, fact = rng.choice(_TELLINGS)
+    facts = [fact.format(noun=shape.relations[key].noun, entity=entity) for key, entity in known.items()]
+    rng.shuffle(facts)
+    return f"{shape.introduction.format(x=name)}{start}{between.join(facts)}."
 
 
 def _couples(people: tuple[str, ...]) -> dict[str, str]:

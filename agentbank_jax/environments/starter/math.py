@@ -64,10 +64,15 @@ def _solve(story: Story, numbers: dict[str, int]) -> list[tuple[str, int]] | Non
     return solved
 
 
+def _plain_numbers(low: int, high: int) -> list[int]:
+    """Small or round numbers, as word problems tell them; what is computed from them is neither."""
+    return [number for number in range(low, high + 1) if number < 10 or number % 10 == 0]
+
+
 def _draw(story: Story, rng: random.Random) -> tuple[dict[str, int], list[tuple[str, int]]]:
     while True:
         numbers = {
-            letter: rng.choice(story.choices[letter]) if letter in story.choices else rng.randint(low, high)
+            letter: rng.choice(story.choices.get(letter) or _plain_numbers(low, high))
             for letter, (low, high) in story.numbers.items()
         }
         # Equal numbers would leave open which of the two a step means.

@@ -17,11 +17,13 @@ class Query:
     """A question and its query.
 
     Fields:
-      kind: the key in `KINDS` or `UNSEEN_KINDS`.
+      kind: the key in `KINDS` or `UNSEEN_KINDS`, or `aggregate_where`.
       question: in words.
       sql: the query.
       tables: the tables whose columns it needs, in the order in which they are looked at.
       column: the column that decides.
+      condition: what rows must fulfil, in SQL; empty where all count.
+      function: the aggregate function, where there is one.
     """
 
     kind: str
@@ -29,6 +31,8 @@ class Query:
     sql: str
     tables: tuple[str, ...]
     column: str
+    condition: str = ""
+    function: str = ""
 
 
 Make = Callable[[DatabaseWorld, random.Random], Query | None]
@@ -59,9 +63,9 @@ def _join(child: Table, parent: Table) -> str:
 
 
 def _equal(table: Table, column: str, rng: random.Random) -> tuple[str, str]:
-    """A value of a column of words, in words and in SQL."""
-    value = str(rng.choice(table.columns[column]))
-    return value, f"{column} = '{value}'"
+    """A value of a column of words, in quotes, and the condition that asks for it."""
+    value = f'"{rng.choice(table.columns[column])}"'
+    return value, f"{column} = {value}"
 
 
 def _filter(world: DatabaseWorld, rng: random.Random) -> Query | None:
@@ -70,7 +74,7 @@ def _filter(world: DatabaseWorld, rng: random.Random) -> Query | None:
     if column is None:
         return None
     value, condition = _equal(table, column, rng)
-    if not 1 <= sum(row[column] == value for row in world.rows[table.name]) <= _MAX_LISTED:
+    if not 1 <= sum(f'"{row[column]}"' == value for row in world.rows[table.name]) <= _MAX_LISTED:
         return None
     said = _words(column, rng)
     question = rng.choice(
@@ -81,7 +85,7 @@ def _filter(world: DatabaseWorld, rng: random.Random) -> Query | None:
         )
     )
     sql = f"SELECT {table.label} FROM {table.name} WHERE {condition}"
-    return Query(kind="filter", question=question, sql=sql, tables=(table.name,), column=column)
+    return Query(kind="filter", question=question, sql=sql, tables=(table.name,), column=column, condition=condition)
 
 
 def _compare(world: DatabaseWorld, rng: random.Random) -> Query | None:
@@ -91,8 +95,8 @@ def _compare(world: DatabaseWorld, rng: random.Random) -> Query | None:
         return None
     rows = world.rows[table.name]
     above = rng.random() < 0.5
-    # Between two values of the column, so that some rows are on either side.
-    limit = int(rng.choice(rows)[column])
+    # Near a value of the column, so that some rows are on either side, and round, as people ask.
+    limit = round(int(rng.choice(rows)[column]), -1)
     kept = sum(int(row[column]) > limit if above else int(row[column]) < limit for row in rows)
     if not 1 <= kept <= _MAX_LISTED:
         return None
@@ -104,8 +108,9 @@ def _compare(world: DatabaseWorld, rng: random.Random) -> Query | None:
             f"Which {table.name} have {said} {side} {limit}? Show the {table.label}.",
         )
     )
-    sql = f"SELECT {table.label} FROM {table.name} WHERE {column} {'>' if above else '<'} {limit}"
-    return Query(kind="compare", question=question, sql=sql, tables=(table.name,), column=column)
+    condition = f"{column} {'>' if above else '<'} {limit}"
+    sql = f"SELECT {table.label} FROM {table.name} WHERE {condition}"
+    return Query(kind="compare", question=question, sql=sql, tables=(table.name,), column=column, condition=condition)
 
 
 def _count(world: DatabaseWorld, rng: random.Random) -> Query | None:
@@ -123,7 +128,7 @@ def _count(world: DatabaseWorld, rng: random.Random) -> Query | None:
         )
     )
     sql = f"SELECT COUNT(*) FROM {table.name} WHERE {condition}"
-    return Query(kind="count", question=question, sql=sql, tables=(table.name,), column=column)
+    return Query(kind="count", question=question, sql=sql, tables=(table.name,), column=column, condition=condition)
 
 
 def _extreme(world: DatabaseWorld, rng: random.Random) -> Query | None:
@@ -138,7 +143,7 @@ def _extreme(world: DatabaseWorld, rng: random.Random) -> Query | None:
     said, side = _words(column, rng), "highest" if highest else "lowest"
     question = rng.choice(
         (
-            f"Which {table.one} has the {side} {said}?",
+            f"Which {table.one} has the {side} {said}? Show the {table.label}.",
             f"What is the {table.label} of the {table.one} with the {side} {said}?",
             f"Give the {table.label} of the {table.one} that has the {side} {said}.",
         )
@@ -161,15 +166,25 @@ def _aggregate(world: DatabaseWorld, rng: random.Random) -> Query | None:
     )
     end = "?" if asked.startswith("What") else "."
     category = _column(table, rng, number=False)
+    kind, condition = "aggregate", ""
     if category is None or rng.random() < 0.5:
         question = f"{asked} all {table.name}{end}"
     else:
+        kind = "aggregate_where"
         value, condition = _equal(table, category, rng)
-        if not any(row[category] == value for row in world.rows[table.name]):
+        if not any(f'"{row[category]}"' == value for row in world.rows[table.name]):
             return None
         question = f"{asked} the {table.name} with {_words(category, rng)} {value}{end}"
         sql += f" WHERE {condition}"
-    return Query(kind="aggregate", question=question, sql=sql, tables=(table.name,), column=column)
+    return Query(
+        kind=kind,
+        question=question,
+        sql=sql,
+        tables=(table.name,),
+        column=column,
+        condition=condition,
+        function=function,
+    )
 
 
 def _join_list(world: DatabaseWorld, rng: random.Random) -> Query | None:
@@ -177,7 +192,7 @@ def _join_list(world: DatabaseWorld, rng: random.Random) -> Query | None:
     owner = rng.choice(world.rows[parent.name])
     if not 1 <= sum(row[parent_key(child)] == owner[parent.key] for row in world.rows[child.name]) <= _MAX_LISTED:
         return None
-    name = owner[parent.label]
+    name = f'"{owner[parent.label]}"'
     question = rng.choice(
         (
             f"List the {child.label} of each {child.one} of the {parent.one} {name}.",
@@ -185,9 +200,15 @@ def _join_list(world: DatabaseWorld, rng: random.Random) -> Query | None:
             f"Give the {child.label} of every {child.one} that the {parent.one} {name} has.",
         )
     )
-    sql = f"SELECT {child.name}.{child.label} {_join(child, parent)} WHERE {parent.name}.{parent.label} = '{name}'"
+    condition = f"{parent.name}.{parent.label} = {name}"
+    sql = f"SELECT {child.name}.{child.label} {_join(child, parent)} WHERE {condition}"
     return Query(
-        kind="join_list", question=question, sql=sql, tables=(child.name, parent.name), column=parent_key(child)
+        kind="join_list",
+        question=question,
+        sql=sql,
+        tables=(child.name, parent.name),
+        column=parent_key(child),
+        condition=condition,
     )
 
 
@@ -205,9 +226,15 @@ def _join_count(world: DatabaseWorld, rng: random.Random) -> Query | None:
             f"What is the number of {child.name} of {parent.name} with {said} {value}?",
         )
     )
-    sql = f"SELECT COUNT(*) {_join(child, parent)} WHERE {parent.name}.{condition}"
+    condition = f"{parent.name}.{condition}"
+    sql = f"SELECT COUNT(*) {_join(child, parent)} WHERE {condition}"
     return Query(
-        kind="join_count", question=question, sql=sql, tables=(child.name, parent.name), column=parent_key(child)
+        kind="join_count",
+        question=question,
+        sql=sql,
+        tables=(child.name, parent.name),
+        column=parent_key(child),
+        condition=condition,
     )
 
 
@@ -247,8 +274,9 @@ def _having(world: DatabaseWorld, rng: random.Random) -> Query | None:
             f"Find every {said} with more than {least} {table.name}.",
         )
     )
-    sql = f"SELECT {column} FROM {table.name} GROUP BY {column} HAVING COUNT(*) > {least}"
-    return Query(kind="having", question=question, sql=sql, tables=(table.name,), column=column)
+    condition = f"COUNT(*) > {least}"
+    sql = f"SELECT {column} FROM {table.name} GROUP BY {column} HAVING {condition}"
+    return Query(kind="having", question=question, sql=sql, tables=(table.name,), column=column, condition=condition)
 
 
 def _distinct(world: DatabaseWorld, rng: random.Random) -> Query | None:

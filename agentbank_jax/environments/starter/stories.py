@@ -160,7 +160,7 @@ STORIES: tuple[Story, ...] = (
         name="bus",
         numbers={"a": (12, 60), "b": (2, 30), "c": (2, 30)},
         sentences=(
-            ("A bus leaves with {a} people.", "There are {a} people on a train."),
+            ("{n} drives a bus with {a} people.", "There are {a} people on the train of {n}."),
             (
                 "At the first stop {b} people get off and {c} people get on.",
                 "First {b} of them get off. Then {c} others get on.",
@@ -236,8 +236,8 @@ STORIES: tuple[Story, ...] = (
         numbers={"a": (2, 12), "b": (10, 30), "c": (2, 20), "d": (2, 9)},
         sentences=(
             (
-                "A school has {a} classes of {b} children and {c} teachers.",
-                "There are {c} teachers and {a} classes with {b} children each in a school.",
+                "The school of {n} has {a} classes of {b} children and {c} teachers.",
+                "There are {c} teachers and {a} classes with {b} children each in the school of {n}.",
             ),
             (
                 "All of them go to the lake in {d} equal groups.",

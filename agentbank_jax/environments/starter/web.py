@@ -31,7 +31,7 @@ CONFIG = WebShopConfig(
 )
 TAGGER = LexiconTagger("starter_types", NOUNS)
 # Where a search shows the first article that fits: first, later on its page, or on the next page.
-_PLACES = (("first", 0.7), ("later", 0.22), ("next page", 0.08))
+_PLACES = (("first", 0.8), ("later", 0.14), ("next page", 0.06))
 _INSTANCES_PER_WORLD = {"train": 1000, "test": 50}
 
 INSTRUCTION = (
@@ -49,11 +49,11 @@ _WORDINGS = (
     "i need a {wanted} with {options}, price lower than {limit} dollars",
     "i want a {wanted} with {options}, and price lower than {limit} dollars",
     "find me a {wanted}, {options}, price lower than {limit} dollars",
-    "i am looking for a {wanted} with {options}, price below {limit} dollars",
+    "i am looking for a {wanted} with {options}, for less than {limit} dollars",
     "buy a {wanted} with {options} for less than {limit} dollars",
-    "i would like a {wanted}, {options}, under {limit} dollars",
+    "i would like a {wanted}, {options}, cheaper than {limit} dollars",
     "get me a {wanted} for less than {limit} dollars with {options}",
-    "looking for a {wanted} under {limit} dollars with {options}",
+    "looking for a {wanted} cheaper than {limit} dollars with {options}",
 )
 
 THOUGHTS: dict[str, tuple[str, ...]] = {
@@ -66,20 +66,20 @@ THOUGHTS: dict[str, tuple[str, ...]] = {
         "The shop may have a {wanted}.",
     ),
     "open_item": (
-        "{item} is a {wanted} for {price}, under {limit}.",
-        "{item} costs {price}, less than {limit}.",
-        "{item} fits: {wanted} for {price}, limit {limit}.",
-        "I open {item}, a {wanted} for {price}.",
-        "{item} is a {wanted} and {price} is below {limit}.",
-        "I take {item}, since {price} is under {limit}.",
+        "I may pay less than {budget}. The {nth} one fits.",
+        "It must be cheaper than {budget}: I open the {nth} one.",
+        "Less than {budget}: that is the {nth} one.",
+        "Cheaper than {budget} is the {nth} one.",
+        "For less than {budget} I can have the {nth} one.",
+        "The price is lower than {budget} for the {nth} one.",
     ),
     "next_page": (
-        "No {wanted} here is under {limit}, so I turn the page.",
-        "None of these fits {limit}; I see the next page.",
-        "All are above {limit}; I look further.",
-        "Nothing under {limit} here, next page.",
-        "These cost more than {limit}; I go on.",
-        "I need one under {limit}; the next page may help.",
+        "I may pay less than {budget}. None of these fits.",
+        "It must be cheaper than {budget}: I turn the page.",
+        "Less than {budget}: there is none, next page.",
+        "Cheaper than {budget} is none of these.",
+        "For less than {budget} I can have none of these.",
+        "The price is lower than {budget} for none, so I look further.",
     ),
     "choose_option": (
         "I choose the {name} {value}.",
