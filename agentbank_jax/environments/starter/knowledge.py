@@ -26,6 +26,11 @@ class Relation:
     phrases: tuple[str, ...]
     questions: tuple[str, ...]
 
+    @property
+    def label(self) -> str:
+        """The noun as a passage heads the fact with it, as in "Author"."""
+        return self.noun.capitalize()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
@@ -58,12 +63,12 @@ def _which(tail: str, noun: str, phrases: tuple[str, ...], *questions: str) -> R
 
 
 # How a passage goes on after its introduction: what begins it, what stands between facts, and one fact. Every
-# fact is told with the relation's noun, so that who knows what to look for finds it word for word.
+# fact is told with the relation's label, so that who knows what to look for finds it word for word.
 _TELLINGS = (
-    (" with ", " and ", "{noun} {entity}"),
-    (". Known are ", " and ", "the {noun} {entity}"),
-    (": ", ", ", "{noun} {entity}"),
-    (". See also ", ", ", "the {noun} {entity}"),
+    (" with ", " and ", "{label} {entity}"),
+    (". Known are ", " and ", "{label} {entity}"),
+    (": ", ", ", "{label} {entity}"),
+    (". See also ", "; ", "{label} {entity}"),
 )
 
 KINDS: dict[str, Kind] = {
@@ -274,7 +279,7 @@ def knowledge_world(seed: str) -> KnowledgeWorld:
 def _passage(shape: Kind, name: str, known: dict[str, str], rng: random.Random) -> str:
     """All that is known of a thing, in one of several tellings and in any order."""
     start, between, fact = rng.choice(_TELLINGS)
-    facts = [fact.format(noun=shape.relations[key].noun, entity=entity) for key, entity in known.items()]
+    facts = [fact.format(label=shape.relations[key].label, entity=entity) for key, entity in known.items()]
     rng.shuffle(facts)
     return f"{shape.introduction.format(x=name)}{start}{between.join(facts)}."
 

@@ -102,8 +102,8 @@ def _problem(story: Story, rng: random.Random) -> CalculatorProblem:
 
 
 def _told_so(question: str, number: int) -> str:
-    """The number as the question gives it, with up to two words before it: `Tom has 50`."""
-    found = re.search(rf"(?:[^\s.]+ ){{0,2}}\b{number}\b", question)
+    """The number as the question gives it, with the word before it: `gives 50`."""
+    found = re.search(rf"(?:[^\s.]+ )?\b{number}\b", question)
     assert found, f"{number} is not told in: {question}"
     return found.group()
 

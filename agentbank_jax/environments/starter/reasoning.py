@@ -26,20 +26,20 @@ THOUGHTS: dict[str, tuple[str, ...]] = {
         "The first thing to know is the {relation} of {entity}.",
     ),
     "search_next": (
-        "This is the {previous} {found}. Now I need the {relation}.",
-        "I found the {previous} {found}. Next I look for the {relation}.",
-        "So it is the {previous} {found}. Let me find the {relation}.",
-        "I see the {previous} {found}. Now the {relation}.",
-        "It names the {previous} {found}. I still need the {relation}.",
-        "Good, the {previous} {found}. I search for the {relation}.",
+        "It says {previous} {found}. Now I need the {relation}.",
+        "I found {previous} {found}. Next I look for the {relation}.",
+        "So it is {previous} {found}. Let me find the {relation}.",
+        "I see {previous} {found}. Now the {relation}.",
+        "It names {previous} {found}. I still need the {relation}.",
+        "Good, {previous} {found}. I search for the {relation}.",
     ),
     "answer": (
-        "This is the {previous} {found}.",
-        "I found the {previous} {found}, so I can answer.",
-        "So it is the {previous} {found}.",
-        "I see the {previous} {found}.",
-        "It names the {previous} {found}. That is the answer.",
-        "Good, the {previous} {found}. I am done.",
+        "It says {previous} {found}.",
+        "I found {previous} {found}, so I can answer.",
+        "So it is {previous} {found}.",
+        "I see {previous} {found}.",
+        "It names {previous} {found}. That is the answer.",
+        "Good, {previous} {found}. I am done.",
     ),
 }
 
@@ -76,10 +76,10 @@ def _problem(world: KnowledgeWorld, hops: int, rng: random.Random) -> SearchProb
         )
     ]
     for found, previous, relation in zip(entities[1:], relations, relations[1:], strict=False):
-        slots = {"found": found, "previous": previous.noun, "relation": relation.noun}
+        slots = {"found": found, "previous": previous.label, "relation": relation.noun}
         plan.append(ExpertStep(action=f"search[{found}]", intent="search_next", slots=slots))
     answer = entities[-1]
-    slots = {"found": answer, "previous": relations[-1].noun}
+    slots = {"found": answer, "previous": relations[-1].label}
     plan.append(ExpertStep(action=f"{FINAL_ANSWER_PREFIX} {answer}", intent="answer", slots=slots))
     return SearchProblem(question=question, answers=(answer,), corpus=world.corpus, plan=tuple(plan))
 

@@ -1,7 +1,8 @@
 """Word problems as data: what is told, which numbers fit, and which steps solve them.
 
 Numbers are letters; a step is an expression of two names, where `s1` is the value of the first
-step. `{n}`, `{m}` and `{o}` are people, `{items}` and `{others}` are things.
+step. `{n}`, `{m}` and `{o}` are people, `{items}` and `{others}` are things. In `STORIES` the word before a number
+occurs nowhere else in the problem, so that it says which number is meant.
 """
 
 from dataclasses import dataclass, field
@@ -39,11 +40,14 @@ STORIES: tuple[Story, ...] = (
         numbers={"a": (2, 12), "b": (3, 15), "c": (2, 40)},
         sentences=(
             (
-                "{n} buys {a} boxes with {b} {items} in each box.",
-                "{n} has {a} boxes. Each box holds {b} {items}.",
-                "There are {a} boxes with {b} {items} each, and they belong to {n}.",
+                "{n} buys {a} boxes, each with {b} {items}.",
+                "{n} has {a} boxes. Each holds {b} {items}.",
+                "{n} keeps {a} boxes which contain {b} {items} each.",
             ),
-            ("{n} gives {c} {items} to {m}.", "{m} gets {c} of these {items}."),
+            (
+                "{n} gives {c} {items} to {m}.",
+                "{m} takes {c} of these {items}.",
+            ),
         ),
         questions=("How many {items} does {n} have left?", "How many {items} are left for {n}?"),
         steps=(("a * b", "{items} in all boxes"), ("s1 - c", "{items} left")),
@@ -53,10 +57,13 @@ STORIES: tuple[Story, ...] = (
         numbers={"a": (3, 20), "b": (2, 12), "c": (5, 60)},
         sentences=(
             (
-                "{n} saves {a} dollars each week for {b} weeks.",
-                "Each week {n} saves {a} dollars. This goes on for {b} weeks.",
+                "{n} saves {a} dollars each week during {b} weeks.",
+                "Each week {n} saves {a} dollars. This goes on over {b} weeks.",
             ),
-            ("Then {n} spends {c} dollars on {items}.", "After that {n} buys {items} for {c} dollars."),
+            (
+                "Then {n} spends {c} dollars on {items}.",
+                "After that {n} pays {c} dollars for {items}.",
+            ),
         ),
         questions=("How many dollars does {n} have left?", "How much money is left?"),
         steps=(("a * b", "dollars saved"), ("s1 - c", "dollars left")),
@@ -66,8 +73,8 @@ STORIES: tuple[Story, ...] = (
         numbers={"a": (2, 12), "p": (2, 15), "b": (2, 12), "q": (2, 15)},
         sentences=(
             (
-                "{n} buys {a} {items} at {p} dollars each and {b} {others} at {q} dollars each.",
-                "At the shop, {n} takes {a} {items} for {p} dollars each. Then {b} {others} for {q} dollars each.",
+                "{n} buys {a} {items} at {p} dollars each and also {b} {others} priced {q} dollars each.",
+                "{n} takes {a} {items} costing {p} dollars each, then {b} {others} worth {q} dollars each.",
             ),
         ),
         questions=("How many dollars does {n} pay in total?", "How much does {n} pay for everything?"),
@@ -77,10 +84,13 @@ STORIES: tuple[Story, ...] = (
         name="share",
         numbers={"a": (4, 60), "b": (4, 60), "c": (2, 9)},
         sentences=(
-            ("{n} has {a} {items} and {m} has {b} {items}.", "{n} finds {a} {items}. {m} finds {b} {items}."),
+            (
+                "{n} has {a} {items} and {m} gets {b} {items}.",
+                "{n} finds {a} {items}. {m} brings {b} {items}.",
+            ),
             (
                 "They share all of them equally among {c} friends.",
-                "They put them together and divide them equally among {c} children.",
+                "They put them together and divide them equally between {c} children.",
             ),
         ),
         questions=("How many {items} does each one get?", "How many {items} go to each of them?"),
@@ -90,8 +100,14 @@ STORIES: tuple[Story, ...] = (
         name="times",
         numbers={"a": (3, 40), "b": (2, 9)},
         sentences=(
-            ("{n} has {a} {items}.", "{n} owns {a} {items}."),
-            ("{m} has {b} times as many {items} as {n}.", "{m} owns {b} times as many."),
+            (
+                "{n} has {a} {items}.",
+                "{n} owns {a} {items}.",
+            ),
+            (
+                "{m} keeps {b} times as many {items} as {n}.",
+                "{m} holds {b} times as many.",
+            ),
         ),
         questions=("How many {items} do they have together?", "How many {items} do {n} and {m} have in total?"),
         steps=(("a * b", "{items} of {m}"), ("a + s1", "{items} together")),
@@ -100,9 +116,18 @@ STORIES: tuple[Story, ...] = (
         name="three_people",
         numbers={"a": (5, 60), "b": (3, 40), "c": (2, 30)},
         sentences=(
-            ("{n} picks {a} {items}.", "{n} collects {a} {items}."),
-            ("{m} gets {b} more than {n}.", "{m} has {b} more {items} than {n}."),
-            ("{o} gets {c} fewer than {m}.", "{o} has {c} fewer {items} than {m}."),
+            (
+                "{n} picks {a} {items}.",
+                "{n} collects {a} {items}.",
+            ),
+            (
+                "{m} gets {b} more than {n}.",
+                "{m} finds {b} more {items} than {n}.",
+            ),
+            (
+                "{o} keeps {c} fewer than {m}.",
+                "{o} brings {c} fewer {items} than {m}.",
+            ),
         ),
         questions=("How many {items} do the three have together?", "How many {items} are there in total?"),
         steps=(
@@ -130,10 +155,13 @@ STORIES: tuple[Story, ...] = (
         name="hens",
         numbers={"a": (2, 20), "b": (2, 9), "c": (2, 30), "d": (2, 6)},
         sentences=(
-            ("{n} has {a} hens. Each hen lays {b} eggs a week.", "On a farm {a} hens lay {b} eggs each, every week."),
+            (
+                "{n} has {a} hens. Each hen lays {b} eggs a week.",
+                "The farm of {n} keeps {a} hens that lay {b} eggs each, every week.",
+            ),
             (
                 "{n} eats {c} eggs and sells the rest for {d} dollars each.",
-                "The family of {n} eats {c} eggs. The rest sell for {d} dollars each.",
+                "The family of {n} uses {c} eggs. The rest sell at {d} dollars each.",
             ),
         ),
         questions=("How many dollars does {n} earn a week?", "How much money does {n} make each week?"),
@@ -143,8 +171,14 @@ STORIES: tuple[Story, ...] = (
         name="reading",
         numbers={"a": (60, 300), "b": (5, 30), "c": (2, 9), "d": (2, 9)},
         sentences=(
-            ("{n} has a book of {a} pages.", "A book has {a} pages, and {n} reads it."),
-            ("{n} reads {b} pages a day for {c} days.", "At first {n} reads {b} pages each day for {c} days."),
+            (
+                "{n} opens a book containing {a} pages.",
+                "A book has {a} pages, and {n} starts it.",
+            ),
+            (
+                "{n} reads {b} pages a day for {c} days.",
+                "At first {n} manages {b} pages each day during {c} days.",
+            ),
             (
                 "The rest takes {d} more days, with the same number of pages each day.",
                 "{n} divides the rest equally over {d} days.",
@@ -160,7 +194,10 @@ STORIES: tuple[Story, ...] = (
         name="bus",
         numbers={"a": (12, 60), "b": (2, 30), "c": (2, 30)},
         sentences=(
-            ("{n} drives a bus with {a} people.", "There are {a} people on the train of {n}."),
+            (
+                "{n} drives a bus with {a} people.",
+                "The train of {n} carries {a} people.",
+            ),
             (
                 "At the first stop {b} people get off and {c} people get on.",
                 "First {b} of them get off. Then {c} others get on.",
@@ -175,10 +212,13 @@ STORIES: tuple[Story, ...] = (
         things="plants",
         sentences=(
             (
-                "{n} plants {a} rows of {b} {items} and {c} rows of {d} {others}.",
-                "In the garden of {n} there are {a} rows with {b} {items} each and {c} rows with {d} {others} each.",
+                "{n} sets {a} rows with {b} {items} each and {c} rows having {d} {others} each.",
+                "The garden of {n} shows {a} rows with {b} {items} each, then {c} rows having {d} {others} each.",
             ),
-            ("Then {e} plants die.", "A storm breaks {e} of the plants."),
+            (
+                "Later {e} plants die.",
+                "A storm breaks {e} of the plants.",
+            ),
         ),
         questions=("How many plants are left?", "How many plants does {n} still have?"),
         steps=(
@@ -193,10 +233,13 @@ STORIES: tuple[Story, ...] = (
         numbers={"a": (3, 30), "p": (5, 20), "b": (2, 12), "q": (6, 25), "r": (5, 60)},
         sentences=(
             (
-                "{n} works {a} hours for {p} dollars an hour and {b} hours on Sunday for {q} dollars an hour.",
-                "In {a} hours {n} earns {p} dollars an hour. In {b} hours on Sunday it is {q} dollars an hour.",
+                "{n} works {a} hours for {p} dollars an hour and {b} hours on Sunday at {q} dollars an hour.",
+                "{n} earns {p} dollars an hour during {a} hours, and on Sunday {q} dollars an hour through {b} hours.",
             ),
-            ("{n} spends {r} dollars on food.", "The food of {n} costs {r} dollars."),
+            (
+                "{n} spends {r} dollars on food.",
+                "The food of {n} costs {r} dollars.",
+            ),
         ),
         questions=("How many dollars are left?", "How much money does {n} keep?"),
         steps=(
@@ -211,8 +254,8 @@ STORIES: tuple[Story, ...] = (
         numbers={"a": (20, 60), "b": (2, 6), "c": (20, 60), "d": (2, 6)},
         sentences=(
             (
-                "{n} drives {a} miles an hour for {b} hours, then {c} miles an hour for {d} hours.",
-                "At {a} miles an hour, {n} travels for {b} hours. After a rest it is {c} miles an hour for {d} hours.",
+                "{n} drives {a} miles an hour for {b} hours, then {c} miles an hour during {d} hours.",
+                "At {a} miles an hour, {n} travels for {b} hours. After a rest come {c} miles an hour over {d} hours.",
             ),
         ),
         questions=("How many miles is that in total?", "How many miles does {n} travel?"),
@@ -222,13 +265,16 @@ STORIES: tuple[Story, ...] = (
         name="bags",
         numbers={"a": (20, 99), "b": (2, 19), "c": (2, 9), "d": (2, 9)},
         sentences=(
-            ("{n} makes {a} {items} and keeps {b}.", "There are {a} {items} on the table, and {n} takes {b} away."),
+            (
+                "{n} makes {a} {items} and keeps {b}.",
+                "There lie {a} {items} on the table, and {n} takes {b} away.",
+            ),
             (
                 "{n} packs the rest in bags of {c} and sells each bag for {d} dollars.",
-                "The rest is packed {c} to a bag. Each bag sells for {d} dollars.",
+                "The rest is packed {c} to a bag. Each bag costs {d} dollars.",
             ),
         ),
-        questions=("How many dollars does {n} earn?", "How much money does {n} get for the bags?"),
+        questions=("How many dollars does {n} earn?", "How much money do the bags bring?"),
         steps=(("a - b", "{items} to pack"), ("s1 / c", "bags"), ("s2 * d", "dollars earned")),
     ),
     Story(
@@ -236,12 +282,12 @@ STORIES: tuple[Story, ...] = (
         numbers={"a": (2, 12), "b": (10, 30), "c": (2, 20), "d": (2, 9)},
         sentences=(
             (
-                "The school of {n} has {a} classes of {b} children and {c} teachers.",
-                "There are {c} teachers and {a} classes with {b} children each in the school of {n}.",
+                "The school of {n} has {a} classes with {b} children each and {c} teachers.",
+                "The school of {n} employs {c} teachers for {a} classes holding {b} children each.",
             ),
             (
-                "All of them go to the lake in {d} equal groups.",
-                "They all visit the museum in {d} groups of the same size.",
+                "All of them go to the lake as {d} equal groups.",
+                "They all visit the museum, forming {d} groups of the same size.",
             ),
         ),
         questions=("How many people are in each group?", "How many people go in one group?"),

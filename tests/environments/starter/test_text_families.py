@@ -1,5 +1,6 @@
 """The families of reasoning, math and programming: what every instance of them promises."""
 
+import itertools
 import random
 import re
 from importlib import import_module
@@ -153,6 +154,14 @@ def test_word_problems_have_two_to_four_steps_and_five_or_six_when_held_out() ->
     assert {trained.instance("train", index).difficulty for index in range(200)} == {2, 3, 4}
     assert {held_out.instance("test", index).difficulty for index in range(50)} == {5, 6}
     assert len(STORIES) >= 8
+
+
+def test_the_word_before_a_number_says_which_number_it_is() -> None:
+    for index in range(300):
+        question = MODULES["math"].SPECS[0].instance("test", index).payload.question
+        words = re.findall(r"\w+", question)
+        before = [word for word, after in itertools.pairwise(words) if after.isdigit()]
+        assert all(words.count(word) == 1 for word in before), question
 
 
 def test_databases_have_three_tables_twelve_themes_and_six_kinds_of_query() -> None:
