@@ -1,6 +1,7 @@
 """Tasks of the skill `embodied`."""
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
+from agentbank_jax.tasks.released import FORM, declare_released
 
 STARTER = declare_task(
     TaskDeclaration(
@@ -10,4 +11,43 @@ STARTER = declare_task(
         environment="starter_embodied",
         remedy="make it with: python scripts/build_bank.py",
     )
+)
+
+_ROOM = f"Reach the goal in the room. {FORM} The action is the next thing to do."
+
+RELEASED = (
+    declare_released(
+        "alfworld",
+        skill="embodied",
+        action_space="discrete",
+        instruction=f"Reach the goal in the household. {FORM} The actions are those of the text game: go to, take, "
+        "put, open, close, toggle, clean, heat, cool, inventory and look.",
+        rows=3321,
+    ),
+    declare_released(
+        "rearrange",
+        skill="embodied",
+        action_space="discrete",
+        instruction=_ROOM,
+        rows=299,
+    ),
+    declare_released(
+        "iqa",
+        skill="embodied",
+        action_space="discrete",
+        instruction=_ROOM,
+        rows=None,
+        verified=False,
+    ),
+)
+
+# Released beside the 16 tasks of the paper.
+EXTRA = (
+    declare_released(
+        "alfred",
+        skill="embodied",
+        action_space="discrete",
+        instruction=f"Reach the goal in the household. {FORM} The action is one step, such as move_ahead.",
+        rows=623,
+    ),
 )

@@ -1,6 +1,7 @@
 """Tasks of the skill `math`."""
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
+from agentbank_jax.tasks.released import FINAL, FORM, declare_released
 
 STARTER = declare_task(
     TaskDeclaration(
@@ -19,7 +20,28 @@ GSM8K = declare_task(
         skill="math",
         action_space="continuous",
         environment="starter_math",
+        # Of the released config, after a secondary source.
+        expected_rows=7385,
+        verified=False,
         remedy="make it from GSM8K's published file with: python scripts/build_bank.py --task=gsm8k "
         "--input=train.jsonl, or put the config gsm8k of the dataset Solaris99/AgentBank there",
     )
+)
+
+RELEASED = (
+    GSM8K,
+    declare_released(
+        "mathqa",
+        skill="math",
+        action_space="continuous",
+        instruction=f"Solve the problem. {FORM} The action is an arithmetic expression, and you see its value. {FINAL}",
+        rows=4000,
+    ),
+    declare_released(
+        "math",
+        skill="math",
+        action_space="continuous",
+        instruction=f"Solve the problem. {FORM} The action is a block of Python code or an expression. {FINAL}",
+        rows=2273,
+    ),
 )

@@ -1,17 +1,22 @@
 """Mixtures of the declared tasks."""
 
-from agentbank_jax.data.declarations import MixtureDeclaration, declare_mixture
-from agentbank_jax.tasks import agentbank, embodied, math, programming, reasoning, web
+from collections.abc import Iterable
 
-STARTER = declare_mixture(
-    MixtureDeclaration(
-        name="starter",
-        rates={
-            task.name: 1.0
-            for task in (reasoning.STARTER, math.STARTER, programming.STARTER, web.STARTER, embodied.STARTER)
-        },
-    )
-)
+from agentbank_jax.data.declarations import MixtureDeclaration, TaskDeclaration, declare_mixture
+from agentbank_jax.tasks import embodied, math, programming, reasoning, web
 
-# Each released trajectory once in an epoch, as the data is published.
-AGENTBANK = declare_mixture(MixtureDeclaration(name="agentbank", rates={task.name: 1.0 for task in agentbank.RELEASED}))
+SKILLS = {"reasoning": reasoning, "math": math, "programming": programming, "web": web, "embodied": embodied}
+
+
+def _once(name: str, tasks: Iterable[TaskDeclaration]) -> MixtureDeclaration:
+    """Each trajectory of each task once in an epoch."""
+    return declare_mixture(MixtureDeclaration(name=name, rates={task.name: 1.0 for task in tasks}))
+
+
+STARTER = _once("starter", [module.STARTER for module in SKILLS.values()])
+
+# Of the released data: the paper's 16 tasks, those of each skill, and all 19 configs.
+RELEASED = [task for module in SKILLS.values() for task in module.RELEASED]
+AGENTBANK = _once("agentbank", RELEASED)
+AGENTBANK_SKILLS = {skill: _once(f"agentbank_{skill}", module.RELEASED) for skill, module in SKILLS.items()}
+AGENTBANK_ALL = _once("agentbank_all", [*RELEASED, *programming.EXTRA, *embodied.EXTRA])

@@ -1,6 +1,7 @@
 """Tasks of the skill `web`."""
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
+from agentbank_jax.tasks.released import FORM, declare_released
 
 STARTER = declare_task(
     TaskDeclaration(
@@ -10,4 +11,32 @@ STARTER = declare_task(
         environment="starter_web",
         remedy="make it with: python scripts/build_bank.py",
     )
+)
+
+_PAGE = f"Reach the goal on the web page. {FORM} The action is the next operation on the page."
+
+RELEASED = (
+    declare_released(
+        "mind2web",
+        skill="web",
+        action_space="discrete",
+        instruction=_PAGE,
+        rows=7770,
+    ),
+    declare_released(
+        "webarena",
+        skill="web",
+        action_space="discrete",
+        instruction=_PAGE,
+        rows=661,
+        verified=False,
+    ),
+    declare_released(
+        "webshop",
+        skill="web",
+        action_space="discrete",
+        instruction=f"Buy what is asked for in the web shop. {FORM} The action is search[keywords] or click[value].",
+        rows=5315,
+        verified=False,
+    ),
 )

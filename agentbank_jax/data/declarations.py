@@ -33,6 +33,7 @@ class TaskDeclaration:
       instruction: the instruction of a task without an environment.
       expected_rows: trajectories that the released files hold; None where that is open.
       verified: whether `expected_rows` was read at the source.
+      spoils: evaluations that a model trained on the task can no longer be judged by.
 
     Raises:
       DeclarationError: on a value outside the sets above, or without exactly one of `environment`
@@ -48,6 +49,7 @@ class TaskDeclaration:
     instruction: str | None = None
     expected_rows: int | None = None
     verified: bool = True
+    spoils: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = f"task '{self.name}'"

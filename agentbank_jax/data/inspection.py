@@ -119,8 +119,10 @@ def render_statistics(cache: TokenCache, *, length: int) -> "RenderableType":
             f"{row.longest:,}",
         )
     packed, fill = packing_fill(cache, length=length)
+    spoilt = [f"{name} ({task.task.name})" for task in cache.tasks for name in task.task.spoils]
     return Group(
         table,
+        *([f"training on this mixture spoils the evaluation of {', '.join(spoilt)}"] if spoilt else []),
         "rate: passes in one epoch; turns: assistant turns, mean; mean to longest: tokens of a trajectory",
         f"packing: {packed:,} rows of {length:,} tokens, {fill:.1%} filled",
     )

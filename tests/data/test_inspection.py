@@ -1,6 +1,7 @@
 """The inspection counts what the cache holds and marks exactly the trained tokens."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,17 @@ def test_a_terminal_gets_colours_and_a_file_gets_brackets(cache: TokenCache, tem
         text = console.file.getvalue()
         assert (TRAINED_OPEN in text) != colour
         assert ("\x1b[1;32m" in text) == colour
+
+
+def test_a_mixture_says_which_evaluations_it_spoils(cache: TokenCache) -> None:
+    def shown(spoils: tuple[str, ...]) -> str:
+        first = replace(cache.tasks[0], task=replace(cache.tasks[0].task, spoils=spoils))
+        console = Console(file=io.StringIO(), width=160)
+        console.print(render_statistics(replace(cache, tasks=(first, *cache.tasks[1:])), length=400))
+        return console.file.getvalue()
+
+    assert "spoils" not in shown(())
+    assert "spoils the evaluation of house_hunt (fake_qa)" in shown(("house_hunt",))
 
 
 def test_the_commands_go_from_files_to_figures(

@@ -1,0 +1,198 @@
+"""Measures the way from trajectories to packed batches, on made trajectories.
+
+  python scripts/bench_data.py                  packing, planning, reading and what a checkpoint holds
+  python scripts/bench_data.py --figures caching  tokenising into the cache beside SeqIO's own path
+
+Lengths are log-normal (mean about 900 tokens), as those of real banks are skewed; a few exceed the row. The first
+form needs neither TensorFlow nor SeqIO. On a machine that does other work too, read the seconds of CPU.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+# The script also runs from a checkout that is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+TASK = "bench_made"
+
+
+def made_lengths(count: int, seed: int = 0) -> np.ndarray:
+    """Tokens of `count` trajectories: log-normal with a mean of about 900."""
+    rng = np.random.default_rng(seed)
+    return np.maximum(20, np.exp(rng.normal(np.log(900) - 0.32, 0.8, count))).astype(np.int64)
+
+
+def made_cache(lengths: np.ndarray, max_length: int):
+    """A token cache in memory: random ids, two of five tokens trained."""
+    from agentbank_jax.data.token_cache import TaskTokens, TokenCache
+
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    rng = np.random.default_rng(1)
+    task = TaskTokens(
+        task=_declaration(),
+        tokens=rng.integers(3, 32000, offsets[-1], dtype=np.uint16),
+        trained=rng.random(offsets[-1]) < 0.4,
+        offsets=offsets,
+        turns=np.ones(len(lengths), np.int32),
+        ids=tuple(map(str, range(len(lengths)))),
+        manifest={"key": "made"},
+    )
+    return TokenCache(
+        mixture=TASK,
+        tasks=(task,),
+        rates=(1.0,),
+        max_length=max_length,
+        template_fingerprint="made",
+        tokenizer_fingerprint="made",
+    )
+
+
+def _declaration():
+    from agentbank_jax.data.declarations import TaskDeclaration
+
+    return TaskDeclaration(
+        name=TASK, skill="web", action_space="discrete", remedy="it is made", instruction="Act until the goal is met."
+    )
+
+
+def measure_delivery(flags: argparse.Namespace) -> None:
+    """Fill, planning time, reading speed, and the size of the position that a checkpoint holds."""
+    from agentbank_jax.data.delivery import PackedBatches
+    from agentbank_jax.data.packing import plan_packing
+
+    lengths = made_lengths(flags.trajectories)
+    fitting = lengths[lengths - 1 <= flags.length]
+    places = fitting - 1
+    started, cpu = time.perf_counter(), time.process_time()
+    plan = plan_packing(places, flags.length, seed=0, epoch=0)
+    wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+    assert len(np.unique(plan.order)) == len(fitting), "every trajectory that fits is in exactly one row"
+    print(
+        f"{flags.trajectories:,} trajectories, mean {lengths.mean():.0f} tokens; {len(lengths) - len(fitting):,} are "
+        f"longer than a row of {flags.length:,}"
+    )
+    print(f"packing fill: {places.sum() / (len(plan) * flags.length):.2%} of {len(plan):,} rows, nothing cut or lost")
+    print(f"planning: {wall:.2f} s ({cpu:.2f} s of CPU)")
+
+    batches = PackedBatches(made_cache(fitting, flags.length), batch_size=8, length=flags.length)
+    reader = batches.iterator()
+    next(reader)
+    tokens, steps, started, cpu = 0, 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() - started < flags.seconds:
+        tokens += int(np.count_nonzero(next(reader)["segment_ids"]))
+        steps += 1
+    wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+    cores = len(os.sched_getaffinity(0))
+    print(
+        f"reading: {tokens / wall / 1e6:.1f}M tokens/s in batches of 8 rows "
+        f"({cores * tokens / cpu / 1e6:.1f}M per second of CPU on {cores} cores)"
+    )
+    position = json.dumps({"step": steps, "data_fingerprint": batches.fingerprint})
+    print(f"position in a checkpoint: {len(position)} bytes")
+
+
+def made_bank(folder: Path, count: int) -> int:
+    """Writes made trajectories in the released layout; returns their number of characters."""
+    from agentbank_jax.trajectories.agentbank_format import write_parquet
+    from agentbank_jax.trajectories.schema import Trajectory, Turn
+
+    rng = random.Random(0)
+    words = [
+        "".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 8))) + rng.choice(("", "", "", ",", "."))
+        for _ in range(6000)
+    ]
+    trajectories = []
+    for number, length in enumerate(made_lengths(count)):
+        turns, left = [], int(length)
+        while left > 0:
+            observation, thought = rng.randint(10, 90), rng.randint(8, 40)
+            turns.append(Turn.user("Observation: " + " ".join(rng.choices(words, k=observation))))
+            turns.append(
+                Turn.assistant(
+                    f"Thought: {' '.join(rng.choices(words, k=thought))}\nAction: search[{rng.choice(words)}]"
+                )
+            )
+            left -= 2 * (observation + thought)
+        trajectories.append(Trajectory(id=str(number), task=TASK, turns=tuple(turns), metadata={}))
+    folder.mkdir(parents=True)
+    write_parquet(folder / "train-00000-of-00001.parquet", trajectories)
+    return sum(len(turn.content) for trajectory in trajectories for turn in trajectory.turns)
+
+
+def measure_caching(flags: argparse.Namespace) -> None:
+    """Tokens per second into the cache, beside SeqIO's `get_dataset` and `trim_and_pack`, interleaved."""
+    from agentbank_jax.data.declarations import declare_task
+    from agentbank_jax.data.sources import read_task
+    from agentbank_jax.data.token_cache import build_cache
+    from agentbank_jax.trajectories.templates import Llama2Template
+    from agentbank_jax.trajectories.vocabulary import train_vocabulary
+
+    task = declare_task(_declaration())
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        os.environ["AGENTBANK_DATA_DIR"] = name
+        characters = made_bank(root / TASK, flags.cached)
+        texts = (text for trajectory in read_task(task, root) for text in Llama2Template.render(trajectory))
+        tokenizer = train_vocabulary(
+            (text for _, text in zip(range(2000), texts, strict=False)), 8000, root / "v.model"
+        )
+        os.environ["AGENTBANK_TOKENIZER"] = str(root / "v.model")
+        template = Llama2Template(tokenizer)
+        print(f"{flags.cached:,} trajectories, {characters / 1e6:.0f} MB of text, {tokenizer.vocab_size:,} pieces")
+        ours, theirs = [], []
+        for repeat in range(flags.repeats):
+            started = time.perf_counter()
+            cache = build_cache(
+                TASK, template, max_length=flags.length, data_dir=root, cache_dir=root / f"cache{repeat}"
+            )
+            tokens = int(cache.lengths.sum())
+            ours.append(tokens / (time.perf_counter() - started))
+            theirs.append(_seqio_tokens_per_second(flags.length))
+            print(f"  cache {ours[-1]:12,.0f} tokens/s    SeqIO {theirs[-1]:12,.0f} tokens/s", flush=True)
+    ratio = np.median(np.array(ours) / np.array(theirs))
+    print(f"median: cache {np.median(ours):,.0f}, SeqIO {np.median(theirs):,.0f} tokens/s; ratio {ratio:.2f}")
+
+
+def _seqio_tokens_per_second(length: int) -> float:
+    import seqio
+
+    from agentbank_jax.data.declarations import get_task
+    from agentbank_jax.tasks import seqio_registry
+
+    task = seqio_registry.register_task(get_task(TASK))
+    lengths = {"targets": length + 1, "trained": length + 1}
+    started, tokens = time.perf_counter(), 0
+    dataset = task.get_dataset(sequence_length=lengths, split="train", shuffle=False, use_cached=False)
+    packed = seqio.trim_and_pack_dataset(
+        dataset.map(lambda example: {key: example[key] for key in lengths}), lengths, use_custom_ops=False
+    )
+    for row in packed.as_numpy_iterator():
+        tokens += int(np.count_nonzero(row["targets"]))
+    return tokens / (time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--figures", nargs="+", default=["delivery"], choices=["delivery", "caching"])
+    parser.add_argument("--trajectories", type=int, default=50_000, help="of the plan")
+    parser.add_argument("--length", type=int, default=4096, help="places of a row")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of reading")
+    parser.add_argument("--cached", type=int, default=2_000, help="trajectories that are tokenised")
+    parser.add_argument("--repeats", type=int, default=3, help="of caching, interleaved with SeqIO")
+    flags = parser.parse_args()
+    for figure in flags.figures:
+        {"delivery": measure_delivery, "caching": measure_caching}[figure](flags)
+    print(f"peak resident memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
