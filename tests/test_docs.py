@@ -34,6 +34,7 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/train_vocabulary.py --mixture=gsm8k": ("--vocab_size=335",),
     "python scripts/inspect_mixture.py": (),
     "python scripts/cache_tasks.py": (),
+    "python scripts/bench_data.py": ("--trajectories=500", "--seconds=0.1"),
     "python train.py --gin_file=samoyed_tiny.gin": SMALL_TRAINING,
     "python train.py --gin_file=runs/samoyed_tiny/operative_config.gin": (),
     "python train.py --gin_file=samoyed_": (),
