@@ -8,9 +8,7 @@ on the number of workers or on interruptions.
 import contextlib
 import fcntl
 import itertools
-import multiprocessing
 import os
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +23,7 @@ from agentbank_jax.bank.recipe import Recipe
 from agentbank_jax.bank.staging import finish, finished_manifest, refuse_foreign, resume, write_shard
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.schema import Trajectory
+from agentbank_jax.worker_pool import worker_pool
 
 # Consecutive candidates share worlds, so that a worker takes many at once.
 _CHUNK = 500
@@ -101,7 +100,7 @@ def build(
                 continue
             refuse_foreign(folder)
             if workers > 1 and pool is None:
-                pool = stack.enter_context(_pool(workers))
+                pool = stack.enter_context(worker_pool(workers))
             try:
                 manifest, built = _build_task(recipe, parameters, folder, pool, workers, report)
             except OSError as error:
@@ -205,24 +204,6 @@ def _outcomes(
 
 def _make(recipe: Recipe, start: int, stop: int) -> Sequence[Outcome]:
     return recipe.make(start, stop)
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """Lets a worker end when its parent was killed; else it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

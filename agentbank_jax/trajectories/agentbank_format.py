@@ -9,6 +9,7 @@ import glob
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,7 @@ def read_trajectories(
       TrajectoryError: on a file or a row that breaks the layout; names file, row and field.
     """
     for path in find_files(paths):
-        for number, row in enumerate(_read_rows(path)):
+        for number, row in enumerate(read_rows(path)):
             yield trajectory_from_row(row, where=f"{path}, row {number}", task=task, instruction=instruction)
 
 
@@ -189,7 +190,14 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> "pa.Table":
     return pa.table(arrays)
 
 
-def _read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yields the rows of one file as they stand, checked no further than that they are objects.
+
+    Parquet and JSON lines are read piece by piece, JSON as a whole.
+
+    Raises:
+      TrajectoryError: on a file that cannot be read, at the place where it cannot.
+    """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compressed = suffixes[-1:] == [".gz"]
     kind = suffixes[-2:-1] if compressed else suffixes[-1:]
@@ -233,25 +241,31 @@ def _read_json(path: Path, compressed: bool) -> Iterator[Mapping[str, Any]]:
 
 
 def _read_json_lines(path: Path, compressed: bool) -> Iterator[Mapping[str, Any]]:
-    # Split at "\n" alone: contents may hold other characters that count as line ends.
-    lines = _read_text(path, compressed).split("\n")
     number = 0
-    for line_number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise TrajectoryError(f"{path}, line {line_number}: not JSON ({error}).") from None
-        yield _checked_row(row, path, number)
-        number += 1
+    line_number = 0
+    try:
+        # A binary file is split at "\n" alone: contents may hold other characters that count as line ends.
+        with gzip.open(path, "rb") if compressed else open(path, "rb") as lines:
+            for line_number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line.decode("utf-8"))
+                except json.JSONDecodeError as error:
+                    raise TrajectoryError(f"{path}, line {line_number}: not JSON ({error}).") from None
+                yield _checked_row(row, path, number)
+                number += 1
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise TrajectoryError(
+            f"{path}: cannot be read as UTF-8 text after line {line_number} ({_first_line(error)})."
+        ) from None
 
 
 def _read_text(path: Path, compressed: bool) -> str:
     try:
         content = path.read_bytes()
         return (gzip.decompress(content) if compressed else content).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise TrajectoryError(f"{path}: cannot be read as UTF-8 text ({_first_line(error)}).") from None
 
 

@@ -1,0 +1,202 @@
+"""`python scripts/lint_bank.py`: flags, progress, the report, and the exit status."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from agentbank_jax.errors import AgentBankError, did_you_mean
+
+if TYPE_CHECKING:
+    from agentbank_jax.trajectories.lint.batch import LintSettings
+    from agentbank_jax.trajectories.lint.linter import ProgressCallback
+    from agentbank_jax.trajectories.lint.report import EvaluationFiles
+    from agentbank_jax.trajectories.lint.rows import BankFile
+    from agentbank_jax.trajectories.templates import Llama2Template
+
+CLEAN, FINDINGS = 0, 1
+
+FAIL_ON = ("error", "warning", "never")
+
+_DESCRIPTION = """\
+Checks trajectories in the released layout: roles, turns, endings, lengths, duplicates, overlap with
+evaluation files, personal data, licences; and counts of whom they speak.
+
+Exit status: 0 clean, 1 findings at or above the level of --fail_on, 2 a mistake in the command."""
+_EXAMPLES = """\
+examples:
+  python scripts/lint_bank.py --mixture=starter
+  python scripts/lint_bank.py data/gsm8k --against=test.jsonl --report=lint.json
+  python scripts/lint_bank.py mine.jsonl --task=webshop --redact=redacted"""
+_LINE_EVERY_S = 5.0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise AgentBankError(f"{message}. See {self.prog} --help.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; returns its exit status.
+
+    Raises:
+      AgentBankError: on a user's mistake.
+      SystemExit: after `--help`.
+    """
+    options = _parse(arguments)
+    # Imported only now: --help need not wait for them.
+    from agentbank_jax.commands.console import make_console
+    from agentbank_jax.trajectories.lint.linter import lint
+    from agentbank_jax.trajectories.lint.redaction import redact_files
+    from agentbank_jax.trajectories.lint.report import build_report, render_report, write_report
+
+    files = _files(options)
+    evaluation = _evaluation(options)
+    settings = _settings(options, files, evaluation)
+    if options.redact and Path(options.redact).exists():
+        raise AgentBankError(f"--redact={options.redact}: exists already; choose a folder that does not, or remove it.")
+    result = lint(files, settings, workers=options.workers, progress=_progress())
+    report = build_report(result, settings, evaluation)
+    console = make_console()
+    console.print(render_report(report))
+    if options.report:
+        write_report(report, options.report)
+        console.print(f"report: {options.report}", soft_wrap=True)
+    if options.redact:
+        counts = redact_files(files, options.redact, options.region)
+        shown = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items())) or "nothing to replace"
+        console.print(f"redacted copy: {options.redact} ({shown})", soft_wrap=True)
+    failing = {"error": ("error",), "warning": ("error", "warning"), "never": ()}[options.fail_on]
+    return FINDINGS if any(report["totals"][f"{level}s"] for level in failing) else CLEAN
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="lint_bank.py",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("paths", nargs="*", metavar="PATH", help="banks' folders, files or patterns (default: the data folder)")
+    add("--mixture", metavar="NAME", help="the tasks of a mixture, or a task, in the data folder")
+    add("--data_dir", metavar="FOLDER", help="where the bank is (default: $AGENTBANK_DATA_DIR, else ./data)")
+    add("--task", metavar="NAME", help="the task whose protocol all rows follow (default: the one that a row "
+        "names, else its folder's name)")  # fmt: skip
+    add("--tokenizer", metavar="FILE", help="a SentencePiece model, to count tokens as training does")
+    add("--template", default="llama2", metavar="NAME", help="a chat template, for the tokens (default: llama2)")
+    add("--max_tokens", type=int, metavar="N", help="rows above are over-long; needs --tokenizer")
+    add("--max_characters", type=int, metavar="N", help="rows above are over-long")
+    add("--against", nargs="+", action="extend", default=[], metavar="FILE",
+        help="evaluation questions (.jsonl, .json, .parquet, .txt, .gz) that must not stand in the bank")  # fmt: skip
+    add("--against_field", metavar="NAME", help="the column of the question (default: question, problem, query, …)")
+    add("--ngram", type=int, default=13, metavar="N", help="words in a row that are an overlap (default: 13)")
+    add("--near_threshold", type=float, default=0.8, metavar="J", help="Jaccard similarity of near duplicates, "
+        "0.5 to 1 (default: 0.8)")  # fmt: skip
+    add("--region", default="US", metavar="CC", help="country of telephone numbers without a country code "
+        "(default: US)")  # fmt: skip
+    add("--redact", metavar="FOLDER", help="write a copy without personal data")
+    add("--report", metavar="FILE", help="write the report as JSON")
+    add("--workers", type=int, default=2, metavar="N", help="processes (default: 2); the result is the same for any")
+    add("--fail_on", default="error", metavar="LEVEL", help="exit with 1 on error, on warning, or never (default: "
+        "error)")  # fmt: skip
+    add("--max_examples", type=int, default=5, metavar="N", help="findings shown of each rule (default: 5)")
+    known, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flags = [option for option in parser._option_string_actions if option.startswith("--")]
+        flag = unknown[0].split("=", 1)[0]
+        raise AgentBankError(f"unknown argument '{unknown[0]}'.{did_you_mean(flag, flags)} See {parser.prog} --help.")
+    if known.fail_on not in FAIL_ON:
+        raise AgentBankError(f"--fail_on={known.fail_on}: expected error, warning or never.")
+    if known.paths and known.mixture:
+        raise AgentBankError(f"--mixture={known.mixture} and {known.paths[0]}: expected a mixture or paths, not both.")
+    return known
+
+
+def _data_dir(options: argparse.Namespace) -> Path:
+    return Path(options.data_dir or os.environ.get("AGENTBANK_DATA_DIR") or "data")
+
+
+def _files(options: argparse.Namespace) -> "list[BankFile]":
+    from agentbank_jax.trajectories.lint.protocols import PROTOCOLS
+    from agentbank_jax.trajectories.lint.rows import BankFile, find_bank_files
+
+    if options.task and options.task not in PROTOCOLS:
+        raise AgentBankError(
+            f"--task={options.task}: no protocol has this name.{did_you_mean(options.task, PROTOCOLS)} Without --task "
+            "a task of your own is checked by the rules that all share."
+        )
+    if options.mixture:
+        from agentbank_jax.data.declarations import get_mixture, get_task
+        from agentbank_jax.data.sources import task_files
+
+        names = get_mixture(options.mixture).rates
+        return [BankFile(path, name) for name in names for path in task_files(get_task(name), _data_dir(options))]
+    return find_bank_files(options.paths or [_data_dir(options)], options.task)
+
+
+def _evaluation(options: argparse.Namespace) -> "EvaluationFiles | None":
+    if not options.against:
+        return None
+    from agentbank_jax.trajectories.lint.overlap import read_items
+    from agentbank_jax.trajectories.lint.report import EvaluationFiles
+
+    return EvaluationFiles(*read_items(options.against, options.against_field))
+
+
+def _settings(
+    options: argparse.Namespace, files: "Sequence[BankFile]", evaluation: "EvaluationFiles | None"
+) -> "LintSettings":
+    from agentbank_jax.trajectories.lint.batch import LintSettings
+    from agentbank_jax.trajectories.lint.overlap import EvaluationIndex
+
+    template = _template(options)
+    return LintSettings(
+        task=options.task,
+        template=template,
+        instructions=_instructions({file.task for file in files}) if template else {},
+        max_tokens=options.max_tokens,
+        max_characters=options.max_characters,
+        near_threshold=options.near_threshold,
+        evaluation=EvaluationIndex(evaluation.items, options.ngram) if evaluation else None,
+        region=options.region.upper(),
+        max_examples=options.max_examples,
+    )
+
+
+def _template(options: argparse.Namespace) -> "Llama2Template | None":
+    if not options.tokenizer:
+        return None
+    from agentbank_jax.trajectories.templates import get_template
+    from agentbank_jax.trajectories.tokenizer import Tokenizer
+
+    return get_template(options.template, Tokenizer.load(options.tokenizer))
+
+
+def _instructions(tasks: "set[str]") -> dict[str, str]:
+    """Returns the system turns that training adds to the trajectories of declared tasks."""
+    from agentbank_jax.data.declarations import get_task, task_names
+
+    return {name: get_task(name).resolve_instruction() for name in sorted(tasks & set(task_names()))}
+
+
+def _progress() -> "ProgressCallback":
+    """Returns what shows progress on standard error: a bar, or a line every few seconds without a terminal."""
+    started = time.monotonic()
+    shown_at = started
+
+    def show(rows: int, total: int | None) -> None:
+        nonlocal shown_at
+        now = time.monotonic()
+        if now - shown_at < _LINE_EVERY_S:
+            return
+        shown_at = now
+        rate = rows / (now - started)
+        remaining = f" of {total:,}, {(total - rows) / rate:.0f} s left" if total else ""
+        print(f"{rows:,} trajectories{remaining}, {rate:,.0f}/s", file=sys.stderr, flush=True)
+
+    return show

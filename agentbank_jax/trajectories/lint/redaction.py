@@ -1,0 +1,119 @@
+"""Copies of banks without personal data: `[EMAIL]`, `[PHONE]`, … stand in its place."""
+
+import gzip
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.agentbank_format import read_rows
+from agentbank_jax.trajectories.lint.personal_data import DEFAULT_REGION, KINDS, find_personal_data
+from agentbank_jax.trajectories.lint.rows import BankFile
+
+PLACEHOLDERS: Mapping[str, str] = {kind: f"[{kind.upper()}]" for kind in KINDS}
+
+
+def redact_text(text: str, region: str = DEFAULT_REGION) -> tuple[str, Counter[str]]:
+    """Returns a text without personal data, and how often each kind was replaced.
+
+    The same text comes back where nothing is found. In the text that comes back nothing is found.
+    """
+    counts: Counter[str] = Counter()
+    # Again until nothing is found: what stood beside a removed number may have hidden another. It
+    # ends, since each round leaves fewer digits or signs that could be found.
+    while found := find_personal_data(text, region):
+        for match in reversed(found):
+            text = text[: match.start] + PLACEHOLDERS[match.kind] + text[match.end :]
+            counts[match.kind] += 1
+    return text, counts
+
+
+def redact_row(row: Mapping[str, Any], region: str = DEFAULT_REGION) -> tuple[dict[str, Any], Counter[str]]:
+    """Returns a row whose strings, but for its id, hold no personal data; and the counts.
+
+    Ids are left alone, since other files name rows by them.
+    """
+    counts: Counter[str] = Counter()
+
+    def redact(value: Any) -> Any:
+        if isinstance(value, str):
+            text, found = redact_text(value, region)
+            counts.update(found)
+            return text
+        if isinstance(value, Mapping):
+            return {key: redact(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [redact(each) for each in value]
+        return value
+
+    return {key: value if key == "id" else redact(value) for key, value in row.items()}, counts
+
+
+def redact_files(
+    files: Sequence[BankFile], output: str | os.PathLike[str], region: str = DEFAULT_REGION
+) -> Counter[str]:
+    """Writes redacted copies of files into the folder `output`, under their names, and returns the counts.
+
+    Each file keeps its layout, compression and order; parquet files keep their schema. Their common
+    folder becomes `output`, which appears when it is whole.
+
+    Raises:
+      AgentBankError: where `output` exists already, or a file cannot be read or written.
+    """
+    target = Path(output)
+    if target.exists():
+        raise AgentBankError(f"--redact={target}: exists already; choose a folder that does not, or remove it.")
+    paths = [file.path.resolve() for file in files]
+    root = Path(os.path.commonpath([path.parent for path in paths]))
+    staging = target.with_name(f".{target.name}.{os.getpid()}.redacting")
+    counts: Counter[str] = Counter()
+    try:
+        for path in paths:
+            copy = staging / path.relative_to(root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            counts.update(_redact_file(path, copy, region))
+        os.replace(staging, target)
+    except OSError as error:
+        raise AgentBankError(
+            f"--redact={target}: cannot be written ({error.strerror}); choose a folder that can."
+        ) from None
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return counts
+
+
+def _redact_file(path: Path, copy: Path, region: str) -> Counter[str]:
+    if path.suffix == ".parquet":
+        return _redact_parquet(path, copy, region)
+    counts: Counter[str] = Counter()
+    is_lines = ".jsonl" in path.suffixes
+    # Without the time of writing in its header, the same bank gives the same bytes.
+    with gzip.GzipFile(copy, "wb", mtime=0) if path.suffix == ".gz" else open(copy, "wb") as file:
+        file.write(b"" if is_lines else b"[")
+        for number, row in enumerate(read_rows(path)):
+            redacted, found = redact_row(row, region)
+            counts.update(found)
+            line = json.dumps(redacted, ensure_ascii=False)
+            file.write((f"{line}\n" if is_lines else f"{',' if number else ''}\n{line}").encode())
+        file.write(b"" if is_lines else b"\n]\n")
+    return counts
+
+
+def _redact_parquet(path: Path, copy: Path, region: str) -> Counter[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    counts: Counter[str] = Counter()
+    with pq.ParquetFile(path) as source, pq.ParquetWriter(copy, source.schema_arrow, compression="zstd") as writer:
+        for group in range(source.num_row_groups):
+            rows = []
+            for row in source.read_row_group(group).to_pylist():
+                redacted, found = redact_row(row, region)
+                counts.update(found)
+                rows.append(redacted)
+            writer.write_table(pa.Table.from_pylist(rows, schema=source.schema_arrow))
+    return counts
