@@ -2,8 +2,6 @@
 
 import argparse
 import os
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -12,7 +10,6 @@ from agentbank_jax.errors import AgentBankError, did_you_mean
 
 if TYPE_CHECKING:
     from agentbank_jax.trajectories.lint.batch import LintSettings
-    from agentbank_jax.trajectories.lint.linter import ProgressCallback
     from agentbank_jax.trajectories.lint.report import EvaluationFiles
     from agentbank_jax.trajectories.lint.rows import BankFile
     from agentbank_jax.trajectories.templates import Llama2Template
@@ -31,7 +28,6 @@ examples:
   python scripts/lint_bank.py --mixture=starter
   python scripts/lint_bank.py data/gsm8k --against=test.jsonl --report=lint.json
   python scripts/lint_bank.py mine.jsonl --task=webshop --redact=redacted"""
-_LINE_EVERY_S = 5.0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,16 +45,23 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     # Imported only now: --help need not wait for them.
     from agentbank_jax.commands.console import make_console
+    from agentbank_jax.commands.lint_progress import LintProgress
+    from agentbank_jax.commands.requirements import check_writable
     from agentbank_jax.trajectories.lint.linter import lint
-    from agentbank_jax.trajectories.lint.redaction import redact_files
+    from agentbank_jax.trajectories.lint.redaction import check_new, redact_files
     from agentbank_jax.trajectories.lint.report import build_report, render_report, write_report
 
     files = _files(options)
     evaluation = _evaluation(options)
     settings = _settings(options, files, evaluation)
-    if options.redact and Path(options.redact).exists():
-        raise AgentBankError(f"--redact={options.redact}: exists already; choose a folder that does not, or remove it.")
-    result = lint(files, settings, workers=options.workers, progress=_progress())
+    # What could not be written is said before the work.
+    if options.redact:
+        check_new(options.redact)
+        check_writable(Path(options.redact).absolute().parent, "--redact")
+    if options.report:
+        check_writable(Path(options.report).absolute().parent, "--report")
+    with LintProgress() as progress:
+        result = lint(files, settings, workers=options.workers, progress=progress)
     report = build_report(result, settings, evaluation)
     console = make_console()
     console.print(render_report(report))
@@ -182,21 +185,3 @@ def _instructions(tasks: "set[str]") -> dict[str, str]:
     from agentbank_jax.data.declarations import get_task, task_names
 
     return {name: get_task(name).resolve_instruction() for name in sorted(tasks & set(task_names()))}
-
-
-def _progress() -> "ProgressCallback":
-    """Returns what shows progress on standard error: a bar, or a line every few seconds without a terminal."""
-    started = time.monotonic()
-    shown_at = started
-
-    def show(rows: int, total: int | None) -> None:
-        nonlocal shown_at
-        now = time.monotonic()
-        if now - shown_at < _LINE_EVERY_S:
-            return
-        shown_at = now
-        rate = rows / (now - started)
-        remaining = f" of {total:,}, {(total - rows) / rate:.0f} s left" if total else ""
-        print(f"{rows:,} trajectories{remaining}, {rate:,.0f}/s", file=sys.stderr, flush=True)
-
-    return show

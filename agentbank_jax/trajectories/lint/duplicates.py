@@ -124,7 +124,9 @@ def _shared(
     order = np.argsort(buckets, kind="stable")
     members, buckets = members[order], buckets[order]
     same = buckets[1:] == buckets[:-1]
-    shared = np.r_[same, False] | np.r_[False, same]
+    shared = np.zeros(len(members), np.bool_)
+    shared[1:] |= same
+    shared[:-1] |= same
     return members[shared], buckets[shared]
 
 

@@ -25,6 +25,7 @@ _GROUP_OF = {word: group for group, words in PRONOUNS.items() for word in words}
 
 _CAPITALISED = re.compile(r"(?<![\w'\u2019])[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ]+(?:[ -][A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ]+){0,3}(?!\w)")
 _BEFORE_PLACES = frozenset({"in", "at", "from", "near", "to", "around"})
+_TITLES = frozenset({"mr.", "mrs.", "ms.", "dr.", "prof."})
 # What stands before the first word of a sentence, a line, a quotation, or a field.
 _OPENERS = frozenset(".!?:;\n\"'“‘([{|*#>`-")
 # Words that are capitalised for another reason than being a name.
@@ -94,7 +95,8 @@ class Mentions:
     def _add_run(self, text: str, match: "re.Match[str]") -> None:
         start, run = match.start(), match[0]
         # Leading words that are no names also hide whether a sentence opens here.
-        opens = start == 0 or text[start - 1] in _OPENERS or (start > 1 and text[start - 2] in _OPENERS)
+        before = text[max(0, start - 8) : start].rstrip(" ").rsplit(" ", 1)[-1].lower()
+        opens = (not before or before[-1] in _OPENERS) and before not in _TITLES
         parts = re.split("([ -])", run)
         while parts and parts[0].lower() in _NO_NAMES:
             parts = parts[2:]
@@ -106,8 +108,7 @@ class Mentions:
             self.opening[run] += 1
             return
         self.within[run] += 1
-        before = text[max(0, start - 8) : start].rstrip(" ").rsplit(" ", 1)[-1]
-        if before.lower() in _BEFORE_PLACES or match[0].split(" ", 1)[0].lower() in _BEFORE_PLACES:
+        if before in _BEFORE_PLACES or match[0].split(" ", 1)[0].lower() in _BEFORE_PLACES:
             self.placed[run] += 1
 
 

@@ -53,6 +53,14 @@ def redact_row(row: Mapping[str, Any], region: str = DEFAULT_REGION) -> tuple[di
     return {key: value if key == "id" else redact(value) for key, value in row.items()}, counts
 
 
+def check_new(output: str | os.PathLike[str]) -> None:
+    """Raises AgentBankError where a copy cannot be put at `output`, since something is there."""
+    if Path(output).exists():
+        raise AgentBankError(
+            f"--redact={os.fspath(output)}: exists already; choose a folder that does not, or remove it."
+        )
+
+
 def redact_files(
     files: Sequence[BankFile], output: str | os.PathLike[str], region: str = DEFAULT_REGION
 ) -> Counter[str]:
@@ -65,8 +73,7 @@ def redact_files(
       AgentBankError: where `output` exists already, or a file cannot be read or written.
     """
     target = Path(output)
-    if target.exists():
-        raise AgentBankError(f"--redact={target}: exists already; choose a folder that does not, or remove it.")
+    check_new(target)
     paths = [file.path.resolve() for file in files]
     root = Path(os.path.commonpath([path.parent for path in paths]))
     staging = target.with_name(f".{target.name}.{os.getpid()}.redacting")

@@ -98,14 +98,17 @@ def write_report(report: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, target)
+        try:
+            # A text may hold half a surrogate pair, which UTF-8 cannot.
+            temporary.write_text(text, encoding="utf-8", errors="replace")
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise AgentBankError(f"--report={target}: cannot be written ({error.strerror}).") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def render_report(report: dict[str, Any]) -> "RenderableType":
@@ -118,8 +121,8 @@ def render_report(report: dict[str, Any]) -> "RenderableType":
     parts.append(_mentions_table(report))
     if report["overlap"] is not None:
         parts.append(_overlap_table(report))
-    counts = ", ".join(f"{totals[f'{level}s']:,} {level}s" for level in LEVELS)
-    parts.append(Text(f"{totals['rows']:,} trajectories in {len(report['files']):,} files: {counts}"))
+    counts = ", ".join(f"{level}s {totals[f'{level}s']:,}" for level in LEVELS)
+    parts.append(Text(f"trajectories {totals['rows']:,}, files {len(report['files']):,}, {counts}"))
     return Group(*parts)
 
 
