@@ -31,6 +31,9 @@ REQUIREMENTS = [
     "tantivy>=0.25",
     "rapidfuzz>=3.13",
     "tensorboardX>=2.6.4",
+    "rensa>=0.5.0",
+    "phonenumberslite>=9.0.42",
+    "python-stdnum>=2.2",
 ]
 
 EXTRAS = {

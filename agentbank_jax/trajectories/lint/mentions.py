@@ -95,7 +95,7 @@ class Mentions:
     def _add_run(self, text: str, match: "re.Match[str]") -> None:
         start, run = match.start(), match[0]
         # Leading words that are no names also hide whether a sentence opens here.
-        before = text[max(0, start - 8) : start].rstrip(" ").rsplit(" ", 1)[-1].lower()
+        before = text[max(0, start - 12) : start].lower().rstrip(" ").removesuffix(" the").rsplit(" ", 1)[-1]
         opens = (not before or before[-1] in _OPENERS) and before not in _TITLES
         parts = re.split("([ -])", run)
         while parts and parts[0].lower() in _NO_NAMES:

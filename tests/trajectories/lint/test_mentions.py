@@ -32,6 +32,7 @@ def test_a_run_that_mostly_follows_a_preposition_of_place_is_a_place() -> None:
     names, places = mentions_of(
         "We live in Paris.", "Go from Paris to Rome.", "I asked Paris.", "In Oslo it rains."
     ).names_and_places()
+    assert mentions_of("so we are in the Sahara").names_and_places()[1] == {"Sahara": 1}
     assert places == {"Paris": 3, "Rome": 1, "Oslo": 1} and names == {}
 
 
