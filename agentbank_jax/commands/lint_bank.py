@@ -69,7 +69,9 @@ def main(arguments: Sequence[str]) -> int:
         write_report(report, options.report)
         console.print(f"report: {options.report}", soft_wrap=True)
     if options.redact:
-        counts = redact_files(files, options.redact, options.region)
+        # A copy of the data folder can stand in its place: --data_dir=COPY.
+        root = None if options.paths else _data_dir(options)
+        counts = redact_files(files, options.redact, settings.region, root=root)
         shown = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items())) or "nothing to replace"
         console.print(f"redacted copy: {options.redact} ({shown})", soft_wrap=True)
     failing = {"error": ("error",), "warning": ("error", "warning"), "never": ()}[options.fail_on]

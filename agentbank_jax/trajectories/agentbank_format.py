@@ -10,7 +10,7 @@ import gzip
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,10 +190,15 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> "pa.Table":
     return pa.table(arrays)
 
 
-def read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def read_rows(path: Path, broken_line: Callable[[str], None] | None = None) -> Iterator[Mapping[str, Any]]:
     """Yields the rows of one file as they stand, checked no further than that they are objects.
 
     Parquet and JSON lines are read piece by piece, JSON as a whole.
+
+    Args:
+      path: the file.
+      broken_line: called with a message for each line of JSON lines that is no row, which is then
+        passed over; None raises at the first.
 
     Raises:
       TrajectoryError: on a file that cannot be read, at the place where it cannot.
@@ -206,7 +211,7 @@ def read_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     elif kind == [".json"]:
         yield from _read_json(path, compressed)
     elif kind == [".jsonl"]:
-        yield from _read_json_lines(path, compressed)
+        yield from _read_json_lines(path, compressed, broken_line)
     else:
         raise TrajectoryError(f"{path}: unknown kind of file; expected .parquet, .json, .jsonl, .json.gz or .jsonl.gz.")
 
@@ -240,9 +245,10 @@ def _read_json(path: Path, compressed: bool) -> Iterator[Mapping[str, Any]]:
         yield _checked_row(row, path, number)
 
 
-def _read_json_lines(path: Path, compressed: bool) -> Iterator[Mapping[str, Any]]:
+def _read_json_lines(
+    path: Path, compressed: bool, broken_line: Callable[[str], None] | None
+) -> Iterator[Mapping[str, Any]]:
     number = 0
-    line_number = 0
     try:
         # A binary file is split at "\n" alone: contents may hold other characters that count as line ends.
         with gzip.open(path, "rb") if compressed else open(path, "rb") as lines:
@@ -250,15 +256,25 @@ def _read_json_lines(path: Path, compressed: bool) -> Iterator[Mapping[str, Any]
                 if not line.strip():
                     continue
                 try:
-                    row = json.loads(line.decode("utf-8"))
-                except json.JSONDecodeError as error:
-                    raise TrajectoryError(f"{path}, line {line_number}: not JSON ({error}).") from None
-                yield _checked_row(row, path, number)
+                    row = _checked_row(_parse_line(line, f"{path}, line {line_number}"), path, number)
+                except TrajectoryError as error:
+                    if broken_line is None:
+                        raise
+                    broken_line(str(error))
+                    continue
+                yield row
                 number += 1
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise TrajectoryError(
-            f"{path}: cannot be read as UTF-8 text after line {line_number} ({_first_line(error)})."
-        ) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise TrajectoryError(f"{path}: cannot be read ({_first_line(error)}).") from None
+
+
+def _parse_line(line: bytes, where: str) -> object:
+    try:
+        return json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise TrajectoryError(f"{where}: not UTF-8 text ({_first_line(error)}).") from None
+    except json.JSONDecodeError as error:
+        raise TrajectoryError(f"{where}: not JSON ({error}).") from None
 
 
 def _read_text(path: Path, compressed: bool) -> str:

@@ -1,16 +1,21 @@
 """The command's exit status, its messages, and its report, which does not depend on the workers."""
 
+import io
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from agentbank_jax.commands import lint_progress
 from agentbank_jax.commands.lint_bank import main
 from agentbank_jax.configuration.report_errors import report_errors
 from agentbank_jax.trajectories.lint.rules import RULES
-from tests.small_bank import run_program
+from tests.small_bank import ROOT, environment, run_program
 from tests.trajectories.lint.made_rows import GOOD_TURNS, make_row, write_rows
 
 QUESTION = " ".join(f"q{number}" for number in range(20))
@@ -231,6 +236,24 @@ def test_the_redacted_copy_is_clean(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert lint_bank(tmp_path / "copy", "--task=gsm8k", "--fail_on=warning", "--workers=1") == 0
 
 
+def test_a_redacted_data_folder_can_stand_in_its_place(tmp_path: Path) -> None:
+    write_rows(tmp_path / "data" / "gsm8k" / "train.jsonl", [make_row(*GOOD_TURNS, note="ann@example.org")])
+    flags = ("--mixture=gsm8k", "--workers=1")
+    assert lint_bank(*flags, f"--data_dir={tmp_path / 'data'}", f"--redact={tmp_path / 'copy'}") == 1
+    assert lint_bank(*flags, f"--data_dir={tmp_path / 'copy'}", "--fail_on=warning") == 0
+
+
+def test_without_a_terminal_progress_is_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(lint_progress.time, "monotonic", lambda: now[0])
+    output = io.StringIO()
+    with lint_progress.LintProgress(Console(file=output, width=100)) as progress:
+        for seconds, rows in [(1.0, 100), (10.0, 1000), (11.0, 1100), (20.0, 2000)]:
+            now[0] = seconds
+            progress(rows, 4000 if rows < 2000 else None)
+    assert output.getvalue() == "1,000 trajectories of 4,000, 30 s left, 100/s\n2,000 trajectories, 100/s\n"
+
+
 def test_the_data_folder_is_linted_where_nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_rows(tmp_path / "data" / "gsm8k" / "train.jsonl", [make_row(*GOOD_TURNS[:3])])
     (tmp_path / "data" / "gsm8k" / "drops.jsonl").write_text('{"id": 1}\n')
@@ -246,11 +269,6 @@ def test_the_script_imports_neither_tensorflow_nor_jax(tmp_path: Path) -> None:
     code = "import sys, runpy\nsys.argv = ['lint_bank.py', 'gsm8k', '--workers=1']\n" \
         "try: runpy.run_path({!r}, run_name='__main__')\nexcept SystemExit as end: assert end.code == 0\n" \
         "print([name for name in ('tensorflow', 'seqio', 'jax') if name in sys.modules])"  # fmt: skip
-    import subprocess
-    import sys
-
-    from tests.small_bank import ROOT, environment
-
     script = code.format(str(ROOT / "scripts/lint_bank.py"))
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True

@@ -27,6 +27,8 @@ from agentbank_jax.trajectories.lint.words import split_words
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError, Turn
 from agentbank_jax.trajectories.templates import Llama2Template
 
+_QUESTION_CHARACTERS = 60
+
 
 @dataclass(frozen=True, kw_only=True)
 class LintSettings:
@@ -111,7 +113,7 @@ class BatchResult:
     """What is known of a batch.
 
     Fields:
-      file, fault: as in `Batch`.
+      file, faults: as in `Batch`.
       tally: findings about single rows.
       ids: task and id of each row.
       keys: what exact duplicates share; empty for a row that is malformed.
@@ -121,7 +123,7 @@ class BatchResult:
     """
 
     file: int
-    fault: str
+    faults: Sequence[str]
     tally: Tally
     ids: list[tuple[str, str]]
     keys: list[bytes]
@@ -138,7 +140,7 @@ def check_batch(batch: Batch, file: BankFile, settings: LintSettings) -> BatchRe
     ]
     result = BatchResult(
         file=batch.file,
-        fault=batch.fault,
+        faults=batch.faults,
         tally=Tally(settings.max_examples),
         ids=[(row.task, row.id) for row in rows],
         keys=[],
@@ -161,7 +163,7 @@ def check_batch(batch: Batch, file: BankFile, settings: LintSettings) -> BatchRe
             overlaps = settings.evaluation.match(words, runs)
             if overlaps:
                 result.overlaps.append((place, overlaps))
-                findings.append(_overlap_finding(row, overlaps))
+                findings.append(_overlap_finding(row, overlaps, settings.evaluation))
         result.tally.add_row(findings)
         statistics, mentions = result.sources.setdefault((row.task, row.source), (SourceStatistics(), Mentions()))
         statistics.add(row, words=len(words), tokens=tokens)
@@ -169,10 +171,11 @@ def check_batch(batch: Batch, file: BankFile, settings: LintSettings) -> BatchRe
     return result
 
 
-def _overlap_finding(row: Row, overlaps: Sequence[Overlap]) -> Finding:
+def _overlap_finding(row: Row, overlaps: Sequence[Overlap], evaluation: EvaluationIndex) -> Finding:
     longest = max(overlaps, key=lambda overlap: overlap.words)
     others = f", and runs of {len(overlaps) - 1:,} other items" if len(overlaps) > 1 else ""
-    detail = f"{longest.words} words in a row ({longest.share:.0%}) of evaluation item {longest.item}{others}"
+    question = " ".join(evaluation.items[longest.item].text.split())[:_QUESTION_CHARACTERS]
+    detail = f"{longest.words} words in a row ({longest.share:.0%}) of '{question}…'{others}"
     return make_finding(row, "evaluation-overlap", detail)
 
 

@@ -129,10 +129,10 @@ class _Rows:
         self._keys += part.keys
         self._signatures.append(part.signatures)
         result.file_rows[part.file] += len(part.ids)
-        if part.fault:
+        for fault in part.faults:
             task = result.files[part.file].task
             level = RULES["unreadable"].level
-            result.tally.add_row([Finding("unreadable", level, file, -1, "", task, None, part.fault)])
+            result.tally.add_row([Finding("unreadable", level, file, -1, "", task, None, fault)])
 
     def finish(self) -> None:
         """Finds the rows that repeat others."""

@@ -71,6 +71,7 @@ class EvaluationIndex:
     """Finds the items of evaluation files in trajectories.
 
     Fields:
+      items: all of them.
       n: words that a run must have.
       too_short: indices of the items that have too few words to be checked.
     """
@@ -83,6 +84,7 @@ class EvaluationIndex:
         """
         if n < SHINGLE_WORDS:
             raise AgentBankError(f"--ngram={n}: expected at least {SHINGLE_WORDS}.")
+        self.items = items
         self.n = n
         self._words = [split_words(item.text) for item in items]
         self.too_short = [index for index, words in enumerate(self._words) if len(words) < SHINGLE_WORDS]

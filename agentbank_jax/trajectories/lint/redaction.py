@@ -62,12 +62,22 @@ def check_new(output: str | os.PathLike[str]) -> None:
 
 
 def redact_files(
-    files: Sequence[BankFile], output: str | os.PathLike[str], region: str = DEFAULT_REGION
+    files: Sequence[BankFile],
+    output: str | os.PathLike[str],
+    region: str = DEFAULT_REGION,
+    *,
+    root: str | os.PathLike[str] | None = None,
 ) -> Counter[str]:
     """Writes redacted copies of files into the folder `output`, under their names, and returns the counts.
 
-    Each file keeps its layout, compression and order; parquet files keep their schema. Their common
-    folder becomes `output`, which appears when it is whole.
+    Each file keeps its layout, compression and order; parquet files keep their schema. `output`
+    appears when it is whole.
+
+    Args:
+      files: what to copy.
+      output: the copy.
+      region: as in `find_personal_data`.
+      root: the folder that becomes `output`, such as the data folder; None takes the files' common one.
 
     Raises:
       AgentBankError: where `output` exists already, or a file cannot be read or written.
@@ -75,12 +85,12 @@ def redact_files(
     target = Path(output)
     check_new(target)
     paths = [file.path.resolve() for file in files]
-    root = Path(os.path.commonpath([path.parent for path in paths]))
+    top = Path(root).resolve() if root else Path(os.path.commonpath([path.parent for path in paths]))
     staging = target.with_name(f".{target.name}.{os.getpid()}.redacting")
     counts: Counter[str] = Counter()
     try:
         for path in paths:
-            copy = staging / path.relative_to(root)
+            copy = staging / path.relative_to(top)
             copy.parent.mkdir(parents=True, exist_ok=True)
             counts.update(_redact_file(path, copy, region))
         os.replace(staging, target)

@@ -6,6 +6,7 @@ on. So rows are taken before they become trajectories, from `agentbank_format.re
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -70,19 +71,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one file, or why it could not be read further.
+    """Rows of one file, and what could not be read among them.
 
     Fields:
       file: index of the file among those checked.
       first: number of the first row.
       rows: as they were read.
-      fault: empty, or why the file ends here.
+      faults: lines that are no rows, and why the file ends here where it cannot be read further.
     """
 
     file: int
     first: int
     rows: Sequence[Mapping[str, Any]] = ()
-    fault: str = ""
+    faults: Sequence[str] = ()
 
 
 def find_bank_files(paths: Sequence[str | os.PathLike[str]], task: str | None = None) -> list[BankFile]:
@@ -122,28 +123,29 @@ def count_rows(path: Path) -> int | None:
             with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
                 return sum(block.count(b"\n") for block in iter(lambda: file.read(_COUNT_BLOCK), b""))
     # A broken file is reported when it is read.
-    except (OSError, EOFError, ValueError):
+    except (OSError, EOFError, ValueError, zlib.error):
         pass
     return None
 
 
 def read_batches(files: Sequence[BankFile]) -> Iterator[Batch]:
-    """Yields the rows of files in batches; a file that breaks off ends with a batch that says why."""
+    """Yields the rows of files in batches, in order."""
     for index, file in enumerate(files):
         first = 0
         rows: list[Mapping[str, Any]] = []
+        faults: list[str] = []
         try:
-            for row in read_rows(file.path):
+            for row in read_rows(file.path, faults.append):
                 rows.append(row)
                 if len(rows) == BATCH_ROWS:
-                    yield Batch(file=index, first=first, rows=rows)
+                    yield Batch(file=index, first=first, rows=rows, faults=tuple(faults))
                     first += len(rows)
                     rows = []
+                    faults.clear()
         except TrajectoryError as error:
-            yield Batch(file=index, first=first, rows=rows, fault=str(error))
-        else:
-            if rows:
-                yield Batch(file=index, first=first, rows=rows)
+            faults.append(str(error))
+        if rows or faults:
+            yield Batch(file=index, first=first, rows=rows, faults=tuple(faults))
 
 
 def loose_row(raw: Mapping[str, Any], *, file: BankFile, number: int, forced_task: str | None = None) -> Row:
@@ -157,8 +159,9 @@ def loose_row(raw: Mapping[str, Any], *, file: BankFile, number: int, forced_tas
         for message in conversations:
             speaker = message.get("from") if isinstance(message, Mapping) else None
             content = message.get("value") if isinstance(message, Mapping) else None
-            is_whole = is_whole and speaker in ROLE_OF_SPEAKER and isinstance(content, str)
-            turns.append((ROLE_OF_SPEAKER.get(str(speaker), str(speaker)), content if isinstance(content, str) else ""))
+            role = ROLE_OF_SPEAKER.get(speaker) if isinstance(speaker, str) else None
+            is_whole = is_whole and role is not None and isinstance(content, str)
+            turns.append((role or str(speaker), content if isinstance(content, str) else ""))
     else:
         is_whole = False
     return Row(

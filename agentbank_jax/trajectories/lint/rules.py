@@ -49,7 +49,7 @@ class Finding(NamedTuple):
 
 
 _RULES: tuple[tuple[str, Level, str], ...] = (
-    ("unreadable", "error", "a file that cannot be read, or not to its end"),
+    ("unreadable", "error", "a line that is no row, or a file that cannot be read to its end"),
     ("malformed-row", "error", "a row without id or conversations as the layout has them"),
     ("duplicate-id", "error", "an id that an earlier row of the task has"),
     ("role-order", "error", "user and assistant do not alternate, or the user does not begin"),

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from agentbank_jax.trajectories.lint import mentions as module
 from agentbank_jax.trajectories.lint.mentions import Mentions, top
 from agentbank_jax.trajectories.lint.words import split_words
 from tests.trajectories.lint.made_rows import GOOD_TURNS, lint_rows, make_row
@@ -64,9 +67,7 @@ def test_the_most_frequent_come_first_and_ties_by_name() -> None:
     assert top(mentions_of("so Bob, so Ann, so Bob, so Cy").within, 2) == [("Bob", 2), ("Ann", 1)]
 
 
-def test_what_is_kept_of_a_source_is_bounded(monkeypatch) -> None:
-    from agentbank_jax.trajectories.lint import mentions as module
-
+def test_what_is_kept_of_a_source_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_KEPT", 3)
     kept = mentions_of("so Ann, so Ann", "so Bob", "so Cy", "so Di", "so Ann, so Ed")
     assert kept.within["Ann"] == 3 and len(kept.within) <= 4

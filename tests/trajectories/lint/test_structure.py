@@ -1,11 +1,17 @@
 """Each rule of structure finds the row that breaks it, and leaves the one beside it alone."""
 
+import gzip
+import json
+import random
 from pathlib import Path
 
 import pytest
 
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.lint.batch import LintSettings
+from agentbank_jax.trajectories.lint.linter import lint
 from agentbank_jax.trajectories.lint.protocols import PROTOCOLS, protocol_of
+from agentbank_jax.trajectories.lint.rows import BankFile
 from agentbank_jax.trajectories.lint.rules import RULES
 from agentbank_jax.trajectories.templates import Llama2Template
 from agentbank_jax.trajectories.tokenizer import Tokenizer
@@ -57,6 +63,7 @@ def test_a_system_turn_may_open_a_row(tmp_path: Path) -> None:
         {"conversations": []},
         {"conversations": ["hello"]},
         {"conversations": [{"from": "robot", "value": "x"}]},
+        {"conversations": [{"from": ["human"], "value": "x"}]},
         {"conversations": [{"from": "human", "value": None}]},
     ],
 )
@@ -98,11 +105,8 @@ def test_the_rows_own_task_comes_before_the_folders_and_the_one_asked_for_before
     row = make_row(QUESTION, ACTION, task="alfworld")
     assert found(lint_rows(tmp_path, [row], task="gsm8k")) == {}
     assert found(lint_rows(tmp_path, [{**row, "task": None}], task="gsm8k")) == {"unfinished": 1}
-    result = lint_rows(tmp_path, [row], task="alfworld", **{"max_examples": 1})
+    result = lint_rows(tmp_path, [row], task="alfworld")
     assert found(result) == {}
-    from agentbank_jax.trajectories.lint.batch import LintSettings
-    from agentbank_jax.trajectories.lint.linter import lint
-
     assert found(lint(result.files, LintSettings(task="gsm8k"))) == {"unfinished": 1}
 
 
@@ -149,20 +153,31 @@ def test_a_repeated_id_is_found_within_a_task_alone(tmp_path: Path) -> None:
     assert found(lint_rows(tmp_path, [make_row(), make_row(*other, task="math")])) == {}
 
 
-def test_a_file_that_breaks_off_is_reported_with_the_rows_before_it(tmp_path: Path) -> None:
-    from agentbank_jax.trajectories.lint.batch import LintSettings
-    from agentbank_jax.trajectories.lint.linter import lint
-    from agentbank_jax.trajectories.lint.rows import BankFile
-
-    lint_rows(tmp_path, [make_row(QUESTION, ACTION)])
-    with open(tmp_path / "rows.jsonl", "a") as file:
-        file.write('{"id": "cut')
+def test_broken_lines_and_files_are_reported_and_all_others_are_checked(tmp_path: Path) -> None:
+    bad, good = make_row(QUESTION, ACTION), make_row(id="good")
+    lines = [json.dumps(bad).encode(), b'{"id": "cut', b"[1]", b"\xff", json.dumps(good).encode()]
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines))
     (tmp_path / "not.parquet").write_bytes(b"x")
-    files = [BankFile(tmp_path / name, "gsm8k") for name in ("not.parquet", "rows.jsonl")]
+    (tmp_path / "half.jsonl.gz").write_bytes(
+        gzip.compress(lines[0] + b"\n" + random.randbytes(9999).hex().encode())[:-999]
+    )
+    files = [BankFile(tmp_path / name, "gsm8k") for name in ("not.parquet", "half.jsonl.gz", "rows.jsonl")]
     result = lint(files, LintSettings())
-    assert found(result) == {"unfinished": 1, "unreadable": 2}
-    assert [f.detail.split(": ", 1)[1][:8] for f in result.tally.examples["unreadable"]] == ["cannot b", "not JSON"]
-    assert result.file_rows == [0, 1]
+    assert result.file_rows == [0, 1, 2]
+    assert {**found(result), "exact-duplicate": 0, "duplicate-id": 0} == {
+        "unfinished": 2,
+        "unreadable": 5,
+        "exact-duplicate": 0,
+        "duplicate-id": 0,
+    }
+    details = " ".join(finding.detail for finding in result.tally.examples["unreadable"])
+    for part in (
+        "not.parquet: cannot be read",
+        "half.jsonl.gz: cannot be read",
+        "line 2: not JSON",
+        "line 4: not UTF-8",
+    ):
+        assert part in details
 
 
 def test_every_rule_has_a_meaning_and_a_level() -> None:
