@@ -2,9 +2,9 @@
 
 A trajectory overlaps with an item where the two share a run of at least `n` words (13 by default;
 Brown et al. 2020, appendix C), in lower case and without punctuation. An item of fewer words
-matches where all of them stand together; of fewer than five it is not checked. As there, a run
-that is common is no evidence: here, one that stands in more than ten items, such as the opening
-of a household's description.
+matches where all of them stand together; of fewer than eight, GPT-3's shortest run too, it is not
+checked. As there, a run that is common is no evidence: here, one that stands in more than ten
+items, such as the opening of a household's description.
 
 Of each item, every (n - 4)th run of five words is indexed: each run of `n` words holds one of them
 whole, so that none is missed, and the index is small. What meets an indexed run is compared word
@@ -24,6 +24,7 @@ from agentbank_jax.trajectories.lint.duplicates import SHINGLE_WORDS
 from agentbank_jax.trajectories.lint.words import split_words
 
 NGRAM_WORDS = 13
+SHORTEST_ITEM = 8
 COMMON_ITEMS = 10
 
 # Where an item's question stands, in the files of public benchmarks.
@@ -87,10 +88,13 @@ class EvaluationIndex:
         self.items = items
         self.n = n
         self._words = [split_words(item.text) for item in items]
-        self.too_short = [index for index, words in enumerate(self._words) if len(words) < SHINGLE_WORDS]
+        shortest = min(n, SHORTEST_ITEM)
+        self.too_short = [index for index, words in enumerate(self._words) if len(words) < shortest]
         self._telling = self._telling_windows()
         self._places: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for item, windows in enumerate(self._telling):
+            if not windows:
+                continue
             size = self._window(item)
             stride = size - SHINGLE_WORDS + 1
             for place in range(0, len(self._words[item]) - SHINGLE_WORDS + 1, stride):
@@ -136,7 +140,7 @@ class EvaluationIndex:
         hashes: list[list[int]] = []
         for item, words in enumerate(self._words):
             size = self._window(item)
-            count = len(words) - size + 1 if size >= SHINGLE_WORDS else 0
+            count = len(words) - size + 1 if size >= min(self.n, SHORTEST_ITEM) else 0
             hashes.append([hash(tuple(words[place : place + size])) for place in range(count)])
             for each in set(hashes[-1]):
                 items_of[each] += 1

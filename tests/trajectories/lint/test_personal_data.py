@@ -1,6 +1,7 @@
 """Personal data is found by form and check digit; numbers, code and versions are left alone."""
 
 import json
+import os
 import string
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentbank_jax.trajectories.agentbank_format import read_rows
 from agentbank_jax.trajectories.lint.personal_data import KINDS, find_personal_data, mask
 from agentbank_jax.trajectories.lint.redaction import PLACEHOLDERS, redact_text
 from tests.trajectories.lint.made_rows import GOOD_TURNS, found, lint_rows, make_row
@@ -200,3 +202,18 @@ def test_findings_name_the_turn_or_the_column_and_never_the_data(tmp_path: Path)
     assert result.tally.examples["personal-email"][-1].detail == f"{mask('ann@example.org')} in the column 'info'"
     assert set(found(result)) - {"near-duplicate"} == {f"personal-{kind}" for kind, _ in PERSONAL}
     assert "ann@" not in json.dumps([f.detail for each in result.tally.examples.values() for f in each])
+
+
+def test_no_text_of_the_public_benchmarks_is_taken_for_personal_data() -> None:
+    if not os.environ.get("AGENTBANK_TEST_DATA"):
+        pytest.skip("AGENTBANK_TEST_DATA is unset; it names a folder with the benchmarks' files")
+    folder = Path(os.environ["AGENTBANK_TEST_DATA"])
+    texts = [
+        text
+        for name in ("gsm8k/train.jsonl.gz", "math/math_dev.jsonl.gz", "mathqa/mathqa_dev_half.jsonl")
+        for row in read_rows(folder / name)
+        for text in row.values()
+        if isinstance(text, str)
+    ]
+    assert len(texts) > 20_000
+    assert [text[each.start : each.end] for text in texts for each in find_personal_data(text)] == []
