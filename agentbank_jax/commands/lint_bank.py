@@ -67,13 +67,13 @@ def main(arguments: Sequence[str]) -> int:
     console.print(render_report(report))
     if options.report:
         write_report(report, options.report)
-        console.print(f"report: {options.report}", soft_wrap=True)
+        console.print(f"report: {options.report}", soft_wrap=True, markup=False)
     if options.redact:
         # A copy of the data folder can stand in its place: --data_dir=COPY.
         root = None if options.paths else _data_dir(options)
         counts = redact_files(files, options.redact, settings.region, root=root)
         shown = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items())) or "nothing to replace"
-        console.print(f"redacted copy: {options.redact} ({shown})", soft_wrap=True)
+        console.print(f"redacted copy: {options.redact} ({shown})", soft_wrap=True, markup=False)
     failing = {"error": ("error",), "warning": ("error", "warning"), "never": ()}[options.fail_on]
     return FINDINGS if any(report["totals"][f"{level}s"] for level in failing) else CLEAN
 

@@ -236,6 +236,19 @@ def test_the_redacted_copy_is_clean(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert lint_bank(tmp_path / "copy", "--task=gsm8k", "--fail_on=warning", "--workers=1") == 0
 
 
+def test_what_a_bank_says_is_shown_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    turns = (("human", "Is it 1?"), ("gpt", "no"))
+    row = make_row(*turns, id="[bold]x[/y] \ud800", task="[/red]", source="[b]s[/b]", license="[MIT]")
+    path = tmp_path / "[in]" / "train.jsonl"
+    path.parent.mkdir()
+    path.write_text(json.dumps(row) + "\n")
+    assert lint_bank(path, f"--report={tmp_path / '[r].json'}", "--fail_on=never", "--workers=1") == 0
+    output = capsys.readouterr().out
+    for text in ("[bold]x[/y] ?", "[/red]", "[b]s[/b]", "[MIT]", "[r].json", "[in]"):
+        assert text in output.replace("\n", "")
+    assert json.loads((tmp_path / "[r].json").read_text())["totals"]["warnings"] == 1
+
+
 def test_a_redacted_data_folder_can_stand_in_its_place(tmp_path: Path) -> None:
     write_rows(tmp_path / "data" / "gsm8k" / "train.jsonl", [make_row(*GOOD_TURNS, note="ann@example.org")])
     flags = ("--mixture=gsm8k", "--workers=1")

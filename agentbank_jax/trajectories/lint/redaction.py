@@ -114,10 +114,18 @@ def _redact_file(path: Path, copy: Path, region: str) -> Counter[str]:
         for number, row in enumerate(read_rows(path)):
             redacted, found = redact_row(row, region)
             counts.update(found)
-            line = json.dumps(redacted, ensure_ascii=False)
-            file.write((f"{line}\n" if is_lines else f"{',' if number else ''}\n{line}").encode())
+            line = _to_json(redacted)
+            file.write(line + b"\n" if is_lines else (b",\n" if number else b"\n") + line)
         file.write(b"" if is_lines else b"\n]\n")
     return counts
+
+
+def _to_json(row: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(row, ensure_ascii=False).encode("utf-8")
+    # Half a surrogate pair, which JSON can escape and UTF-8 cannot hold.
+    except UnicodeEncodeError:
+        return json.dumps(row).encode("ascii")
 
 
 def _redact_parquet(path: Path, copy: Path, region: str) -> Counter[str]:

@@ -205,6 +205,13 @@ def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Any:
     return table
 
 
+def _plain(text: str) -> Any:
+    """Returns text from the bank as it stands: `[x]` is no markup, and what UTF-8 cannot hold is a question mark."""
+    from rich.text import Text
+
+    return Text(text.encode("utf-8", "replace").decode("utf-8"))
+
+
 def _findings_table(report: dict[str, Any]) -> Any:
     table = _table("findings", "rule", "level", "findings", "rows", "meaning", right=("findings", "rows"))
     for name, rule in report["rules"].items():
@@ -218,15 +225,14 @@ def _findings_table(report: dict[str, Any]) -> Any:
 
 
 def _examples(report: dict[str, Any]) -> list[Any]:
-    from rich.text import Text
-
     lines = []
     for name, rule in report["rules"].items():
         for example in rule["examples"]:
             place = f"{example['file']}, row {example['row']}" if example["row"] >= 0 else example["file"]
             turn = "" if example["turn"] is None else f", turn {example['turn']}"
             which = f" '{example['id']}'" if example["id"] else ""
-            line = Text(f"{name}: {place}{which}{turn}: {example['detail']}", style=_STYLES[example["level"]])
+            line = _plain(f"{name}: {place}{which}{turn}: {example['detail']}")
+            line.stylize(_STYLES[example["level"]])
             lines.append(line)
     return lines
 
@@ -237,16 +243,16 @@ def _sources_table(report: dict[str, Any]) -> Any:
     for source in report["sources"]:
         tokens, reward = source["tokens"], source["mean_reward"]
         table.add_row(
-            source["task"],
-            source["source"] or "-",
+            _plain(source["task"]),
+            _plain(source["source"] or "-"),
             f"{source['rows']:,}",
             f"{source['turns']:,}",
             f"{source['words']:,}",
             "-" if tokens is None else f"{tokens:,}",
             f"{source['longest']:,}",
             "-" if reward is None else f"{reward:.3f}",
-            _shares(source["licences"]),
-            _shares(source["annotations"]),
+            _plain(_shares(source["licences"])),
+            _plain(_shares(source["annotations"])),
         )
     return table
 
@@ -268,7 +274,7 @@ def _mentions_table(report: dict[str, Any]) -> Any:
             ", ".join(f"{name} {count:,}" for name, count in source[kind][:_SHOWN_NAMES])
             for kind in ("names", "places")
         ]
-        table.add_row(source["task"], source["source"] or "-", *rates, *found)
+        table.add_row(_plain(source["task"]), _plain(source["source"] or "-"), *rates, *found)
     return table
 
 
@@ -281,5 +287,5 @@ def _overlap_table(report: dict[str, Any]) -> Any:
     for file in overlap["files"]:
         checked = file["items"] - file["too_short"]
         share = f"{file['met'] / checked:.1%}" if checked else "-"
-        table.add_row(file["path"], f"{file['items']:,}", f"{file['met']:,}", share, f"{file['too_short']:,}")
+        table.add_row(_plain(file["path"]), f"{file['items']:,}", f"{file['met']:,}", share, f"{file['too_short']:,}")
     return table

@@ -77,3 +77,14 @@ def test_what_is_there_already_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(AgentBankError, match="exists already"):
         redact_files(find_bank_files([tmp_path / "bank"]), tmp_path / "bank")
     assert bank.read_bytes() == before
+
+
+def test_text_that_utf_8_cannot_hold_is_linted_and_copied(tmp_path: Path) -> None:
+    path = tmp_path / "bank" / "train.jsonl"
+    path.parent.mkdir()
+    path.write_text(json.dumps(make_row(("human", "half \ud800 a@b.org"), *GOOD_TURNS[1:])) + "\n")
+    files = find_bank_files([path.parent])
+    assert lint(files, LintSettings()).tally.rows["personal-email"] == 1
+    redact_files(files, tmp_path / "copy")
+    (row,) = read_rows(tmp_path / "copy" / "train.jsonl")
+    assert row["conversations"][0]["value"] == "half \ud800 [EMAIL]"

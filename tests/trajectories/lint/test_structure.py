@@ -6,12 +6,15 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.lint.batch import LintSettings
+from agentbank_jax.trajectories.lint.batch import LintSettings, check_batch
 from agentbank_jax.trajectories.lint.linter import lint
 from agentbank_jax.trajectories.lint.protocols import PROTOCOLS, protocol_of
-from agentbank_jax.trajectories.lint.rows import BankFile
+from agentbank_jax.trajectories.lint.redaction import redact_row
+from agentbank_jax.trajectories.lint.rows import BankFile, Batch
 from agentbank_jax.trajectories.lint.rules import RULES
 from agentbank_jax.trajectories.templates import Llama2Template
 from agentbank_jax.trajectories.tokenizer import Tokenizer
@@ -182,3 +185,25 @@ def test_broken_lines_and_files_are_reported_and_all_others_are_checked(tmp_path
 
 def test_every_rule_has_a_meaning_and_a_level() -> None:
     assert all(rule.meaning and rule.level in ("error", "warning", "note") for rule in RULES.values())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["from", "value", "x"]), inner),
+    max_leaves=6,
+)
+MESSAGES = st.lists(
+    st.fixed_dictionaries({"from": st.sampled_from(["human", "gpt", "system", "tool"]) | JSON, "value": JSON}) | JSON
+)
+COLUMNS = ["id", "task", "source", "license", "reward", "annotation", "other"]
+
+
+@given(st.dictionaries(st.sampled_from(COLUMNS), JSON), MESSAGES | JSON)
+def test_no_row_whatever_it_holds_stops_the_linter(columns: dict[str, object], conversations: object) -> None:
+    row = {**columns, "conversations": conversations}
+    batch = Batch(file=0, first=0, rows=[row, make_row()])
+    result = check_batch(batch, BankFile(Path("x.jsonl"), "gsm8k"), LintSettings())
+    assert len(result.ids) == len(result.keys) == len(result.signatures) == 2
+    redacted, counts = redact_row(row)
+    # By their text: a float that is no number does not equal itself.
+    assert repr(redacted) == repr(row) or counts
