@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.trajectories.agentbank_format import find_files, read_rows
+from agentbank_jax.trajectories.agentbank_format import find_files
 from agentbank_jax.trajectories.lint.duplicates import SHINGLE_WORDS
+from agentbank_jax.trajectories.lint.rows import read_raw_rows
 from agentbank_jax.trajectories.lint.words import split_words
 
 NGRAM_WORDS = 13
@@ -169,7 +170,7 @@ def _read_lines(path: Path) -> Iterator[str]:
 
 
 def _read_questions(path: Path, field: str | None) -> Iterator[str]:
-    for number, row in enumerate(_read_parquet(path) if path.suffix == ".parquet" else read_rows(path)):
+    for number, row in enumerate(_read_parquet(path) if path.suffix == ".parquet" else read_raw_rows(path)):
         name = field or _question_field(row)
         text = row.get(name) if name else _first_turn(row)
         if not isinstance(text, str):

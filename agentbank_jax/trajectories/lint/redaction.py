@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.agentbank_format import read_rows
 from agentbank_jax.trajectories.lint.personal_data import DEFAULT_REGION, KINDS, find_personal_data
-from agentbank_jax.trajectories.lint.rows import BankFile
+from agentbank_jax.trajectories.lint.rows import BankFile, read_raw_rows
 
 PLACEHOLDERS: Mapping[str, str] = {kind: f"[{kind.upper()}]" for kind in KINDS}
 
@@ -111,7 +110,7 @@ def _redact_file(path: Path, copy: Path, region: str) -> Counter[str]:
     # Without the time of writing in its header, the same bank gives the same bytes.
     with gzip.GzipFile(copy, "wb", mtime=0) if path.suffix == ".gz" else open(copy, "wb") as file:
         file.write(b"" if is_lines else b"[")
-        for number, row in enumerate(read_rows(path)):
+        for number, row in enumerate(read_raw_rows(path)):
             redacted, found = redact_row(row, region)
             counts.update(found)
             line = _to_json(redacted)

@@ -7,7 +7,7 @@ on. So rows are taken before they become trajectories, from `agentbank_format.re
 import gzip
 import os
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -128,6 +128,11 @@ def count_rows(path: Path) -> int | None:
     return None
 
 
+def read_raw_rows(path: Path, broken_line: Callable[[str], None] | None = None) -> Iterator[Mapping[str, Any]]:
+    """Yields a file's rows as they stand; see `agentbank_format.read_rows`."""
+    yield from read_rows(path, broken_line)
+
+
 def read_batches(files: Sequence[BankFile]) -> Iterator[Batch]:
     """Yields the rows of files in batches, in order."""
     for index, file in enumerate(files):
@@ -135,7 +140,7 @@ def read_batches(files: Sequence[BankFile]) -> Iterator[Batch]:
         rows: list[Mapping[str, Any]] = []
         faults: list[str] = []
         try:
-            for row in read_rows(file.path, faults.append):
+            for row in read_raw_rows(file.path, faults.append):
                 rows.append(row)
                 if len(rows) == BATCH_ROWS:
                     yield Batch(file=index, first=first, rows=rows, faults=tuple(faults))
