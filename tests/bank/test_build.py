@@ -152,7 +152,7 @@ def test_a_request_is_split_evenly_over_the_families() -> None:
     assert [(each.task, each.wanted) for each in plan([], trajectories=12)] == list(
         zip(STARTER_TASKS, (3, 3, 2, 2, 2), strict=True)
     )
-    assert [each.wanted for each in plan(["starter_math"])] == [15_000]
+    assert [each.wanted for each in plan(["starter_math"])] == [25_000]
     assert [each.wanted for each in plan(["gsm8k"], input_path="x")] == [None]
 
 
