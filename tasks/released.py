@@ -7,7 +7,7 @@ carry no instruction, so each task adds one of this project's own wording, for t
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
 
-REMEDY = "download it with: hf download Solaris99/AgentBank --repo-type dataset --local-dir data"
+REMEDY = "download it with: hf download Solaris99/AgentBank --repo-type dataset --local-dir {data_dir}"
 
 FORM = "Answer each time with a line 'Thought: ...' and then a line 'Action: ...'."
 FINAL = "When you know the answer, write 'Final Answer: ...' in place of the action."

@@ -6,7 +6,6 @@ on the number of workers or on interruptions.
 """
 
 import contextlib
-import fcntl
 import itertools
 import os
 import time
@@ -22,6 +21,7 @@ from agentbank_jax.bank.outcome import DUPLICATE, Drop, Outcome
 from agentbank_jax.bank.recipe import Recipe
 from agentbank_jax.bank.staging import finish, finished_manifest, refuse_foreign, resume, write_shard
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.folder_lock import locked
 from agentbank_jax.trajectories.schema import Trajectory
 from agentbank_jax.worker_pool import worker_pool
 
@@ -88,7 +88,7 @@ def build(
     results: list[BuildResult] = []
     # All at once, before worker processes load the code that they describe.
     all_parameters = [dict(recipe.parameters()) for recipe in recipes]
-    with _locked(root), contextlib.ExitStack() as stack:
+    with locked(root, "build_bank.py", "--output or AGENTBANK_DATA_DIR"), contextlib.ExitStack() as stack:
         pool: ProcessPoolExecutor | None = None
         for recipe, parameters in zip(recipes, all_parameters, strict=True):
             started = time.monotonic()
@@ -204,24 +204,6 @@ def _outcomes(
 
 def _make(recipe: Recipe, start: int, stop: int) -> Sequence[Outcome]:
     return recipe.make(start, stop)
-
-
-@contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Keeps two builds out of one folder; the lock ends with the process, however it ends."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        file = open(root / ".build_bank.lock", "w")  # noqa: SIM115 - closed below, with the lock
-    except OSError as error:
-        raise AgentBankError(
-            f"{root}: cannot be written ({error.strerror}); choose another folder with --output or AGENTBANK_DATA_DIR."
-        ) from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise AgentBankError(f"{root}: another build_bank.py is writing there; wait until it ends.") from None
-        yield
 
 
 def _result(

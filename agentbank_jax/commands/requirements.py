@@ -57,7 +57,7 @@ def _missing_banks(data: DataConfig) -> list[str]:
         if any((folder / task.config).glob("train*")):
             task_files(task, folder)  # raises where the shards are not one complete set
         else:
-            by_remedy[task.remedy].append(task.config)
+            by_remedy[task.remedy_for(folder)].append(task.config)
     return [f"bank: {', '.join(names)} in {folder}; {remedy}" for remedy, names in by_remedy.items()]
 
 
@@ -68,4 +68,10 @@ def _missing_tokenizer(data: DataConfig) -> list[str]:
 
 def _missing_weights(run: RunConfig) -> list[str]:
     path = run.weights_path()
-    return [] if path is None or path.is_dir() else [f"weights: {path}; {run.weights_remedy}"]
+    if path is None:
+        return []
+    unread = (
+        "this version cannot read Hugging Face weights yet: start from a checkpoint of this project with "
+        "--gin.RunConfig.weights=None --checkpoint=PATH, or from fresh weights without the latter"
+    )
+    return [f"weights: {path}; {unread}" if path.is_dir() else f"weights: {path}; {run.weights_remedy}; {unread}"]

@@ -19,7 +19,7 @@ from agentbank_jax.configuration.configuration import (
     read_gin,
     read_training,
 )
-from agentbank_jax.configuration.gin_files import write_operative_config
+from agentbank_jax.configuration.gin_files import operative_config
 from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.token_cache import TokenCache, build_cache
 from agentbank_jax.errors import AgentBankError
@@ -30,8 +30,6 @@ from agentbank_jax.training.loop import Batches
 from agentbank_jax.training.loop import train as train_model
 from agentbank_jax.trajectories.templates import Llama2Template, get_template
 from agentbank_jax.trajectories.tokenizer import Tokenizer
-
-OPERATIVE_CONFIG = "operative_config.gin"
 
 
 def train(command_line: CommandLine) -> int:
@@ -75,8 +73,6 @@ def train(command_line: CommandLine) -> int:
     )
     console.print(_describe(cache, batches), highlight=False, soft_wrap=True)
 
-    write_operative_config(model_dir / OPERATIVE_CONFIG, loader)
-
     # ---- training -------------------------------------------------------------------------------------------------
     result = train_model(
         training.model,
@@ -88,6 +84,7 @@ def train(command_line: CommandLine) -> int:
         model_dir,
         facts=_facts(template),
         manifest={"tasks": cache.seen()},
+        operative_config=operative_config(loader),
         tokenizer_path=training.data.tokenizer_path(),
         initial_params=initial_params,
     )

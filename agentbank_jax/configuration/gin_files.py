@@ -4,6 +4,7 @@ gin itself accepts any macro name, says little about an unknown one, and looks f
 noise; so this module walks the statements of each file, checks every name, and binds.
 """
 
+import contextlib
 import importlib
 import os
 import re
@@ -67,8 +68,9 @@ def find_gin_file(name: str, search_paths: Sequence[str | Path] = ()) -> Path:
     folders = [Path.cwd(), *(Path(path).expanduser() for path in search_paths), shipped_folder()]
     for folder in folders:
         candidate = folder / Path(name).expanduser()
-        if candidate.is_file():
-            return candidate.resolve()
+        with contextlib.suppress(OSError):  # a name that is too long
+            if candidate.is_file():
+                return candidate.resolve()
     shipped = [str(path.relative_to(shipped_folder())) for path in sorted(shipped_folder().rglob("*.gin"))]
     suggestion = did_you_mean(name, shipped) or did_you_mean(f"{name}.gin", shipped)
     where = ", ".join(str(folder) for folder in folders)
@@ -139,6 +141,11 @@ class GinLoader:
         try:
             with path.open(encoding="utf-8") as file:
                 self._apply(file, str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+            raise GinConfigError(f"{path}: cannot be read ({reason}); expected a gin file.") from None
+        except RecursionError:
+            raise GinConfigError(f"{path}: a value refers to itself; expected one that ends.") from None
         finally:
             self._open.pop()
 

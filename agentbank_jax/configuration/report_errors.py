@@ -1,5 +1,6 @@
 """How a program ends: a user's mistake is one clear line on stderr, never a traceback."""
 
+import io
 import sys
 from collections.abc import Callable
 
@@ -14,11 +15,15 @@ def report_errors(program: Callable[[], int]) -> int:
 
     Errors of any other kind are bugs and keep their traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of few characters shows the others by their numbers, instead of ending a long run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return program()
     except AgentBankError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
+        print("\ninterrupted; the same command goes on where it was.", file=sys.stderr)
         return INTERRUPTED

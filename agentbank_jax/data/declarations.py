@@ -5,6 +5,7 @@ SeqIO gets the same declarations from `agentbank_jax.tasks.seqio_registry`.
 """
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,7 +27,8 @@ class TaskDeclaration:
       name: unique, such as `starter_math`.
       skill: one of `SKILLS`.
       action_space: `continuous` (free text, code, API calls) or `discrete` (a listable set).
-      remedy: how a user gets the files, for the message when they are missing.
+      remedy: how a user gets the files, for the message when they are missing; `{data_dir}` stands for the data
+        folder.
       config: folder of the files within the data folder; the name where it is empty.
       environment: name of the registered environment whose instruction the task uses, so that
         training and acting use the same text.
@@ -63,6 +65,10 @@ class TaskDeclaration:
             raise DeclarationError(f"{where}: expected either the environment's name or an instruction.")
         if not self.config:
             object.__setattr__(self, "config", self.name)
+
+    def remedy_for(self, data_dir: str | os.PathLike[str]) -> str:
+        """Returns how a user gets the files into a data folder."""
+        return self.remedy.replace("{data_dir}", os.fspath(data_dir))
 
     def resolve_instruction(self) -> str:
         """Returns the system turn of the task's trajectories."""

@@ -27,7 +27,7 @@ def task_files(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> list[
     else:
         raise DeclarationError(
             f"task '{task.name}': no trajectories in {folder}; expected train-00000-of-00001.parquet or more shards; "
-            f"{task.remedy}."
+            f"{task.remedy_for(data_dir)}."
         )
     shards = [match for file in files if (match := _SHARD.search(file.name))]
     if shards:
@@ -36,7 +36,7 @@ def task_files(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> list[
             names = ", ".join(file.name for file in files[:6])
             raise DeclarationError(
                 f"task '{task.name}': {folder} holds {len(files)} files that are not one set of {count} shards "
-                f"({names}{', …' if len(files) > 6 else ''}). Remove them, then {task.remedy}."
+                f"({names}{', …' if len(files) > 6 else ''}). Remove them, then {task.remedy_for(data_dir)}."
             )
     return files
 

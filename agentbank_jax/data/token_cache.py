@@ -29,7 +29,6 @@ from agentbank_jax.trajectories.templates import EncodedTrajectory, Llama2Templa
 
 FORMAT = "token_cache/1"
 _BATCH = 512
-_READ_BLOCK = 1 << 20
 
 
 class TokenCacheError(AgentBankError):
@@ -222,6 +221,8 @@ def _make(
                 ids.append(fitting.id)
                 lengths.append(len(fitting.tokens))
                 turns.append(int(np.count_nonzero(fitting.tokens == template.stop_ids[0])))
+        if not counts["read"]:
+            raise TokenCacheError(f"task '{task.name}': its files hold no trajectory; {task.remedy_for(data_dir)}.")
         if not ids:
             raise TokenCacheError(
                 f"task '{task.name}': none of {counts['read']} trajectories fits into {max_length} tokens; "
@@ -267,7 +268,7 @@ def _open(folder: Path, task: TaskDeclaration, key: str) -> TaskTokens:
         damaged = [name for name, checksum in manifest["sha256"].items() if _checksum(folder / name) != checksum]
         if manifest["key"] != key:
             damaged.append("manifest.json")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TokenCacheError) as error:
         raise _damaged(folder, str(error)) from None
     if damaged:
         raise _damaged(folder, f"the content of {', '.join(damaged)} has changed")
@@ -289,8 +290,8 @@ def _damaged(folder: Path, reason: str) -> TokenCacheError:
 
 
 def _checksum(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(_READ_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise TokenCacheError(f"{file}: cannot be read ({error.strerror}); expected a file that can.") from None

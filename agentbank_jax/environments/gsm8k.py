@@ -3,6 +3,7 @@
 GSM8K: Cobbe et al. 2021, arXiv 2110.14168. The user has the file; the project ships none of it.
 """
 
+import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -93,6 +94,16 @@ class Problems:
             return f"no test file is named; {HOW_TO_GET}"
         return None if self.path.is_file() else f"'{self.path}' is not there; {HOW_TO_GET}"
 
+    def version(self) -> str:
+        """Returns a hash of all problems.
+
+        Raises:
+          AgentBankError: as `read_instances`.
+        """
+        assert self.path is not None
+        prints = [f"{instance.fingerprint} {instance.payload.answer}" for instance in read_instances(self.path, "test")]
+        return hashlib.sha256("".join(prints).encode()).hexdigest()[:16]
+
 
 def make_spec(problems: Problems, *, instruction: str) -> EnvironmentSpec:
     """Describes GSM8K as an environment.
@@ -112,5 +123,6 @@ def make_spec(problems: Problems, *, instruction: str) -> EnvironmentSpec:
         requires=("GSM8K's test.jsonl, from its publisher",),
         make=CalculatorEnvironment,
         instance=problems.instance,
+        data_version=problems.version,
         available=problems.available,
     )

@@ -57,6 +57,8 @@ def read_problems(path: str | Path, split: str) -> Iterator[Problem]:
         raise AgentBankError(
             f"{path}: cannot be read ({reason}); expected GSM8K's JSON lines, plain or gzipped."
         ) from None
+    if not any(line.strip() for line in lines):
+        raise AgentBankError(f"{path}: holds no row; expected GSM8K's JSON lines, plain or gzipped.")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -41,6 +41,7 @@ class EnvironmentSpec:
       held_out: whether the family is kept out of training.
       make: returns a fresh engine.
       instance: maps (split, index) to an instance; a pure function.
+      data_version: changes whenever the instances do; empty where they follow from the code alone.
       available: None where the environment can run here, else the reason why it cannot.
 
     Raises:
@@ -59,6 +60,7 @@ class EnvironmentSpec:
     licence: str = "Apache-2.0"
     requires: tuple[str, ...] = ()
     held_out: bool = False
+    data_version: Callable[[], str] = str
     available: Callable[[], str | None] = _runnable
 
     def __post_init__(self) -> None:

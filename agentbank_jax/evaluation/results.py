@@ -32,7 +32,10 @@ class ResultFile:
         lines = text.split("\n")  # never splitlines: observations may hold other line separators
         for line in lines:
             record = _read(line)
-            if record is not None and record.key == self._key:
+            if record is None or record.key != self._key:
+                continue
+            # An environment's error is no result: that episode is played again.
+            if record.terminate_reason != "environment_error":
                 records.setdefault(record.index, record)
         if lines[-1] or len(records) != len(lines) - 1:
             staged = self.path.with_name(self.path.name + ".partial")

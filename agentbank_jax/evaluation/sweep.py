@@ -293,6 +293,7 @@ def _key(config: SweepConfig, contender: Contender, spec: EnvironmentSpec, agent
     facts = {
         "contender": contender.identity,
         "protocol": spec.protocol,
+        "data": spec.data_version(),
         "instruction": spec.instruction,
         "success_threshold": spec.success_threshold,
         "max_steps": config.max_steps or spec.max_steps,

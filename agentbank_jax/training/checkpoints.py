@@ -65,6 +65,12 @@ class Checkpoints:
         """
         self._v1 = v1 = _orbax()
         self.directory = Path(model_dir).absolute() / FOLDER
+        if set("[]") & set(str(self.directory)):
+            # Orbax takes them for a pattern when it joins the arrays of a checkpoint, and then finds none.
+            raise AgentBankError(
+                f"{self.directory}: checkpoints in a path with '[' or ']' cannot be read again; "
+                "choose another --model_dir."
+            )
         self.facts = facts
         self.metadata = {"format": FORMAT, "model_config": asdict(config), "facts": facts}
         self._shape_facts = config.shape_facts
@@ -79,8 +85,18 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_) -> None:
-        self._checkpointer.close()
+    def __exit__(self, kind, *_) -> None:
+        try:
+            self._checkpointer.close()
+        except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be written.
+            if kind is None:
+                raise self._unwritten(error) from None
+
+    def _unwritten(self, error: Exception) -> AgentBankError:
+        return AgentBankError(
+            f"A checkpoint in {self.directory} cannot be written ({_first_line(error)}): make room or mend the folder; "
+            "the same command goes on from the last whole checkpoint."
+        )
 
     @property
     def steps(self) -> list[int]:
@@ -91,9 +107,12 @@ class Checkpoints:
         """Saves in the background; waits only for an earlier save, and until the arrays are copied."""
         checkpointables = {"state": state, "data": {"step": step, "fingerprint": fingerprint}}
         metadata = {**self.metadata, "arrays": _array_names(state)}
-        self._checkpointer.save_checkpointables_async(
-            step, checkpointables, custom_metadata=metadata, overwrite=True, force=True
-        )
+        try:
+            self._checkpointer.save_checkpointables_async(
+                step, checkpointables, custom_metadata=metadata, overwrite=True, force=True
+            )
+        except Exception as error:  # as above; an earlier save's error is raised here too
+            raise self._unwritten(error) from None
 
     def restore(self, abstract: TrainState, allow_change: tuple[str, ...] = ()) -> Restored | None:
         """The latest checkpoint that can be read, or None if there is none.

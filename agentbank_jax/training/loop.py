@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.folder_lock import locked
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
@@ -30,6 +31,7 @@ from agentbank_jax.training.progress import TrainingProgress, duration
 from agentbank_jax.training.state import TrainState, abstract_state, make_init
 from agentbank_jax.training.step import make_train_step
 
+OPERATIVE_CONFIG = "operative_config.gin"
 BATCH_KEYS = ("tokens", "targets", "loss_weights", "positions", "segment_ids")
 
 logger = logging.getLogger(__name__)
@@ -98,8 +100,10 @@ class TrainConfig:
         for name in ("steps", "checkpoint_every", "peak_flops"):
             if getattr(self, name) < 0:
                 raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected 0 or more.")
-        if self.steps == 0 and not self.epochs > 0:
-            raise AgentBankError(f"TrainConfig.epochs={self.epochs}: expected more than 0 where steps is 0.")
+        if self.steps == 0 and not 0 < self.epochs < float("inf"):
+            raise AgentBankError(f"TrainConfig.epochs={self.epochs}: expected more than 0, where steps is 0.")
+        if not 0 <= self.seed < 1 << 31:
+            raise AgentBankError(f"TrainConfig.seed={self.seed}: expected 0 to {(1 << 31) - 1}.")
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Optimizer steps of the whole run."""
@@ -137,6 +141,7 @@ def train(
     *,
     facts: Mapping[str, Any],
     manifest: Mapping[str, Any] | None = None,
+    operative_config: str | None = None,
     tokenizer_path: str | os.PathLike | None = None,
     initial_params: forward.Params | None = None,
     progress: TrainingProgress | None = None,
@@ -154,6 +159,7 @@ def train(
       facts: what must be the same when the run goes on or the model is used, as JSON values: `template`,
         `tokenizer_sha256`, `stop_ids`, … The fingerprint of the data and the model's shape are added.
       manifest: what the model was trained on (tasks and trajectory ids), written to `manifest.json`.
+      operative_config: the resolved gin configuration, written to `operative_config.gin`.
       tokenizer_path: the SentencePiece model to copy beside the checkpoints.
       initial_params: parameters to start from instead of fresh ones.
       progress: where to tell how it goes; a bar or lines on standard error by default.
@@ -176,7 +182,7 @@ def train(
             f"{model_config.max_position_embeddings}: shorten the rows or raise it."
         )
     total_steps = train_config.total_steps(batches.steps_per_epoch)
-    folder = _prepare_folder(Path(model_dir), manifest, tokenizer_path)
+    folder = Path(model_dir)
     if train_config.compilation_cache != "":
         enable_compilation_cache(train_config.compilation_cache)
 
@@ -197,7 +203,10 @@ def train(
     )
 
     facts = {**facts, "data_fingerprint": batches.fingerprint}
-    with Checkpoints(folder, keep=train_config.keep_checkpoints, config=model_config, facts=facts) as checkpoints:
+    with (
+        locked(folder, "train.py", "--model_dir"),
+        Checkpoints(folder, keep=train_config.keep_checkpoints, config=model_config, facts=facts) as checkpoints,
+    ):
         # ---- start, or go on ----------------------------------------------------------------------------------
         if checkpoints.steps and not train_config.resume:
             raise AgentBankError(
@@ -210,8 +219,16 @@ def train(
         restored = checkpoints.restore(target, train_config.allow_change)
         if restored:
             state, start_step = restored.state, int(restored.data["step"])
+            if start_step > total_steps:
+                raise AgentBankError(
+                    f"The run in {folder} has done {start_step} steps, and {total_steps} are configured: expected at "
+                    "least as many (TrainConfig.steps or epochs), or another --model_dir."
+                )
         else:
             state, start_step = _fresh_state(model_config, train_config, optimizer, shardings, initial_params), 0
+
+        # Only now: a run that may not go on leaves the folder as it was.
+        _write_files(folder, manifest, operative_config, tokenizer_path)
 
         # ---- steps --------------------------------------------------------------------------------------------
         record: dict[str, float] = {}
@@ -245,6 +262,9 @@ def train(
                     pending = step, metrics
                     due = train_config.checkpoint_every and step % train_config.checkpoint_every == 0
                     if due or step == total_steps:
+                        # What a run that goes on from here must find is written first.
+                        record = _tell(pending, meter, writer, progress, train_config.log_every, total_steps) or record
+                        pending = None
                         checkpoints.save(state, step, batches.fingerprint)
                 if pending:
                     record = _tell(pending, meter, writer, progress, train_config.log_every, total_steps) or record
@@ -271,6 +291,9 @@ class _Programs:
 
     def get(self, capacity: int | None, state: TrainState, batch: dict[str, jax.Array]):
         """The compiled step, and the seconds that compiling it took just now."""
+        if capacity not in self._compiled:
+            # A step under way is no part of what compiling takes.
+            jax.block_until_ready(state)
         started = time.perf_counter()
         if capacity not in self._compiled:
             self._compiled[capacity] = self._make(capacity).lower(state, batch).compile()
@@ -362,22 +385,25 @@ def _fresh_state(model_config, train_config, optimizer, shardings, initial_param
     return TrainState(jax.device_put(jnp.int32(0), shardings.step), params, opt_state)
 
 
-def _prepare_folder(folder: Path, manifest: Mapping[str, Any] | None, tokenizer_path: str | os.PathLike | None) -> Path:
-    """Makes the folder of the run and what lies beside its checkpoints."""
+def _write_files(
+    folder: Path,
+    manifest: Mapping[str, Any] | None,
+    operative_config: str | None,
+    tokenizer_path: str | os.PathLike | None,
+) -> None:
+    """Writes what lies beside the checkpoints of a run."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if manifest is not None:
             _replace(folder / "manifest.json", lambda path: path.write_text(json.dumps(manifest), encoding="utf-8"))
+        if operative_config is not None:
+            _replace(folder / OPERATIVE_CONFIG, lambda path: path.write_text(operative_config, encoding="utf-8"))
         if tokenizer_path is not None:
             _replace(folder / "tokenizer.model", lambda path: shutil.copyfile(tokenizer_path, path))
-        probe = folder / ".write_probe"
-        probe.touch()
-        probe.unlink()
     except OSError as error:
         raise AgentBankError(
-            f"Cannot write to {folder} ({error.strerror}): choose a folder that you may write with --model_dir."
+            f"Cannot write to {folder} ({error.strerror}): make room, or choose a folder that you may write with "
+            "--model_dir."
         ) from error
-    return folder
 
 
 def _replace(path: Path, write) -> None:

@@ -41,12 +41,20 @@ class MetricsWriter:
 
 
 def read_metrics(model_dir: str | os.PathLike) -> list[dict[str, float]]:
-    """The records of `metrics.jsonl`, without a last line that was cut off."""
+    """The records of `metrics.jsonl`, without lines that are none, such as a last one that was cut off."""
     path = Path(model_dir) / FILE
     if not path.is_file():
         return []
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines]
+    records = map(_record, path.read_text(encoding="utf-8", errors="replace").split("\n"))
+    return [record for record in records if record is not None]
+
+
+def _record(line: str) -> dict[str, float] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("step"), int) else None
 
 
 def keep_until(path: Path, step: int) -> None:

@@ -1,5 +1,6 @@
 """Trains a SentencePiece vocabulary shaped like Llama-2's."""
 
+import contextlib
 import io
 import os
 import re
@@ -54,13 +55,17 @@ def train_vocabulary(texts: Iterable[str], vocab_size: int, out: str | os.PathLi
                 f"no vocabulary of {vocab_size} pieces can be trained on these {len(sentences)} texts: {reason}"
             ) from None
     target = Path(out)
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(model)
         os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise AgentBankError(
+            f"{target}: the vocabulary cannot be written ({error.strerror}); choose another file with --out."
+        ) from None
     return Tokenizer.load(target)
 
 

@@ -52,6 +52,23 @@ def test_instances_have_ids_of_their_split_and_fingerprints_of_their_question(te
     assert one.fingerprint != two.fingerprint
 
 
+def test_the_version_changes_with_question_and_answer(test_file: Path, tmp_path: Path) -> None:
+    versions = {spec_of(test_file).data_version()}
+    for field, value in (("question", "Other?"), ("answer", "1\n#### 4")):
+        changed = tmp_path / f"{field}.jsonl"
+        changed.write_text("".join(json.dumps(row) + "\n" for row in [{**ROWS[0], field: value}, ROWS[1]]))
+        versions.add(spec_of(changed).data_version())
+    assert len(versions) == 3
+
+
+@pytest.mark.parametrize("text", ["", "\n\n"])
+def test_a_file_without_a_row_is_an_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.write_text(text)
+    with pytest.raises(AgentBankError, match="holds no row"):
+        spec_of(path).data_version()
+
+
 def test_a_missing_file_makes_it_unavailable_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AGENTBANK_GSM8K_TEST", raising=False)
     assert "AGENTBANK_GSM8K_TEST" in (spec_of(None).available() or "")

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from agentbank_jax.agents.policy import OraclePolicy, RandomPolicy
+from agentbank_jax.environments import registry
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.sweep import Contender, SweepConfig, SweepResult, baseline_contenders, run_sweep
@@ -114,6 +115,25 @@ def test_environment_errors_are_recorded_apart_and_do_not_stop_the_sweep(tmp_pat
     assert (broken.environment_errors, broken.success_rate) == (4, 0.0)
     assert result.tasks[0].records["oracle"][0].error == "RuntimeError: the engine broke"
     assert result.tasks[1].summaries["oracle"].success_rate == 1.0
+
+
+def test_an_episode_that_the_environment_broke_is_played_again(tmp_path: Path, specs) -> None:
+    config = SweepConfig(name="s", tasks=("counting_broken",), episodes_per_task=2, baselines=("oracle",))
+    run_sweep(config, baseline_contenders(config), tmp_path)
+    registry._SPECS.pop("counting_broken")
+    specs(name="counting_broken", skill="web")
+    again = run_sweep(config, baseline_contenders(config), tmp_path)
+    assert again.tasks[0].summaries["oracle"].success_rate == 1.0
+
+
+def test_results_over_other_data_are_not_reused(tmp_path: Path, specs) -> None:
+    made: list[str] = []
+    for version in ("one", "one", "two"):
+        registry._SPECS.pop("counting")
+        specs(name="counting", data_version=lambda version=version: version)
+        contender = Contender(name="m", identity="i", make=lambda: made.append("played") or OraclePolicy())
+        run_sweep(CONFIG, [contender], tmp_path)
+    assert len(made) == 2
 
 
 def test_trained_instances_are_left_out_and_a_trained_held_out_task_is_contaminated(tmp_path: Path) -> None:

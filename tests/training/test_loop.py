@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.folder_lock import locked
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.loop import TrainConfig, train
@@ -100,6 +101,35 @@ def test_other_data_in_the_same_folder_is_refused(finished):
         _train(finished[0], batches=MadeBatches(CONFIG.vocab_size, seed=1))
 
 
+def test_a_refused_run_leaves_the_files_of_the_folder_as_they_were(finished, tmp_path):
+    folder = finished[0]
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(AgentBankError, match="started with other settings"):
+        _train(folder, facts={"template": "another"}, manifest={"starter_web": ["x"]})
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_fewer_steps_than_were_trained_are_refused(finished):
+    with pytest.raises(AgentBankError, match="has done 6 steps, and 2 are configured"):
+        _train(finished[0], steps=2)
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_running(tmp_path):
+    with locked(tmp_path / "run", "train.py", "--model_dir"), pytest.raises(AgentBankError, match=r"another train\.py"):
+        _train(tmp_path / "run")
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 31])
+def test_a_seed_that_is_no_int32_is_refused(seed):
+    with pytest.raises(AgentBankError, match=f"seed={seed}: expected 0 to 2147483647"):
+        TrainConfig(seed=seed)
+
+
+def test_a_path_that_orbax_would_take_for_a_pattern_is_refused_before_training(tmp_path):
+    with pytest.raises(AgentBankError, match=r"'\[' or '\]' cannot be read again"):
+        _train(tmp_path / "run[1]")
+
+
 def test_a_folder_with_a_run_is_refused_where_resuming_is_off(finished):
     with pytest.raises(AgentBankError, match="already holds a run, at step 6"):
         _train(finished[0], resume=False)
@@ -124,7 +154,7 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(tmp_pat
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(AgentBankError, match="Cannot write to"):
+    with pytest.raises(AgentBankError, match=r"cannot be written .*--model_dir"):
         _train(tmp_path / "file" / "run")
 
 

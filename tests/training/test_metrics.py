@@ -20,3 +20,11 @@ def test_a_line_that_a_kill_cut_off_is_left_out(tmp_path):
     assert [record["step"] for record in read_metrics(tmp_path)] == [1]
     MetricsWriter(tmp_path, start_step=1).__exit__()
     assert (tmp_path / "metrics.jsonl").read_text().endswith("}\n")
+
+
+def test_lines_that_are_no_record_do_not_lock_a_run_out(tmp_path):
+    with MetricsWriter(tmp_path) as writer:
+        writer.write(1, {"loss": 1.0})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('garbage\n[1]\n{"loss": 1}\n{"step": 2, "loss": 2.0}\n')
+    assert [record["step"] for record in read_metrics(tmp_path)] == [1, 2]
