@@ -13,6 +13,7 @@ from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.agentbank_format import write_parquet
 from agentbank_jax.trajectories.schema import Trajectory
+from agentbank_jax.whole_files import replace_folder
 
 MANIFEST = "manifest.json"
 DROPS = "drops.jsonl"
@@ -98,12 +99,7 @@ def finish(staging: Path, folder: Path, parameters: dict[str, Any], state: Stage
         if path.name not in whole and path.name != _RECORD:
             path.unlink()
     (staging / _RECORD).unlink()
-    former = folder.with_name(f".{folder.name}.former")
-    shutil.rmtree(former, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, former)
-    os.replace(staging, folder)
-    shutil.rmtree(former, ignore_errors=True)
+    replace_folder(staging, folder)
     return manifest
 
 

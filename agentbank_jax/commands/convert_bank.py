@@ -1,0 +1,148 @@
+"""`python scripts/convert_bank.py`: flags, progress, and what was lost or skipped."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
+
+if TYPE_CHECKING:
+    from agentbank_jax.trajectories.conversion import Conversion
+
+_DESCRIPTION = """\
+Converts trajectories from any layout and kind of file into any other.
+Layouts: agentbank (the released one), sharegpt, openai, agentinstruct. Kinds of file: .parquet,
+.json, .jsonl, .json.gz, .jsonl.gz. The output appears only when it is whole."""
+_EXAMPLES = """\
+examples:
+  python scripts/convert_bank.py data/starter_math --to=openai --output=starter_math.jsonl
+  python scripts/convert_bank.py chats.json --to=agentbank --output=data/chats --task=chats
+  python scripts/convert_bank.py 'data/*/train-*.parquet' --to=agentinstruct --output=all.jsonl.gz --on_error=skip"""
+_LINE_EVERY_S = 5.0
+_STEPS = 1000
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; returns its exit status.
+
+    Raises:
+      AgentBankError: on a user's mistake.
+      SystemExit: after `--help`.
+    """
+    parser = make_parser("convert_bank.py", _DESCRIPTION, _EXAMPLES)
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="a file, a pattern, or a folder with train* files")
+    add("--from", dest="source", default="auto", metavar="LAYOUT", help="the layout to read (default: auto, told by "
+        "each file's first row)")  # fmt: skip
+    add("--to", required=True, metavar="LAYOUT", help="the layout to write")
+    add("--output", required=True, metavar="PATH", help="a file, whose ending says of which kind, or a folder of "
+        "train-* shards (a name without an ending)")  # fmt: skip
+    add("--task", metavar="NAME", help="the task's name (default: each row's own, else the file's name)")
+    add("--kind", metavar="KIND", help="of the shards in a folder: parquet, json, jsonl, json.gz or jsonl.gz (default: "
+        "parquet)")  # fmt: skip
+    add("--shard_rows", type=int, metavar="N", help="trajectories per shard in a folder (default: all in one)")
+    add("--on_error", default="raise", metavar="POLICY", help="raise: the first bad row ends the conversion (default); "
+        "skip: leave bad rows out, count them, list them in skipped.jsonl")  # fmt: skip
+    add("--lossy", action="store_true", help="leave out what the layout cannot hold, such as masks")
+    add("--overwrite", action="store_true", help="replace the output where it exists")
+    options = parse_flags(parser, arguments)
+    # Imported only now: --help need not wait for them.
+    from agentbank_jax.trajectories.conversion import convert
+
+    begin = time.perf_counter()
+    with _Bar() if sys.stderr.isatty() else _Lines() as shown:
+        conversion = convert(
+            options.inputs,
+            options.output,
+            to=options.to,
+            format=options.source,
+            task=options.task,
+            kind=options.kind,
+            shard_rows=options.shard_rows,
+            on_error=options.on_error,
+            lossy=options.lossy,
+            overwrite=options.overwrite,
+            progress=shown,
+        )
+    _print_result(conversion, options.output, time.perf_counter() - begin)
+    return 0
+
+
+class _Shown(Protocol):
+    def __enter__(self) -> "_Shown": ...
+    def __exit__(self, *error: object) -> None: ...
+    def __call__(self, fraction: float, trajectories: int) -> None: ...
+
+
+class _Bar:
+    """A progress bar with the remaining time."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        self._progress = Progress(
+            TextColumn("converting"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rows]:,} trajectories, ETA"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._bar = self._progress.add_task("converting", total=_STEPS, rows=0)
+        self._step = 0
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, fraction: float, trajectories: int) -> None:
+        step = int(fraction * _STEPS)
+        # An update costs more than a row.
+        if step != self._step:
+            self._step = step
+            self._progress.update(self._bar, completed=step, rows=trajectories)
+
+
+class _Lines:
+    """Progress where there is no terminal: a line every few seconds."""
+
+    def __init__(self) -> None:
+        self._started = self._shown_at = time.monotonic()
+
+    def __enter__(self) -> "_Lines":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def __call__(self, fraction: float, trajectories: int) -> None:
+        now = time.monotonic()
+        if now - self._shown_at < _LINE_EVERY_S:
+            return
+        self._shown_at = now
+        left = (now - self._started) * (1 - fraction) / fraction if fraction else 0.0
+        print(f"{fraction:.0%}, {trajectories:,} trajectories, {left:.0f} s left", file=sys.stderr, flush=True)
+
+
+def _print_result(conversion: "Conversion", output: str, seconds: float) -> None:
+    from agentbank_jax.trajectories.destination import SKIPPED
+
+    files = "" if conversion.files == 1 else f" in {conversion.files:,} files"
+    print(f"{output}: {conversion.trajectories:,} trajectories{files} in {seconds:.1f} s")
+    if conversion.losses.trajectories:
+        print(f"lost: {conversion.losses}")
+    skipped = conversion.skipped
+    if not skipped:
+        return
+    print(f"skipped: {len(skipped):,} rows, listed in {SKIPPED}")
+    for reason, count in skipped.reasons.most_common():
+        print(f"  {count:,}: {reason}")
+    for row in skipped.first:
+        print(row.message)
+    if len(skipped) > len(skipped.first):
+        print(f"… and {len(skipped) - len(skipped.first):,} more")
