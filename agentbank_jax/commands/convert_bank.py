@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
+from agentbank_jax.configuration.report_errors import INTERRUPTED
 
 if TYPE_CHECKING:
     from agentbank_jax.trajectories.conversion import Conversion
@@ -25,6 +26,8 @@ _STEPS = 1000
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit status.
+
+    Ctrl-C leaves nothing either, and ends with status 130.
 
     Raises:
       AgentBankError: on a user's mistake.
@@ -51,20 +54,25 @@ def main(arguments: Sequence[str]) -> int:
     from agentbank_jax.trajectories.conversion import convert
 
     begin = time.perf_counter()
-    with _Bar() if sys.stderr.isatty() else _Lines() as shown:
-        conversion = convert(
-            options.inputs,
-            options.output,
-            to=options.to,
-            format=options.source,
-            task=options.task,
-            kind=options.kind,
-            shard_rows=options.shard_rows,
-            on_error=options.on_error,
-            lossy=options.lossy,
-            overwrite=options.overwrite,
-            progress=shown,
-        )
+    try:
+        with _Bar() if sys.stderr.isatty() else _Lines() as shown:
+            conversion = convert(
+                options.inputs,
+                options.output,
+                to=options.to,
+                format=options.source,
+                task=options.task,
+                kind=options.kind,
+                shard_rows=options.shard_rows,
+                on_error=options.on_error,
+                lossy=options.lossy,
+                overwrite=options.overwrite,
+                progress=shown,
+            )
+    except KeyboardInterrupt:
+        # Unlike other commands it cannot go on from where it was.
+        print("\ninterrupted; nothing was written.", file=sys.stderr)
+        return INTERRUPTED
     _print_result(conversion, options.output, time.perf_counter() - begin)
     return 0
 

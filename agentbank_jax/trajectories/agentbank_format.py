@@ -94,13 +94,14 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
     Raises:
       RowError: names `where` and the field at fault.
     """
+    identifier = identifier_of(row, where)
     turns: list[Turn] = []
     expected = 'a non-empty list of {"from": "human" | "gpt", "value": text}'
     for field, message in messages_of(row, MESSAGES, where, expected):
         role = named_value_of(ROLE_OF_SPEAKER, message, "from", where, field, _SPEAKERS)
         content = text_of(message.get("value"), where, f"{field}.value")
         turns.append(Turn(role=role, content=content, trained=role == "assistant"))
-    return make_trajectory(row, identifier_of(row, where), turns, where, task, COLUMNS, instruction)
+    return make_trajectory(row, identifier, turns, where, task, COLUMNS, instruction)
 
 
 def row_from_trajectory(trajectory: Trajectory) -> dict[str, Any]:

@@ -32,6 +32,8 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
     Raises:
       RowError: names `where` and the field at fault.
     """
+    name = "id" if row.get("id") is not None or ITEM_ID not in row else ITEM_ID
+    identifier = identifier_of(row, where, name)
     turns: list[Turn] = []
     flags: list[bool | None] = []
     expected = 'a non-empty list of {"from": "human" | "gpt", "loss": true | false | null, "value": text}'
@@ -48,10 +50,8 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
         flags.append(loss)
         content = text_of(message.get("value"), where, f"{field}.value")
         turns.append(Turn(role=role, content=content, trained=loss is True))
-    name = "id" if row.get("id") is not None or ITEM_ID not in row else ITEM_ID
-    columns = (name, MESSAGES)
     kept = {**row, LOSS: flags} if flags != _flags(turns) else row
-    return make_trajectory(kept, identifier_of(row, where, name), turns, where, task, columns, instruction)
+    return make_trajectory(kept, identifier, turns, where, task, (name, MESSAGES), instruction)
 
 
 def row_from_trajectory(trajectory: Trajectory) -> dict[str, Any]:

@@ -103,8 +103,9 @@ def convert(
         output, kind=kind, shard_rows=shard_rows, overwrite=overwrite, lists_skipped=on_error == "skip"
     )
     files = _input_files(inputs)
-    sizes = [max(1, path.stat().st_size) for path in files]
-    before = dict(zip(files, itertools.accumulate(sizes, initial=0), strict=False))
+    sizes = {path: max(1, path.stat().st_size) for path in files}
+    before = dict(zip(files, itertools.accumulate(sizes.values(), initial=0), strict=False))
+    total = sum(sizes.values())
     losses = Losses(trajectories=Counter(), parts=Counter())
     refused = False
     count = 0
@@ -126,8 +127,7 @@ def convert(
                     continue
                 count += 1
             if progress is not None:
-                size = sizes[files.index(source.path)]
-                progress((before[source.path] + source.fraction * size) / sum(sizes), count)
+                progress((before[source.path] + source.fraction * sizes[source.path]) / total, count)
         if refused:
             raise TrajectoryError(_refusal(to, losses))
         if not count:

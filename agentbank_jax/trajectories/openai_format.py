@@ -48,6 +48,7 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
     Raises:
       RowError: names `where` and the field at fault.
     """
+    identifier = identifier_of(row, where)
     expected = 'a non-empty list of {"role": role, "content": text}'
     messages = [
         (field, named_value_of(_KIND_OF_ROLE, message, "role", where, field, _ROLES), message)
@@ -72,7 +73,7 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
             position += 1
         results = _results_of(calls, answers, where, field, ends=position == len(messages))
         turns += _turns_of(message, calls, results, where, field)
-    return make_trajectory(row, identifier_of(row, where), turns, where, task, ("id", MESSAGES), instruction)
+    return make_trajectory(row, identifier, turns, where, task, ("id", MESSAGES), instruction)
 
 
 def row_from_trajectory(trajectory: Trajectory) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
     Raises:
       RowError: names `where` and the field at fault.
     """
+    identifier = identifier_of(row, where)
     turns: list[Turn] = []
     system = row.get(SYSTEM)
     if system not in (None, ""):
@@ -72,7 +73,7 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
             turns.append(Turn.user(observation_of(value) if kind == "result" else value))
         former = kind
     columns = ("id", SYSTEM, MESSAGES)
-    return make_trajectory(row, identifier_of(row, where), turns, where, task, columns, instruction)
+    return make_trajectory(row, identifier, turns, where, task, columns, instruction)
 
 
 def row_from_trajectory(trajectory: Trajectory) -> dict[str, Any]:
