@@ -36,6 +36,7 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/cache_tasks.py": (),
     "python scripts/bench_data.py": ("--trajectories=500", "--seconds=0.1"),
     "python scripts/lint_bank.py": ("--workers=1",),
+    "python scripts/convert_bank.py": (),
     # The rows made up here are both the bank and the test.
     "python scripts/lint_bank.py --mixture=gsm8k": ("--workers=1", "--fail_on=never"),
     "python train.py --gin_file=samoyed_tiny.gin": SMALL_TRAINING,

@@ -5,9 +5,9 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 
 if TYPE_CHECKING:
     from agentbank_jax.bank.build import BuildResult
@@ -23,11 +23,6 @@ examples:
   python scripts/build_bank.py --task=starter_math --trajectories=500
   python scripts/build_bank.py --task=gsm8k --input=train.jsonl.gz"""
 _LINE_EVERY_S = 5.0
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise AgentBankError(f"{message}. See {self.prog} --help.")
 
 
 class _Shown(Protocol):
@@ -57,13 +52,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="build_bank.py",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("build_bank.py", _DESCRIPTION, _EXAMPLES)
     add = parser.add_argument
     add("--task", action="append", default=[], metavar="NAME", help="a task to build; may be repeated")
     add("--trajectories", type=int, metavar="N", help="in total, split evenly over the starter families "
@@ -72,12 +61,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--output", metavar="FOLDER", help="the bank (default: $AGENTBANK_DATA_DIR, else ./data)")
     add("--seed", type=int, default=0, metavar="N", help="chooses instances and wording (default: 0)")
     add("--workers", type=int, default=2, metavar="N", help="processes (default: 2); the result is the same for any")
-    known, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        flags = [option for option in parser._option_string_actions if option.startswith("--")]
-        flag = unknown[0].split("=", 1)[0]
-        raise AgentBankError(f"unknown argument '{unknown[0]}'.{did_you_mean(flag, flags)} See {parser.prog} --help.")
-    return known
+    return parse_flags(parser, arguments)
 
 
 class _Bars:

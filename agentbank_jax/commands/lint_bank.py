@@ -4,8 +4,9 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError, did_you_mean
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ examples:
   python scripts/lint_bank.py --mixture=starter
   python scripts/lint_bank.py data/gsm8k --against=test.jsonl --report=lint.json
   python scripts/lint_bank.py mine.jsonl --task=webshop --redact=redacted"""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise AgentBankError(f"{message}. See {self.prog} --help.")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -79,13 +75,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
-        prog="lint_bank.py",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser("lint_bank.py", _DESCRIPTION, _EXAMPLES)
     add = parser.add_argument
     add("paths", nargs="*", metavar="PATH", help="banks' folders, files or patterns (default: the data folder)")
     add("--mixture", metavar="NAME", help="the tasks of a mixture, or a task, in the data folder")
@@ -110,11 +100,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--fail_on", default="error", metavar="LEVEL", help="exit with 1 on error, on warning, or never (default: "
         "error)")  # fmt: skip
     add("--max_examples", type=int, default=5, metavar="N", help="findings shown of each rule (default: 5)")
-    known, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        flags = [option for option in parser._option_string_actions if option.startswith("--")]
-        flag = unknown[0].split("=", 1)[0]
-        raise AgentBankError(f"unknown argument '{unknown[0]}'.{did_you_mean(flag, flags)} See {parser.prog} --help.")
+    known = parse_flags(parser, arguments)
     if known.fail_on not in FAIL_ON:
         raise AgentBankError(f"--fail_on={known.fail_on}: expected error, warning or never.")
     if known.paths and known.mixture:

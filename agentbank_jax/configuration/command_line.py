@@ -1,11 +1,10 @@
 """The flags that every entry point has; light to import, so that `--help` answers at once."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
-from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
+from agentbank_jax.errors import AgentBankError
 
 _GIN_PREFIX = "--gin."
 
@@ -33,11 +32,6 @@ class CommandLine:
     dry_run: bool = False
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise AgentBankError(f"{message}. See {self.prog} --help.")
-
-
 def parse_command_line(
     program: str,
     description: str,
@@ -61,13 +55,7 @@ def parse_command_line(
       AgentBankError: on an unknown or malformed flag, or where no gin file is named.
       SystemExit: after `--help`, with status 0.
     """
-    parser = _Parser(
-        prog=program,
-        description=description,
-        epilog=f"example: {example}",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(program, description, f"example: {example}")
     add = parser.add_argument
     add("--gin_file", action="append", default=[], metavar="NAME", help="a gin file: in the current folder, "
         "in --gin_search_paths, or among the shipped ones; may be repeated")  # fmt: skip
@@ -81,11 +69,7 @@ def parse_command_line(
     add("--dry_run", action="store_true", help="print the plan and end")
 
     plain, overrides = _split_overrides(arguments)
-    known, unknown = parser.parse_known_args(plain)
-    if unknown:
-        flags = [option for option in parser._option_string_actions if option.startswith("--")]
-        flag = unknown[0].split("=", 1)[0]
-        raise AgentBankError(f"unknown argument '{unknown[0]}'.{did_you_mean(flag, flags)} See {program} --help.")
+    known = parse_flags(parser, plain)
     if not known.gin_file:
         raise AgentBankError(f"no gin file is named; for example: {example}")
     return CommandLine(

@@ -6,18 +6,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 
 if TYPE_CHECKING:
     from agentbank_jax.data.token_cache import TokenCache
     from agentbank_jax.trajectories.templates import Llama2Template
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise AgentBankError(f"{message}. See {self.prog} --help.")
 
 
 def train_vocabulary(arguments: Sequence[str]) -> int:
@@ -78,13 +73,7 @@ def inspect_mixture(arguments: Sequence[str]) -> int:
 
 
 def _parser(program: str, description: str) -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog=program,
-        description=description,
-        epilog=f"example: python scripts/{program} --mixture=starter",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = make_parser(program, description, f"example: python scripts/{program} --mixture=starter")
     parser.add_argument("--mixture", default="starter", metavar="NAME", help="a mixture or task (default: starter)")
     parser.add_argument(
         "--data_dir", metavar="FOLDER", help="where the bank is (default: $AGENTBANK_DATA_DIR, else ./data)"
@@ -104,11 +93,7 @@ def _add_tokens(parser: argparse.ArgumentParser) -> None:
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        flags = [option for option in parser._option_string_actions if option.startswith("--")]
-        flag = unknown[0].split("=", 1)[0]
-        raise AgentBankError(f"unknown argument '{unknown[0]}'.{did_you_mean(flag, flags)} See {parser.prog} --help.")
+    options = parse_flags(parser, arguments)
     options.data_dir = Path(options.data_dir or os.environ.get("AGENTBANK_DATA_DIR") or "data")
     from agentbank_jax.data.declarations import get_mixture
 
