@@ -64,6 +64,8 @@ class Destination:
                         f"{flag}={value}: {text} is one file; {flag} goes with a folder, a name without an ending."
                     )
             self._kind = file_kind(self.path)
+            if lists_skipped and self.path.name == SKIPPED:
+                raise AgentBankError(f"{self.path}: the skipped rows are listed there; choose another --output.")
             for path in (self.path, self.path.with_name(SKIPPED)) if lists_skipped else (self.path,):
                 if path.exists() and not overwrite:
                     raise AgentBankError(f"{path}: exists; choose another --output or add --overwrite.")

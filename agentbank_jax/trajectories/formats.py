@@ -197,7 +197,7 @@ def read_trajectories(
 def _task_of(row: Mapping[str, Any], path: Path, where: str) -> str:
     task = row.get("task")
     if task is None:
-        return path.absolute().parent.name if path.name.startswith("train") else _stem(path)
+        return path.absolute().parent.name if path.name.startswith(("train-", "train.")) else _stem(path)
     if not isinstance(task, str) or not task:
         raise RowError(where, "task", shorten(task), "a non-empty string, or --task=NAME")
     return task

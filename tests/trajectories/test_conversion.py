@@ -206,6 +206,12 @@ def test_a_folder_gets_shards_that_read_as_one_bank(tmp_path: Path, kind: str) -
     assert (tmp_path / "b.jsonl").read_bytes() == (tmp_path / "a.jsonl").read_bytes()
 
 
+def test_a_slash_at_the_end_makes_a_folder_of_a_name_with_a_dot(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", make_trajectories(2), "openai")
+    convert([tmp_path / "a.jsonl"], f"{tmp_path}/bank.v2/", to="agentbank")
+    assert read(tmp_path / "bank.v2" / "train-00000-of-00001.parquet") == make_trajectories(2)
+
+
 def test_released_files_with_extra_columns_keep_them_in_every_layout(tmp_path: Path) -> None:
     rows = [
         {
@@ -362,6 +368,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, source: str, target:
         ({"output": "bank", "kind": "parket"}, "--kind=parket is unknown. Did you mean 'parquet'?"),
         ({"output": "bank", "shard_rows": 0}, "--shard_rows=0: expected at least 1"),
         ({"output": "b.txt"}, "b.txt: unknown kind of file"),
+        ({"output": "skipped.jsonl", "on_error": "skip"}, "skipped.jsonl: the skipped rows are listed there"),
         ({"output": "b.jsonl.zst"}, "unknown kind of file"),
     ],
 )
