@@ -26,7 +26,8 @@ REQUIREMENTS = [
     "numpy>=2.4",
     "rich>=14",
     "safetensors>=0.7",
-    "tokenizers>=0.22",
+    "tokenizers>=0.23.3",
+    "jinja2>=3.1.6",
     "gymnasium>=1.2",
     "tantivy>=0.25",
     "rapidfuzz>=3.13",
@@ -47,6 +48,7 @@ EXTRAS = {
         "pytest>=8",
         "pytest-xdist>=3.6",
         "hypothesis>=6.130",
+        "transformers>=5.24",  # the reference of the chat templates; its tokenizers need no torch
         "ruff==0.17.6",
         "mypy==2.4.1",
         "setuptools>=77",

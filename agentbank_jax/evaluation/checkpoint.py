@@ -30,7 +30,7 @@ from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.metrics import read_metrics
-from agentbank_jax.trajectories.templates import Llama2Template, get_template
+from agentbank_jax.trajectories.templates import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -132,20 +132,29 @@ class _LoadedModel:
     step: int
     config: LlamaConfig
     params: forward.Params
-    template: Llama2Template
+    template: ChatTemplate
     untrained_seed: int
 
     @classmethod
     def load(cls, checkpoint: str | os.PathLike[str], *, model_name: str | None, untrained_seed: int) -> "_LoadedModel":
         config, params, metadata = load_for_inference(checkpoint)
         model_dir = Path(metadata["model_dir"])
-        tokenizer = Tokenizer.load(model_dir / "tokenizer.model")
+        tokenizer = Tokenizer.load(model_dir)
         facts: Mapping[str, Any] = metadata.get("facts", {})
         saved = facts.get("tokenizer_sha256", tokenizer.fingerprint)
         if saved != tokenizer.fingerprint:
             raise AgentBankError(
-                f"{model_dir / 'tokenizer.model'}: hash {tokenizer.fingerprint[:12]}…; expected {str(saved)[:12]}…, "
+                f"{tokenizer.name}: hash {tokenizer.fingerprint[:12]}…; expected {str(saved)[:12]}…, "
                 "with which the checkpoint was trained. Put that tokenizer back."
+            )
+        trained_with = str(facts.get("template", "llama2/1"))
+        template = get_template(trained_with.split("/")[0], tokenizer)
+        # What stands behind a space only says what was trained.
+        if trained_with.split(" ")[0] != template.fingerprint:
+            raise AgentBankError(
+                f"{tokenizer.name}: its chat template is '{template.fingerprint}' now; expected "
+                f"'{trained_with.split(' ')[0]}', with which the checkpoint was trained. Put that tokenizer's files "
+                "back, or use the version of this project that it was trained with."
             )
         name = model_name or model_dir.name
         if name in ("untrained", "random", "oracle"):
@@ -157,7 +166,7 @@ class _LoadedModel:
             config=config,
             # One committed device for weights of every origin, so that all share their compiled programs.
             params=jax.device_put(params, jax.devices()[0]),
-            template=get_template(str(facts.get("template", "llama2")).split("/")[0], tokenizer),
+            template=template,
             untrained_seed=untrained_seed,
         )
 

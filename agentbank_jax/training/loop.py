@@ -1,5 +1,6 @@
 """The training loop."""
 
+import functools
 import json
 import logging
 import os
@@ -30,6 +31,7 @@ from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_sche
 from agentbank_jax.training.progress import TrainingProgress, duration
 from agentbank_jax.training.state import TrainState, abstract_state, make_init
 from agentbank_jax.training.step import make_train_step
+from agentbank_jax.trajectories.tokenizer_files import copied_files
 
 OPERATIVE_CONFIG = "operative_config.gin"
 BATCH_KEYS = ("tokens", "targets", "loss_weights", "positions", "segment_ids")
@@ -155,12 +157,12 @@ def train(
       model_config, train_config, optimizer_config, mesh_config: the settings; `batches.batch_size` must be
         `train_config.batch_size`.
       batches: the data (see `Batches`).
-      model_dir: gets `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `manifest.json`, `tokenizer.model`.
+      model_dir: gets `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `manifest.json`, the tokenizer.
       facts: what must be the same when the run goes on or the model is used, as JSON values: `template`,
         `tokenizer_sha256`, `stop_ids`, … The fingerprint of the data and the model's shape are added.
       manifest: what the model was trained on (tasks and trajectory ids), written to `manifest.json`.
       operative_config: the resolved gin configuration, written to `operative_config.gin`.
-      tokenizer_path: the SentencePiece model to copy beside the checkpoints.
+      tokenizer_path: the tokenizer to copy beside the checkpoints, a file or a folder with one.
       initial_params: parameters to start from instead of fresh ones.
       progress: where to tell how it goes; a bar or lines on standard error by default.
 
@@ -398,7 +400,8 @@ def _write_files(
         if operative_config is not None:
             _replace(folder / OPERATIVE_CONFIG, lambda path: path.write_text(operative_config, encoding="utf-8"))
         if tokenizer_path is not None:
-            _replace(folder / "tokenizer.model", lambda path: shutil.copyfile(tokenizer_path, path))
+            for name, file in copied_files(tokenizer_path).items():
+                _replace(folder / name, functools.partial(shutil.copyfile, file))
     except OSError as error:
         raise AgentBankError(
             f"Cannot write to {folder} ({error.strerror}): make room, or choose a folder that you may write with "

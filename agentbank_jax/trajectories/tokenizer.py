@@ -1,175 +1,167 @@
-"""A SentencePiece tokenizer that says where in the text each token begins."""
+"""Tokenizers that say where in the text each token begins, and whose special tokens never come out of a text."""
 
+import abc
 import hashlib
 import os
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
-import sentencepiece
 from jaxtyping import Int
 
 from agentbank_jax.errors import AgentBankError
 
-# SentencePiece writes a space as this character, U+2581.
-SPACE_SYMBOL = "\u2581"
+if TYPE_CHECKING:
+    from agentbank_jax.trajectories.tokenizer_files import TokenizerSettings
 
 
 class TokenizerError(AgentBankError):
-    """A tokenizer model that is missing or that cannot be used."""
+    """A tokenizer that is missing or that cannot be used."""
 
 
 class Encoding(NamedTuple):
     """Token ids of a text, and the byte of its UTF-8 form at which each token begins.
 
     The first token begins at byte 0, also where it holds the space that SentencePiece puts
-    before a text. Of a character spelled in byte pieces, each piece begins within the character.
+    before a text. Of a character spelled in several tokens, each begins within the character.
     """
 
     ids: Int[np.ndarray, " tokens"]
     starts: Int[np.ndarray, " tokens"]
 
 
-class Tokenizer:
-    """A SentencePiece model whose control symbols never come out of a text.
+class AddedToken(NamedTuple):
+    """A token that stands in a vocabulary as a whole string, such as `<|eot_id|>`.
+
+    Fields:
+      id: the token's.
+      special: whether it never comes out of a text.
+      lstrip, rstrip: whether it takes the white space before or after it along.
+    """
+
+    id: int
+    special: bool = True
+    lstrip: bool = False
+    rstrip: bool = False
+
+
+class Tokenizer(abc.ABC):
+    """What chat templates need of a tokenizer.
 
     `Tokenizer.load("starter.model").encode("Action: look")` gives a list of ids without BOS and
     EOS; a literal `</s>` in a text becomes plain pieces.
 
     Fields:
+      model: the content of its file.
+      name: its file, for error messages.
       vocab_size: number of ids.
-      bos_id, eos_id, unk_id: ids of the control symbols.
+      bos_id, eos_id, unk_id: ids of these tokens; None where there is none.
       pad_id: 0; padding is recognised by its segment id, so that it needs no id of its own.
+      settings: what the checkpoint's files say beside the vocabulary, the chat template among it.
     """
 
-    def __init__(self, model: bytes, *, name: str = "tokenizer") -> None:
-        """Loads a serialized SentencePiece model; `name` is for error messages.
+    vocab_size: int
+    bos_id: int | None
+    eos_id: int | None
+    unk_id: int | None
+    pad_id = 0
 
-        Raises:
-          TokenizerError: where the model cannot be parsed or has no BOS or EOS.
-        """
-        self._model = model
-        self._name = name
-        try:
-            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except (RuntimeError, ValueError) as error:
-            raise TokenizerError(f"{name}: not a SentencePiece model ({str(error).split(chr(10), 1)[0]}).") from None
-        self.vocab_size: int = self._processor.vocab_size()
-        self.bos_id: int = self._processor.bos_id()
-        self.eos_id: int = self._processor.eos_id()
-        self.unk_id: int = self._processor.unk_id()
-        self.pad_id = 0
-        if self.bos_id < 0 or self.eos_id < 0:
-            raise TokenizerError(
-                f"{name}: bos id {self.bos_id} and eos id {self.eos_id}; expected both, as in Llama-2's vocabulary."
-            )
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> "Tokenizer":
+        """Reads a SentencePiece model, a `tokenizer.json`, or the folder of a checkpoint.
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Tokenizer":
-        """Reads a SentencePiece model file.
+        In a folder `tokenizer.json` goes before `tokenizer.model`. `tokenizer_config.json` and
+        `chat_template.jinja` beside the file are read too.
 
         Raises:
           TokenizerError: where there is none, or it is not one.
         """
+        from agentbank_jax.trajectories.fast_tokenizer import FastTokenizer
+        from agentbank_jax.trajectories.sentencepiece_tokenizer import SentencePieceTokenizer
+        from agentbank_jax.trajectories.tokenizer_files import find_tokenizer, read_settings
+
+        file = find_tokenizer(path)
+        settings = read_settings(file.parent)
         try:
-            return cls(Path(path).read_bytes(), name=os.fspath(path))
+            content = file.read_bytes()
         except OSError as error:
-            raise TokenizerError(
-                f"{os.fspath(path)}: no tokenizer ({error.strerror}); expected a SentencePiece model: "
-                "`python scripts/train_vocabulary.py` trains one, and Llama-2's is its tokenizer.model."
-            ) from None
+            raise TokenizerError(f"{file}: the tokenizer cannot be read ({error.strerror}).") from None
+        name = os.fspath(path) if Path(path).is_file() else str(file)
+        kind = FastTokenizer if file.suffix == ".json" else SentencePieceTokenizer
+        return kind(content, name=name, settings=settings)
+
+    def __init__(self, model: bytes, *, name: str, settings: "TokenizerSettings | None") -> None:
+        """Keeps what all kinds have: the content of the file, its name, and what stands beside it."""
+        from agentbank_jax.trajectories.tokenizer_files import TokenizerSettings
+
+        self.model = model
+        self.name = name
+        self.settings = settings or TokenizerSettings()
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _restore, (self._model, self._name)
+        return partial(type(self), name=self.name, settings=self.settings), (self.model,)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the model, hexadecimal."""
-        return hashlib.sha256(self._model).hexdigest()
+        """SHA-256 of the tokenizer's file, hexadecimal."""
+        return hashlib.sha256(self.model).hexdigest()
 
     @property
-    def model(self) -> bytes:
-        """The serialized model, which is also the content of its file."""
-        return self._model
+    @abc.abstractmethod
+    def added_tokens(self) -> Mapping[str, AddedToken]:
+        """The tokens that only a template may place (control symbols, special tokens), by their strings."""
 
+    @abc.abstractmethod
     def encode(self, text: str) -> list[int]:
         """Returns the ids of `text`, without BOS and EOS."""
-        return self._processor.encode(text, return_type=int)
 
+    @abc.abstractmethod
     def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of `ids`; control symbols vanish, and one leading space does."""
-        return self._processor.decode([int(token) for token in ids])
+        """Returns the text of `ids`; special tokens vanish, and the space that is put before a text does."""
 
+    @abc.abstractmethod
     def piece(self, token: int) -> str:
-        """Returns the piece of `token`, with spaces as spaces and byte pieces as `<0x0A>`."""
-        return self._processor.id_to_piece(int(token)).replace(SPACE_SYMBOL, " ")
+        """Returns what `token` stands for, with spaces as spaces."""
 
+    @abc.abstractmethod
     def spell(self, ids: Sequence[int]) -> str:
-        """Returns the pieces of `ids` one after the other, control symbols and leading spaces included."""
-        spelled = b"".join(
-            bytes([int(self.piece(token)[1:-1], 16)])
-            if self._processor.is_byte(int(token))
-            else self.piece(token).encode()
-            for token in ids
-        )
-        return spelled.decode("utf-8", errors="replace")
+        """Returns the pieces of `ids` one after the other, special tokens and leading spaces included."""
 
-    def encode_with_offsets(self, texts: Sequence[str], *, num_threads: int = 1) -> list[Encoding]:
+    @abc.abstractmethod
+    def encode_with_offsets(
+        self, texts: Sequence[str], *, continues: Sequence[bool] | None = None, num_threads: int = 1
+    ) -> list[Encoding]:
         """Encodes each text and finds where its tokens begin.
 
         Args:
           texts: any number of texts.
-          num_threads: native threads among which the texts are divided.
+          continues: for each text, whether something stands before it in its rendering: some
+            tokenizers put a space only before what stands at the very beginning. None: nothing does.
+          num_threads: native threads among which the texts are divided, where the library lets one choose.
 
         Returns:
           One `Encoding` a text, int32 ids and int64 starts.
         """
-        if not texts:
-            return []
-        encoded = self._processor.encode(list(texts), return_type="numpy", num_threads=num_threads)
-        # A model that does not normalise spells every byte of the text in exactly one piece, so
-        # that the offsets are sums of lengths: several times faster than to ask for each. Where
-        # the sum is not the text's length (another normaliser, an unknown character, a literal
-        # space symbol), SentencePiece says the offsets itself.
-        counts = np.fromiter((len(ids) for ids in encoded), np.int64, len(encoded))
-        ends = np.cumsum(self._bytes_of_piece[np.concatenate(encoded)])
-        bounds = np.concatenate([[0], np.cumsum(counts)])
-        bytes_before = np.concatenate([[0], ends])
-        lengths = bytes_before[bounds[1:]] - bytes_before[bounds[:-1]]
-        encodings: list[Encoding] = []
-        for index, (text, ids) in enumerate(zip(texts, encoded, strict=True)):
-            size = len(text) if text.isascii() else len(text.encode())
-            if lengths[index] == size + self._prefix_bytes or not len(ids):
-                starts = bytes_before[bounds[index] : bounds[index + 1]] - (
-                    bytes_before[bounds[index]] + self._prefix_bytes
-                )
-                np.maximum(starts, 0, out=starts)
-                encodings.append(Encoding(ids, starts))
-            else:
-                encodings.append(self._encode_with_native_offsets(text))
-        return encodings
 
-    def _encode_with_native_offsets(self, text: str) -> Encoding:
-        mapping = self._processor.encode(text.encode(), return_type="offset_mapping")
-        starts = np.array([start for start, _ in mapping["offsets"]], np.int64)
-        return Encoding(np.array(mapping["ids"], np.int32), starts)
+    def guarding(self, tokens: Iterable[str]) -> Self:
+        """Returns this tokenizer with these added tokens special, so that none comes out of a text.
 
-    @cached_property
-    def _bytes_of_piece(self) -> Int[np.ndarray, " vocab"]:
-        processor = self._processor
-        lengths = [
-            1 if processor.is_byte(token) else len(processor.id_to_piece(token).replace(SPACE_SYMBOL, " ").encode())
-            for token in range(self.vocab_size)
-        ]
-        return np.array(lengths, np.int64)
+        Some checkpoints list markers of their template as ordinary added tokens.
+        """
+        del tokens
+        return self
 
-    @cached_property
-    def _prefix_bytes(self) -> int:
-        """Bytes that the model puts before a text: 1 with a dummy prefix, else 0."""
-        return int(self._bytes_of_piece[self._processor.encode("a", return_type="numpy")].sum()) - 1
+    def special_id(self, token: str, *, owner: str) -> int:
+        """Returns the id of an added token.
 
-
-def _restore(model: bytes, name: str) -> Tokenizer:
-    return Tokenizer(model, name=name)
+        Raises:
+          TokenizerError: where there is none of this name; the message names its owner.
+        """
+        if token not in self.added_tokens:
+            raise TokenizerError(
+                f"{self.name}: no special token '{token}', which {owner} needs; expected the tokenizer of a checkpoint "
+                "that this template is for."
+            )
+        return self.added_tokens[token].id

@@ -86,7 +86,7 @@ def test_the_commands_go_from_files_to_figures(
         (["--mixture=fakke"], "'fakke'.*Did you mean 'fake'"),
         (["--mixtur=fake"], "'--mixtur=fake'. Did you mean '--mixture'"),
         (["--mixture=fake", "--max_length=long"], "invalid int value"),
-        (["--mixture=fake", "--template=llama"], "Did you mean 'llama2'"),
+        (["--mixture=fake", "--template=llama_2"], "Did you mean 'llama2'"),
         (["--mixture=fake", "--over_long=cut"], "policy for over-long trajectories 'cut'"),
         (["--mixture=fake", "--tokenizer=none.model"], "none.model: no tokenizer"),
         (["--mixture=fake", "--data_dir=none"], "no trajectories in none/fake_qa"),

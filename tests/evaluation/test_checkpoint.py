@@ -48,7 +48,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vocab_size=tokenizer.vocab_size, hidden_size=16, intermediate_size=32, num_layers=1, num_heads=2,
         max_position_embeddings=256,
     )  # fmt: skip
-    facts = {"template": "llama2", "tokenizer_sha256": tokenizer.fingerprint, "stop_ids": [tokenizer.eos_id]}
+    facts = {"template": "llama2/1", "tokenizer_sha256": tokenizer.fingerprint, "stop_ids": [tokenizer.eos_id]}
     with Checkpoints(folder, keep=1, config=config, facts=facts) as checkpoints:
         checkpoints.save(TrainState(jnp.int32(5), forward.init(config, 3), ()), 5, "data")
     (folder / "manifest.json").write_text(json.dumps({"tasks": {"counting": ["counting/train/0"]}}))

@@ -112,8 +112,8 @@ def test_a_trajectory_without_a_user_turn_cannot_be_prompted(template: Llama2Tem
 
 def test_an_unknown_template_is_named(template: Llama2Template) -> None:
     assert get_template("llama2", template.tokenizer).fingerprint == template.fingerprint
-    with pytest.raises(AgentBankError, match=r"'llama'.*Did you mean 'llama2'"):
-        get_template("llama", template.tokenizer)
+    with pytest.raises(AgentBankError, match=r"'llama_2'.*Did you mean 'llama2'"):
+        get_template("llama_2", template.tokenizer)
 
 
 # What the model reads, whether it is trained on it, and the turn to which it belongs.
