@@ -30,8 +30,9 @@ from agentbank_jax.data.seqio_preprocessors import preprocessors
 from agentbank_jax.data.seqio_source import trajectory_source
 from agentbank_jax.data.sources import count_rows
 from agentbank_jax.data.vocabularies import vocabulary_path
-from agentbank_jax.trajectories.templates import Llama2Template, get_template
+from agentbank_jax.trajectories.templates import DEFAULT_OPTIONS, ChatTemplate, TemplateOptions, get_template
 from agentbank_jax.trajectories.tokenizer import Tokenizer
+from agentbank_jax.trajectories.tokenizer_files import find_tokenizer
 
 
 def data_dir() -> Path:
@@ -49,6 +50,7 @@ def register_task(
     *,
     tokenizer: str | os.PathLike[str] | None = None,
     template: str = "llama2",
+    options: TemplateOptions = DEFAULT_OPTIONS,
     over_long: OverLongPolicy = "drop",
 ) -> seqio.Task:
     """Registers a declared task, unless its name is registered already.
@@ -58,8 +60,10 @@ def register_task(
 
     Args:
       task: the declaration.
-      tokenizer: a SentencePiece model; None means `default_tokenizer()`.
+      tokenizer: a SentencePiece model, a `tokenizer.json` or a checkpoint's folder; None means
+        `default_tokenizer()`. SeqIO itself decodes only with a SentencePiece model.
       template: name of the chat template.
+      options: which tokens are trained.
       over_long: what becomes of trajectories that are longer than the length asked for.
     """
     if task.name in seqio.TaskRegistry.names():
@@ -67,8 +71,8 @@ def register_task(
     path = Path(tokenizer) if tokenizer is not None else default_tokenizer()
 
     @functools.cache
-    def loaded() -> Llama2Template:
-        return get_template(template, Tokenizer.load(path))
+    def loaded() -> ChatTemplate:
+        return get_template(template, Tokenizer.load(path), options)
 
     return seqio.TaskRegistry.add(
         task.name,
@@ -76,13 +80,19 @@ def register_task(
         preprocessors=preprocessors(loaded, over_long),
         output_features={
             # The template places BOS and EOS.
-            "targets": seqio.Feature(
-                seqio.SentencePieceVocabulary(os.fspath(path)), add_eos=False, required=True, dtype=tf.int32
-            ),
+            "targets": seqio.Feature(_vocabulary(path), add_eos=False, required=True, dtype=tf.int32),
             "trained": seqio.Feature(seqio.PassThroughVocabulary(3), add_eos=False, required=True, dtype=tf.int32),
         },
         metric_fns=[action_accuracy],
     )
+
+
+def _vocabulary(path: Path) -> seqio.Vocabulary:
+    # A model that is not there yet is asked for when it is used.
+    file = find_tokenizer(path) if path.exists() else path
+    if file.suffix == ".json":
+        return seqio.PassThroughVocabulary(Tokenizer.load(file).vocab_size)
+    return seqio.SentencePieceVocabulary(os.fspath(file))
 
 
 def register_mixture(mixture: MixtureDeclaration) -> seqio.Mixture:

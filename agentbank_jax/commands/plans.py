@@ -41,7 +41,7 @@ def plan_lines(training: TrainingConfiguration, evaluation: EvaluationConfigurat
         *size.lines(),
         f"data              {data.mixture}: {tasks}",
         f"rows              {train.batch_size} of {data.max_length} tokens, {train.accumulate} micro-batches a step",
-        f"template          {data.template}, tokenizer {data.tokenizer_path()}",
+        f"template          {data.template}{data.template_options().fingerprint}, tokenizer {data.tokenizer_path()}",
         f"training          {duration}, seed {train.seed}",
         f"optimizer         {optimizer.name}, learning rate {optimizer.learning_rate:g} ({optimizer.schedule}), "
         f"warm-up {optimizer.warmup_steps or optimizer.warmup_ratio:g}, weight decay {optimizer.weight_decay:g}, "

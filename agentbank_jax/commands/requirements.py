@@ -63,7 +63,7 @@ def _missing_banks(data: DataConfig) -> list[str]:
 
 def _missing_tokenizer(data: DataConfig) -> list[str]:
     path = data.tokenizer_path()
-    return [] if path.is_file() else [f"tokenizer: {path}; {data.tokenizer_remedy}"]
+    return [] if path.exists() else [f"tokenizer: {path}; {data.tokenizer_remedy}"]
 
 
 def _missing_weights(run: RunConfig) -> list[str]:

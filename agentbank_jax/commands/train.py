@@ -28,7 +28,7 @@ from agentbank_jax.models import forward
 from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.loop import Batches
 from agentbank_jax.training.loop import train as train_model
-from agentbank_jax.trajectories.templates import Llama2Template, get_template
+from agentbank_jax.trajectories.templates import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizer import Tokenizer
 
 
@@ -99,7 +99,7 @@ def train(command_line: CommandLine) -> int:
     return 0
 
 
-def _template(training: TrainingConfiguration) -> Llama2Template:
+def _template(training: TrainingConfiguration) -> ChatTemplate:
     path = training.data.tokenizer_path()
     tokenizer = Tokenizer.load(path)
     if tokenizer.vocab_size > training.model.vocab_size:
@@ -107,10 +107,10 @@ def _template(training: TrainingConfiguration) -> Llama2Template:
             f"{path} has {tokenizer.vocab_size} pieces, but LlamaConfig.vocab_size = {training.model.vocab_size}: "
             "expected at least as many rows as pieces."
         )
-    return get_template(training.data.template, tokenizer)
+    return get_template(training.data.template, tokenizer, training.data.template_options())
 
 
-def _facts(template: Llama2Template) -> dict[str, object]:
+def _facts(template: ChatTemplate) -> dict[str, object]:
     """What must be the same in training and in acting; travels with each checkpoint."""
     return {
         "template": template.fingerprint,
@@ -120,7 +120,7 @@ def _facts(template: Llama2Template) -> dict[str, object]:
 
 
 def _initial_params(
-    checkpoint: str | None, training: TrainingConfiguration, template: Llama2Template
+    checkpoint: str | None, training: TrainingConfiguration, template: ChatTemplate
 ) -> forward.Params | None:
     """Loads the weights that `--checkpoint` names."""
     if training.run.weights and not checkpoint:
@@ -142,7 +142,7 @@ def _initial_params(
     if saved != template.tokenizer.fingerprint:
         raise AgentBankError(
             f"--checkpoint={checkpoint}: it was trained with another tokenizer than {training.data.tokenizer}; "
-            "use the one beside it: --gin.DataConfig.tokenizer=<its run>/tokenizer.model."
+            "use the one beside it: --gin.DataConfig.tokenizer=<its run>, as ./runs/NAME."
         )
     return params
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agentbank_jax.data.over_long import POLICIES
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.trajectories.templates import TEMPLATES
+from agentbank_jax.trajectories.templates import TEMPLATES, TemplateOptions
 
 DATA_DIR_VARIABLE = "AGENTBANK_DATA_DIR"
 
@@ -22,10 +22,14 @@ class DataConfig:
 
     Fields:
       mixture: name of a declared mixture or task, such as `starter`.
-      tokenizer: SentencePiece model, in the data folder; a path that starts with `.`, `~` or `/` is taken as it is.
+      tokenizer: SentencePiece model, `tokenizer.json` or folder with one of them, in the data folder; a path that
+        starts with `.`, `~` or `/` is taken as it is.
       max_length: tokens per packed row, and the longest trajectory.
-      over_long: what becomes of longer trajectories: `drop` or `truncate_at_turn`.
-      template: chat template, in training and in acting.
+      over_long: what becomes of longer trajectories: `drop`, `truncate_at_turn` or `split_at_turn`.
+      template: chat template, in training and in acting: `llama2`, `codellama`, `llama3`, or `hf`, the
+        checkpoint's own.
+      train_on: `all` assistant turns, or the `last` one only.
+      train_thoughts: False leaves the Thoughts untrained.
       data_dir: where banks are; None means $AGENTBANK_DATA_DIR, or ./data.
       cache_dir: where tokenised banks are kept; None means `token_cache` in the data folder.
       tokenizer_remedy: how a user gets the tokenizer, for the message when it is missing.
@@ -36,6 +40,8 @@ class DataConfig:
     max_length: int = 1024
     over_long: str = "drop"
     template: str = "llama2"
+    train_on: str = "all"
+    train_thoughts: bool = True
     data_dir: str | None = None
     cache_dir: str | None = None
     tokenizer_remedy: str = "train it with: python scripts/train_vocabulary.py"
@@ -47,6 +53,10 @@ class DataConfig:
             value = getattr(self, name)
             if value not in known:
                 raise AgentBankError(f"DataConfig.{name} = {value!r} is unknown.{did_you_mean(value, known)}")
+        self.template_options()
+
+    def template_options(self) -> TemplateOptions:
+        return TemplateOptions(train_on=self.train_on, train_thoughts=self.train_thoughts)  # type: ignore[arg-type]
 
     def data_path(self) -> Path:
         return Path(self.data_dir).expanduser() if self.data_dir else default_data_dir()

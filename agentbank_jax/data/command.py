@@ -12,7 +12,7 @@ from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 
 if TYPE_CHECKING:
     from agentbank_jax.data.token_cache import TokenCache
-    from agentbank_jax.trajectories.templates import Llama2Template
+    from agentbank_jax.trajectories.templates import ChatTemplate
 
 
 def train_vocabulary(arguments: Sequence[str]) -> int:
@@ -83,12 +83,16 @@ def _parser(program: str, description: str) -> argparse.ArgumentParser:
 
 def _add_tokens(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--tokenizer", metavar="FILE", help="a SentencePiece model (default: vocabulary/<mixture>.model in the data "
-        "folder)")  # fmt: skip
-    add("--template", default="llama2", metavar="NAME", help="a chat template (default: llama2)")
+    add("--tokenizer", metavar="PATH", help="a SentencePiece model, a tokenizer.json or a checkpoint's folder "
+        "(default: vocabulary/<mixture>.model in the data folder)")  # fmt: skip
+    add("--template", default="llama2", metavar="NAME", help="a chat template: llama2, codellama, llama3 or hf, the "
+        "checkpoint's own (default: llama2)")  # fmt: skip
+    add("--train_on", default="all", metavar="TURNS", help="which assistant turns are trained: all, or the last "
+        "(default: all)")  # fmt: skip
+    add("--train_thoughts", default=True, action=argparse.BooleanOptionalAction, help="whether Thoughts are trained")
     add("--max_length", type=int, default=1024, metavar="N", help="tokens of a packed row (default: 1024)")
-    add("--over_long", default="drop", metavar="POLICY", help="what becomes of longer trajectories: drop or "
-        "truncate_at_turn (default: drop)")  # fmt: skip
+    add("--over_long", default="drop", metavar="POLICY", help="what becomes of longer trajectories: drop, "
+        "truncate_at_turn or split_at_turn (default: drop)")  # fmt: skip
     add("--cache_dir", metavar="FOLDER", help="default: token_cache in the data folder")
 
 
@@ -102,18 +106,19 @@ def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argpars
     return options
 
 
-def _open_cache(options: argparse.Namespace) -> "tuple[TokenCache, Llama2Template]":
+def _open_cache(options: argparse.Namespace) -> "tuple[TokenCache, ChatTemplate]":
     from agentbank_jax.data.declarations import get_mixture, get_task
     from agentbank_jax.data.sources import task_files
     from agentbank_jax.data.token_cache import build_cache
     from agentbank_jax.data.vocabularies import vocabulary_path
-    from agentbank_jax.trajectories.templates import get_template
+    from agentbank_jax.trajectories.templates import TemplateOptions, get_template
     from agentbank_jax.trajectories.tokenizer import Tokenizer
 
     for name in get_mixture(options.mixture).rates:
         task_files(get_task(name), options.data_dir)
     path = options.tokenizer or vocabulary_path(options.mixture, options.data_dir)
-    template = get_template(options.template, Tokenizer.load(path))
+    chosen = TemplateOptions(train_on=options.train_on, train_thoughts=options.train_thoughts)
+    template = get_template(options.template, Tokenizer.load(path), chosen)
     cache = build_cache(
         options.mixture,
         template,

@@ -29,7 +29,8 @@ class TaskStatistics:
       trajectories: how many are kept.
       expected: how many the released files hold; None where that is open.
       verified: whether `expected` was read at the source.
-      dropped, truncated: trajectories that were too long.
+      dropped, cut: trajectories that were too long: left out, or truncated or split.
+      lost_turns: trained assistant turns that were cut off.
       turns: assistant turns.
       tokens, trained: tokens in all, and those that are trained.
       mean, percentiles, longest: tokens of a trajectory.
@@ -42,7 +43,8 @@ class TaskStatistics:
     expected: int | None
     verified: bool
     dropped: int
-    truncated: int
+    cut: int
+    lost_turns: int
     turns: int
     tokens: int
     trained: int
@@ -90,6 +92,7 @@ def render_statistics(cache: TokenCache, *, length: int) -> "RenderableType":
         "expected",
         "dropped",
         "cut",
+        "lost turns",
         "turns",
         "tokens",
         "trained",
@@ -110,7 +113,8 @@ def render_statistics(cache: TokenCache, *, length: int) -> "RenderableType":
             f"{row.trajectories:,}",
             expected,
             f"{row.dropped:,}",
-            f"{row.truncated:,}",
+            f"{row.cut:,}",
+            f"{row.lost_turns:,}",
             f"{row.turns / row.trajectories:.1f}",
             f"{row.tokens:,}",
             f"{row.trained / row.tokens:.1%}",
@@ -150,6 +154,7 @@ def _statistics(
 ) -> TaskStatistics:
     tasks = list(tasks)
     lengths = np.concatenate([task.lengths for task in tasks])
+    counted = [task.manifest["counts"] for task in tasks]
     return TaskStatistics(
         name=name,
         skill=skill,
@@ -157,8 +162,10 @@ def _statistics(
         trajectories=len(lengths),
         expected=expected,
         verified=verified,
-        dropped=sum(task.manifest["counts"]["dropped"] for task in tasks),
-        truncated=sum(task.manifest["counts"]["truncated"] for task in tasks),
+        dropped=sum(counts["dropped"] for counts in counted),
+        # Caches of earlier versions do not count the last two.
+        cut=sum(counts["truncated"] + counts.get("split", 0) for counts in counted),
+        lost_turns=sum(counts.get("lost_turns", 0) for counts in counted),
         turns=sum(int(task.turns.sum()) for task in tasks),
         tokens=int(lengths.sum()),
         trained=sum(int(task.trained_counts.sum()) for task in tasks),

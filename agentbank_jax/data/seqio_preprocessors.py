@@ -10,7 +10,7 @@ import tensorflow as tf
 from agentbank_jax.data.over_long import OverLongPolicy, fit_to_length
 from agentbank_jax.data.seqio_source import ROLE_NUMBERS
 from agentbank_jax.trajectories.schema import Trajectory, Turn
-from agentbank_jax.trajectories.templates import EncodedTrajectory, Llama2Template
+from agentbank_jax.trajectories.templates import ChatTemplate, EncodedTrajectory
 
 # Values of the feature `trained`. SeqIO's packing takes zeros for padding, so that a mask of zeros
 # and ones would be shifted without a word.
@@ -19,7 +19,7 @@ UNTRAINED, TRAINED = 1, 2
 _ROLES = {number: role for role, number in ROLE_NUMBERS.items()}
 
 
-def encode_turns(dataset: tf.data.Dataset, *, template: Callable[[], Llama2Template]) -> tf.data.Dataset:
+def encode_turns(dataset: tf.data.Dataset, *, template: Callable[[], ChatTemplate]) -> tf.data.Dataset:
     """Adds `targets`, `trained` (1 or 2) and `turn`, each int32 [tokens], and drops the texts.
 
     Args:
@@ -60,25 +60,38 @@ def fit_lengths(
     if not sequence_length or sequence_length.get("targets") is None:
         return dataset
     longest = int(sequence_length["targets"])
+    names = ("targets", "trained", "turn")
 
-    def fit(tokens: np.ndarray, trained: np.ndarray, turn: np.ndarray) -> list[np.ndarray]:
-        encoded = EncodedTrajectory(id="", tokens=tokens, trained=trained == TRAINED, turn=turn)
-        fitting = fit_to_length(encoded, longest, over_long)
-        length = 0 if fitting is None else len(fitting.tokens)
-        return [tokens[:length], trained[:length], turn[:length]]
+    def fit(id_: bytes, tokens: np.ndarray, trained: np.ndarray, turn: np.ndarray) -> list[np.ndarray]:
+        encoded = EncodedTrajectory(id=id_.decode(), tokens=tokens, trained=trained == TRAINED, turn=turn)
+        parts = fit_to_length(encoded, longest, over_long).parts
+        masks = [np.where(part.trained, TRAINED, UNTRAINED) for part in parts]
+        nothing = np.zeros(0, np.int32)
+        return [
+            np.array([part.id.encode() for part in parts], object),
+            np.array([len(part.tokens) for part in parts], np.int64),
+            np.concatenate([nothing, *(part.tokens for part in parts)]),
+            np.concatenate([nothing, *masks]).astype(np.int32),
+            np.concatenate([nothing, *(part.turn for part in parts)]),
+        ]
 
-    def preprocess(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        names = ("targets", "trained", "turn")
-        outputs = tf.numpy_function(fit, [example[name] for name in names], [tf.int32] * 3)
-        for output in outputs:
+    def parts_of(example: Mapping[str, tf.Tensor]) -> tf.data.Dataset:
+        inputs = [example["id"], *(example[name] for name in names)]
+        ids, lengths, *columns = tf.numpy_function(fit, inputs, [tf.string, tf.int64, *[tf.int32] * 3])
+        for output in (ids, lengths, *columns):
             output.set_shape([None])
-        return {**example, **dict(zip(names, outputs, strict=True))}
+        ragged = {
+            name: tf.RaggedTensor.from_row_lengths(column, lengths) for name, column in zip(names, columns, strict=True)
+        }
+        parts = tf.data.Dataset.from_tensor_slices({"id": ids, **ragged})
+        rest = {name: value for name, value in example.items() if name not in ("id", *names)}
+        # A slice of a ragged tensor may still be one.
+        return parts.map(lambda part: {**rest, **part, **{name: tf.identity(part[name]) for name in names}})
 
-    fitted = dataset.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE)
-    return fitted.filter(lambda example: tf.size(example["targets"]) > 0)
+    return dataset.flat_map(parts_of)
 
 
-def preprocessors(template: Callable[[], Llama2Template], over_long: OverLongPolicy = "drop") -> list[Any]:
+def preprocessors(template: Callable[[], ChatTemplate], over_long: OverLongPolicy = "drop") -> list[Any]:
     """Returns the preprocessors of a task; SeqIO's cache stands before the policy for length."""
 
     def encode(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -21,11 +21,11 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from agentbank_jax.data.declarations import TaskDeclaration, get_mixture, get_task
-from agentbank_jax.data.over_long import OverLongPolicy, fit_to_length
+from agentbank_jax.data.over_long import OverLongPolicy, fit_to_length, whole_id
 from agentbank_jax.data.sources import read_task, task_files
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.schema import Trajectory
-from agentbank_jax.trajectories.templates import EncodedTrajectory, Llama2Template
+from agentbank_jax.trajectories.templates import ChatTemplate, EncodedTrajectory
 
 FORMAT = "token_cache/1"
 _BATCH = 512
@@ -46,7 +46,9 @@ class TaskTokens:
       offsets: trajectory `i` is `tokens[offsets[i]:offsets[i + 1]]`.
       turns: assistant turns of each trajectory.
       ids: the trajectories' ids.
-      manifest: key, counts (`read`, `kept`, `dropped`, `truncated`) and checksums.
+      manifest: key, counts and checksums. Of the trajectories `read`, some were `dropped`, `truncated` or
+        `split`; `kept` counts rows, the parts of those that were split too, and `lost_turns` the trained
+        assistant turns of trajectories that were not dropped but are in none of their parts.
     """
 
     task: TaskDeclaration
@@ -119,12 +121,12 @@ class TokenCache:
 
     def seen(self) -> dict[str, list[str]]:
         """Returns the ids of each task's trajectories, for the manifest that travels with a model."""
-        return {task.task.name: list(task.ids) for task in self.tasks}
+        return {task.task.name: list(dict.fromkeys(map(whole_id, task.ids))) for task in self.tasks}
 
 
 def build_cache(
     mixture: str,
-    template: Llama2Template,
+    template: ChatTemplate,
     *,
     max_length: int,
     data_dir: str | os.PathLike[str],
@@ -169,7 +171,7 @@ def build_cache(
 
 def _key(
     task: TaskDeclaration,
-    template: Llama2Template,
+    template: ChatTemplate,
     max_length: int,
     data_dir: str | os.PathLike[str],
     over_long: OverLongPolicy,
@@ -191,7 +193,7 @@ def _make(
     folder: Path,
     task: TaskDeclaration,
     key: str,
-    template: Llama2Template,
+    template: ChatTemplate,
     max_length: int,
     data_dir: str | os.PathLike[str],
     over_long: OverLongPolicy,
@@ -199,7 +201,7 @@ def _make(
 ) -> None:
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     dtype = np.dtype(np.uint16 if template.tokenizer.vocab_size <= 1 << 16 else np.int32)
-    counts = {"read": 0, "kept": 0, "dropped": 0, "truncated": 0}
+    counts = {"read": 0, "kept": 0, "dropped": 0, "truncated": 0, "split": 0, "lost_turns": 0}
     ids: list[str] = []
     lengths: list[int] = []
     turns: list[int] = []
@@ -210,17 +212,20 @@ def _make(
         with (temporary / "tokens.bin").open("wb") as tokens, (temporary / "trained.bin").open("wb") as trained:
             for encoded in _encoded(read_task(task, data_dir), template, num_threads):
                 counts["read"] += 1
-                fitting = fit_to_length(encoded, max_length + 1, over_long)
-                if fitting is None:
+                fitted = fit_to_length(encoded, max_length + 1, over_long)
+                if not fitted.parts:
                     counts["dropped"] += 1
                     continue
-                counts["kept"] += 1
-                counts["truncated"] += fitting is not encoded
-                tokens.write(fitting.tokens.astype(dtype).tobytes())
-                trained.write(fitting.trained.tobytes())
-                ids.append(fitting.id)
-                lengths.append(len(fitting.tokens))
-                turns.append(int(np.count_nonzero(fitting.tokens == template.stop_ids[0])))
+                counts["kept"] += len(fitted.parts)
+                counts["lost_turns"] += fitted.lost_turns
+                if fitted.parts[0] is not encoded:
+                    counts["split" if over_long == "split_at_turn" else "truncated"] += 1
+                for part in fitted.parts:
+                    tokens.write(part.tokens.astype(dtype).tobytes())
+                    trained.write(part.trained.tobytes())
+                    ids.append(part.id)
+                    lengths.append(len(part.tokens))
+                    turns.append(part.assistant_turns)
         if not counts["read"]:
             raise TokenCacheError(f"task '{task.name}': its files hold no trajectory; {task.remedy_for(data_dir)}.")
         if not ids:
@@ -255,7 +260,7 @@ def _make(
 
 
 def _encoded(
-    trajectories: Iterable[Trajectory], template: Llama2Template, num_threads: int
+    trajectories: Iterable[Trajectory], template: ChatTemplate, num_threads: int
 ) -> Iterator[EncodedTrajectory]:
     iterator = iter(trajectories)
     while batch := list(itertools.islice(iterator, _BATCH)):

@@ -255,29 +255,41 @@ def _assemble(trajectory: Trajectory, parts: Sequence[Part], encodings: Sequence
         for part, encoding in zip(parts, encodings, strict=True)
     )
     tokens = np.empty(length, np.int32)
-    trained = np.zeros(length, np.bool_)
-    turn = np.empty(length, np.int32)
+    # Runs of tokens that are alike: where they begin, their turn, and whether they are trained.
+    begins: list[int] = []
+    turns: list[int] = []
+    trained: list[bool] = []
     begin = 0
     for part, encoding in zip(parts, encodings, strict=True):
         if isinstance(part, Ids):
             end = begin + len(part.ids)
             tokens[begin:end] = part.ids
-            turn[begin:end] = part.turn
-            trained[begin:end] = part.trained
+            begins.append(begin)
+            turns.append(part.turn)
+            trained.append(part.trained)
         else:
             assert encoding is not None
             end = begin + len(encoding.ids)
             tokens[begin:end] = encoding.ids
             for cut in part.cuts:
-                first = begin + _first_token(trajectory, part, encoding, cut)
-                turn[first:end] = cut.turn
-                trained[first:end] = cut.trained
+                begins.append(begin + _first_token(trajectory, part, encoding, cut))
+                turns.append(cut.turn)
+                trained.append(cut.trained)
         begin = end
-    return EncodedTrajectory(id=trajectory.id, tokens=tokens, trained=trained, turn=turn)
+    # A token that two cuts share belongs to the second.
+    lengths = np.diff(np.maximum.accumulate(begins), append=length)
+    return EncodedTrajectory(
+        id=trajectory.id,
+        tokens=tokens,
+        trained=np.repeat(np.array(trained, np.bool_), lengths),
+        turn=np.repeat(np.array(turns, np.int32), lengths),
+    )
 
 
 def _first_token(trajectory: Trajectory, part: Text, encoding: Encoding, cut: Cut) -> int:
     """Returns the index in an encoding of the first token that belongs to a cut."""
+    if not cut.start:
+        return 0
     starts = encoding.starts
     index = int(starts.searchsorted(cut.start))
     if cut.joined == "before" or (index < len(starts) and starts[index] == cut.start):

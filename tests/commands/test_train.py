@@ -7,6 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.small_bank import ROOT, SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner, build_small_bank, run_program
+from tests.trajectories.fake import make_trajectory
+from tests.trajectories.published import (
+    LLAMA3_JINJA,
+    LLAMA3_SPECIALS,
+    byte_level_json,
+    texts_of,
+    write_checkpoint,
+)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +130,34 @@ def test_another_run_starts_from_the_weights_that_checkpoint_names(
     second = [json.loads(line) for line in (run_folder / "runs/second/metrics.jsonl").open()]
     assert second[0]["loss"] < first[0]["loss"]
     shutil.rmtree(run_folder / "runs/second")
+
+
+def test_a_run_with_a_checkpoints_own_chat_template_carries_its_tokenizer(
+    run_here: ProgramRunner, data_dir: Path, tmp_path: Path
+) -> None:
+    texts = texts_of(make_trajectory(number) for number in range(50))
+    specification = byte_level_json(texts, LLAMA3_SPECIALS, 500)
+    write_checkpoint(
+        tmp_path / "weights", specification, LLAMA3_JINJA, bos_token="<|begin_of_text|>", eos_token="<|eot_id|>"
+    )
+    arguments = ["train.py", "--gin_file=samoyed_tiny.gin", *SMALL_TRAINING, "--gin.DataConfig.tokenizer=./weights",
+                 "--gin.DataConfig.template=hf", "--gin.DataConfig.train_thoughts=False",
+                 "--gin.DataConfig.over_long=split_at_turn"]  # fmt: skip
+    result = run_here(arguments, data_dir=data_dir, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    run = tmp_path / "runs/samoyed_tiny"
+    assert (run / "tokenizer.json").read_text() == specification and not (run / "tokenizer.model").exists()
+    assert (run / "evaluation/report.md").is_file()
+    # Other markers than those of the training are noticed.
+    config = run / "tokenizer_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": LLAMA3_JINJA + "{# other #}"}))
+    sweep = ["evaluate.py", "--gin_file=eval/held_in.gin", "--checkpoint=runs/samoyed_tiny", *SMALL_SWEEPS]
+    result = run_here(sweep, data_dir=data_dir, cwd=tmp_path)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "its chat template is 'hf/1:" in result.stderr and "Put that tokenizer's files back" in result.stderr
+    # A run that goes on trains the same tokens.
+    result = run_here([*arguments, "--gin.DataConfig.train_on=last"], data_dir=data_dir, cwd=tmp_path)
+    assert result.returncode == 2 and "train_on=last" in result.stderr
 
 
 @pytest.mark.parametrize("recipe", ["samoyed_7b", "samoyed_13b", "samoyed_codellama_7b"])

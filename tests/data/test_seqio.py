@@ -130,3 +130,22 @@ def test_only_the_action_counts() -> None:
     targets = ["Thought: a\nAction: look", "Thought: a\nFinal Answer: 3", "Thought: a\nAction: take cup"]
     predictions = ["Thought: b\nAction:  look ", "Thought: b\nFinal Answer: 4", "nothing"]
     assert action_accuracy(targets, predictions)["action_accuracy"].value == pytest.approx(1 / 3)
+
+
+def test_split_trajectories_are_the_parts_of_the_cache(
+    registered: str, data_dir: Path, template: Llama2Template, tmp_path: Path
+) -> None:
+    from agentbank_jax.data.seqio_preprocessors import fit_lengths
+
+    cut = build_cache(
+        "fake_qa", template, max_length=119, data_dir=data_dir, cache_dir=tmp_path, over_long="split_at_turn"
+    )
+    assert any("#part" in identifier for identifier in cut.tasks[0].ids)
+    # All of them, before the policy.
+    whole = seqio.get_mixture_or_task("fake_qa").get_dataset({"targets": 10_000}, split="train", shuffle=False)
+    parts = list(fit_lengths(whole, {"targets": 120}, {}, over_long="split_at_turn").as_numpy_iterator())
+    assert [part["id"].decode() for part in parts] == list(cut.tasks[0].ids)
+    for index, part in enumerate(parts):
+        tokens, trained = cut.example(index)
+        np.testing.assert_array_equal(part["targets"], tokens)
+        np.testing.assert_array_equal(part["trained"] == TRAINED, trained)

@@ -13,7 +13,7 @@ from agentbank_jax.data.sources import read_mixture, task_files
 from agentbank_jax.data.token_cache import TokenCache, TokenCacheError, build_cache
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.agentbank_format import write_parquet
-from agentbank_jax.trajectories.templates import Llama2Template
+from agentbank_jax.trajectories.templates import Llama2Template, TemplateOptions
 from agentbank_jax.trajectories.vocabulary import train_vocabulary
 from tests.trajectories.fake import make_texts, make_trajectory
 
@@ -59,6 +59,9 @@ def test_other_sources_templates_and_lengths_have_other_caches(
     caches.append(build(template, own_data, over_long="truncate_at_turn"))
     other = Llama2Template(train_vocabulary(make_texts(), 400, tmp_path / "other.model"))
     caches.append(build(other, own_data))
+    for options in (TemplateOptions(train_on="last"), TemplateOptions(train_thoughts=False)):
+        caches.append(build(Llama2Template(template.tokenizer, options), own_data))
+    assert caches[-1].tasks[0].trained_counts.sum() < caches[0].tasks[0].trained_counts.sum()
     write_parquet(own_data / "fake_house" / "train-00000-of-00001.parquet", [make_trajectory(7, system=False)])
     caches.append(build(template, own_data))
     assert len({cache.fingerprint for cache in caches}) == len(caches)
@@ -122,7 +125,8 @@ def test_over_long_trajectories_are_dropped_and_counted(
     kept = build(template, own_data, max_length=limit)
     assert len(kept) == (lengths <= limit + 1).sum()
     counts = kept.tasks[0].manifest["counts"]
-    assert counts == {"read": 25, "kept": len(kept), "dropped": 25 - len(kept), "truncated": 0}
+    assert (counts.pop("read"), counts.pop("kept"), counts.pop("dropped")) == (25, len(kept), 25 - len(kept))
+    assert counts == {"truncated": 0, "split": 0, "lost_turns": 0}
     with pytest.raises(TokenCacheError, match=r"none of 25 trajectories fits into 8 tokens"):
         build(template, own_data, max_length=8)
 
@@ -132,13 +136,13 @@ def test_truncation_ends_with_a_reply(template: Llama2Template) -> None:
         trajectory = make_trajectory(3, exchanges=4, system=system)
         whole = template.encode(trajectory)
         ends = np.flatnonzero(whole.tokens == template.stop_ids[0]) + 1
-        assert fit_to_length(whole, len(whole.tokens), "truncate_at_turn") is whole
+        assert fit_to_length(whole, len(whole.tokens), "truncate_at_turn").parts == (whole,)
         for limit in range(len(whole.tokens)):
-            cut = fit_to_length(whole, limit, "truncate_at_turn")
+            (cut,) = fit_to_length(whole, limit, "truncate_at_turn").parts or (None,)
             expected = ends[ends <= limit].max(initial=0)
             assert (len(cut.tokens) if cut else 0) == expected
             if cut:
                 assert cut.tokens[-1] == template.stop_ids[0] and cut.trained[-1]
-        assert fit_to_length(whole, len(whole.tokens) - 1, "drop") is None
+        assert fit_to_length(whole, len(whole.tokens) - 1, "drop").parts == ()
     with pytest.raises(AgentBankError, match=r"'drp' is unknown. Did you mean 'drop'"):
         fit_to_length(whole, 10, "drp")  # type: ignore[arg-type]
