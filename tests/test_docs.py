@@ -18,6 +18,14 @@ from tests.small_bank import (
     build_small_bank,
     environment,
 )
+from tests.trajectories.fake import make_trajectory
+from tests.trajectories.published import (
+    LLAMA3_JINJA,
+    LLAMA3_SPECIALS,
+    byte_level_json,
+    texts_of,
+    write_checkpoint,
+)
 
 # In the order in which a reader meets them: later pages use what earlier ones made.
 PAGES = ("docs/banks.md", "docs/data.md", "docs/training.md", "docs/evaluation.md", "docs/pods.md", "README.md",
@@ -93,6 +101,15 @@ def test_the_quick_commands_run_as_they_are_written(
     build_small_bank(data)
     for name in ("train.jsonl", "test.jsonl"):
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in GSM8K_ROWS))
+    # A checkpoint's folder, but for its weights.
+    texts = texts_of(make_trajectory(number) for number in range(50))
+    write_checkpoint(
+        tmp_path / "weights/Meta-Llama-3-8B-Instruct",
+        byte_level_json(texts, LLAMA3_SPECIALS, 600),
+        LLAMA3_JINJA,
+        bos_token="<|begin_of_text|>",
+        eos_token="<|eot_id|>",
+    )
     run = ProgramRunner(monkeypatch, capfd)
     done = set()
     for page in PAGES:
