@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agentbank_jax.trajectories.lint.batch import LintSettings
     from agentbank_jax.trajectories.lint.report import EvaluationFiles
     from agentbank_jax.trajectories.lint.rows import BankFile
-    from agentbank_jax.trajectories.templates import Llama2Template
+    from agentbank_jax.trajectories.templates import ChatTemplate
 
 CLEAN, FINDINGS = 0, 1
 
@@ -159,7 +159,7 @@ def _settings(
     )
 
 
-def _template(options: argparse.Namespace) -> "Llama2Template | None":
+def _template(options: argparse.Namespace) -> "ChatTemplate | None":
     if not options.tokenizer:
         return None
     from agentbank_jax.trajectories.templates import get_template

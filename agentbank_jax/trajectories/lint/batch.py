@@ -25,7 +25,7 @@ from agentbank_jax.trajectories.lint.statistics import SourceStatistics
 from agentbank_jax.trajectories.lint.structure import check_length, check_licence, check_structure, make_finding
 from agentbank_jax.trajectories.lint.words import split_words
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError, Turn
-from agentbank_jax.trajectories.templates import Llama2Template
+from agentbank_jax.trajectories.templates import ChatTemplate
 
 _QUESTION_CHARACTERS = 60
 
@@ -49,7 +49,7 @@ class LintSettings:
     """
 
     task: str | None = None
-    template: Llama2Template | None = None
+    template: ChatTemplate | None = None
     instructions: Mapping[str, str] = field(default_factory=dict)
     max_tokens: int | None = None
     max_characters: int | None = None
