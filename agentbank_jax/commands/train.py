@@ -123,12 +123,6 @@ def _initial_params(
     checkpoint: str | None, training: TrainingConfiguration, template: ChatTemplate
 ) -> forward.Params | None:
     """Loads the weights that `--checkpoint` names."""
-    if training.run.weights and not checkpoint:
-        raise AgentBankError(
-            f"RunConfig.weights = {training.run.weights!r}: Hugging Face weights cannot be read yet by this version; "
-            "start from a checkpoint of this project with --checkpoint=PATH, or from fresh weights with "
-            "--gin.RunConfig.weights=None."
-        )
     if not checkpoint:
         return None
     config, params, metadata = load_for_inference(checkpoint)

@@ -197,7 +197,7 @@ def test_the_seed_flag_wins_over_gin(run_here: ProgramRunner, tmp_path: Path) ->
         ("--gin.TrainConfg.steps=1", "Did you mean 'TrainConfig'"),
         ("--gin.held_in/TrainConfig.steps=1", "only SweepConfig has scopes"),
         ("--gin.hold_in/SweepConfig.episodes_per_task=1", "'hold_in': tasks is empty"),
-        ("--gin.RunConfig.weights=.", "Hugging Face weights cannot be read yet"),
+        ("--gin.RunConfig.weights=.", "cannot read Hugging Face weights yet"),
         ("--model_dir=/proc/none", "cannot be written"),
         ("--checkpoint=nowhere", "nowhere"),
     ],
