@@ -180,7 +180,7 @@ def _seqio_tokens_per_second(length: int) -> float:
     return tokens / (time.perf_counter() - started)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figures", nargs="+", default=["delivery"], choices=["delivery", "caching"])
     parser.add_argument("--trajectories", type=int, default=50_000, help="of the plan")
@@ -192,7 +192,8 @@ def main() -> None:
     for figure in flags.figures:
         {"delivery": measure_delivery, "caching": measure_caching}[figure](flags)
     print(f"peak resident memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
