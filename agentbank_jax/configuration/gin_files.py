@@ -6,7 +6,6 @@ noise; so this module walks the statements of each file, checks every name, and 
 
 import contextlib
 import importlib
-import os
 import re
 import tokenize
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ from gin import config_parser
 import agentbank_jax
 from agentbank_jax.configuration.bindings import KNOWN
 from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.whole_files import whole_file
 
 MACRO = "gin.macro"
 
@@ -254,6 +254,5 @@ def operative_config(loader: GinLoader) -> str:
 
 def write_operative_config(path: Path, loader: GinLoader) -> None:
     """Writes `operative_config` to a file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(operative_config(loader), encoding="utf-8")
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        temporary.write_text(operative_config(loader), encoding="utf-8")

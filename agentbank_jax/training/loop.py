@@ -1,6 +1,5 @@
 """The training loop."""
 
-import functools
 import json
 import logging
 import os
@@ -32,6 +31,7 @@ from agentbank_jax.training.progress import TrainingProgress, duration
 from agentbank_jax.training.state import TrainState, abstract_state, make_init
 from agentbank_jax.training.step import make_train_step
 from agentbank_jax.trajectories.tokenizer_files import copied_files
+from agentbank_jax.whole_files import whole_file
 
 OPERATIVE_CONFIG = "operative_config.gin"
 BATCH_KEYS = ("tokens", "targets", "loss_weights", "positions", "segment_ids")
@@ -396,20 +396,17 @@ def _write_files(
     """Writes what lies beside the checkpoints of a run."""
     try:
         if manifest is not None:
-            _replace(folder / "manifest.json", lambda path: path.write_text(json.dumps(manifest), encoding="utf-8"))
+            with whole_file(folder / "manifest.json") as path:
+                path.write_text(json.dumps(manifest), encoding="utf-8")
         if operative_config is not None:
-            _replace(folder / OPERATIVE_CONFIG, lambda path: path.write_text(operative_config, encoding="utf-8"))
+            with whole_file(folder / OPERATIVE_CONFIG) as path:
+                path.write_text(operative_config, encoding="utf-8")
         if tokenizer_path is not None:
             for name, file in copied_files(tokenizer_path).items():
-                _replace(folder / name, functools.partial(shutil.copyfile, file))
+                with whole_file(folder / name) as path:
+                    shutil.copyfile(file, path)
     except OSError as error:
         raise AgentBankError(
             f"Cannot write to {folder} ({error.strerror}): make room, or choose a folder that you may write with "
             "--model_dir."
         ) from error
-
-
-def _replace(path: Path, write) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    os.replace(temporary, path)

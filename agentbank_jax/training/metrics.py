@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from agentbank_jax.whole_files import whole_file
+
 FILE = "metrics.jsonl"
 
 
@@ -62,6 +64,5 @@ def keep_until(path: Path, step: int) -> None:
     if not path.is_file():
         return
     kept = [record for record in read_metrics(path.parent) if record["step"] <= step]
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -1,6 +1,5 @@
 """Trains a SentencePiece vocabulary shaped like Llama-2's."""
 
-import contextlib
 import io
 import os
 import re
@@ -11,6 +10,7 @@ import sentencepiece
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.tokenizer import Tokenizer
+from agentbank_jax.whole_files import whole_file
 
 # 3 control symbols, 256 bytes, the whole pieces below, and something to spell words with.
 MIN_VOCAB_SIZE = 320
@@ -55,14 +55,10 @@ def train_vocabulary(texts: Iterable[str], vocab_size: int, out: str | os.PathLi
                 f"no vocabulary of {vocab_size} pieces can be trained on these {len(sentences)} texts: {reason}"
             ) from None
     target = Path(out)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(model)
-        os.replace(temporary, target)
+        with whole_file(target) as temporary:
+            temporary.write_bytes(model)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise AgentBankError(
             f"{target}: the vocabulary cannot be written ({error.strerror}); choose another file with --out."
         ) from None

@@ -4,6 +4,7 @@ from pathlib import Path
 import gin
 import pytest
 
+from agentbank_jax import whole_files
 from agentbank_jax.configuration import bindings, gin_files
 from agentbank_jax.configuration.gin_files import GinLoader, find_gin_file, operative_config, shipped_folder
 from agentbank_jax.configuration.run_config import DataConfig, RunConfig
@@ -167,7 +168,7 @@ def test_the_operative_config_is_written_whole_or_not_at_all(tmp_path: Path, mon
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(gin_files.os, "replace", fail)
+    monkeypatch.setattr(whole_files.os, "replace", fail)
     with pytest.raises(OSError):
         gin_files.write_operative_config(path, loader)
     assert path.read_text() == "old"

@@ -34,6 +34,7 @@ from agentbank_jax.trajectories.lint.linter import LintResult
 from agentbank_jax.trajectories.lint.mentions import PRONOUNS, top
 from agentbank_jax.trajectories.lint.overlap import EvaluationItem
 from agentbank_jax.trajectories.lint.rules import LEVELS, RULES
+from agentbank_jax.whole_files import whole_file
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -97,16 +98,11 @@ def write_report(report: dict[str, Any], path: str | os.PathLike[str]) -> None:
       AgentBankError: where it cannot be written.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(target) as temporary:
             # A text may hold half a surrogate pair, which UTF-8 cannot.
             temporary.write_text(text, encoding="utf-8", errors="replace")
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise AgentBankError(f"--report={target}: cannot be written ({error.strerror}).") from None
 
