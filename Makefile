@@ -20,7 +20,7 @@ train: $(VENV)/.installed-runtime
 	$(BIN)/python train.py --gin_file=samoyed_tiny.gin $(ARGS)
 
 # Made again when the bank was, or the code that makes it changed. A make of its own: the bank is there by then.
-$(VOCABULARY): $(wildcard $(DATA)/starter_*/manifest.json) agentbank_jax/trajectories/vocabulary.py
+$(VOCABULARY): $(wildcard $(DATA)/starter_*/manifest.json) agentbank_jax/trajectories/tokenizers/vocabulary.py
 	$(BIN)/python scripts/train_vocabulary.py
 
 test: $(VENV)/.installed-test

@@ -102,7 +102,7 @@ def measure_delivery(flags: argparse.Namespace) -> None:
 
 def made_bank(folder: Path, count: int) -> int:
     """Writes made trajectories in the released layout; returns their number of characters."""
-    from agentbank_jax.trajectories.agentbank_format import write_parquet
+    from agentbank_jax.trajectories.formats.agentbank import write_parquet
     from agentbank_jax.trajectories.schema import Trajectory, Turn
 
     rng = random.Random(0)
@@ -133,8 +133,8 @@ def measure_caching(flags: argparse.Namespace) -> None:
     from agentbank_jax.data.declarations import declare_task
     from agentbank_jax.data.sources import read_task
     from agentbank_jax.data.token_cache import build_cache
-    from agentbank_jax.trajectories.templates import Llama2Template
-    from agentbank_jax.trajectories.vocabulary import train_vocabulary
+    from agentbank_jax.trajectories.templates.registry import Llama2Template
+    from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
 
     task = declare_task(_declaration())
     with tempfile.TemporaryDirectory() as name:

@@ -30,9 +30,9 @@ from agentbank_jax.data.seqio_preprocessors import preprocessors
 from agentbank_jax.data.seqio_source import trajectory_source
 from agentbank_jax.data.sources import count_rows
 from agentbank_jax.data.vocabularies import vocabulary_path
-from agentbank_jax.trajectories.templates import DEFAULT_OPTIONS, ChatTemplate, TemplateOptions, get_template
-from agentbank_jax.trajectories.tokenizer import Tokenizer
-from agentbank_jax.trajectories.tokenizer_files import find_tokenizer
+from agentbank_jax.trajectories.templates.registry import DEFAULT_OPTIONS, ChatTemplate, TemplateOptions, get_template
+from agentbank_jax.trajectories.tokenizers.files import find_tokenizer
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
 
 def data_dir() -> Path:

@@ -22,9 +22,9 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _SHARED_SOURCES = (
     "bank/outcome.py",
     "trajectories/schema.py",
-    "trajectories/agentbank_format.py",
-    "trajectories/fields.py",
-    "trajectories/row_writers.py",
+    "trajectories/formats/agentbank.py",
+    "trajectories/formats/fields.py",
+    "trajectories/rows/writers.py",
 )
 # A seed other than 0 starts among the first 100,000 instances at one of these distances.
 _SEED_STRIDE, _SEED_STARTS = 1000, 100

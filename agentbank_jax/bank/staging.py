@@ -11,7 +11,7 @@ from typing import Any
 
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.agentbank_format import write_parquet
+from agentbank_jax.trajectories.formats.agentbank import write_parquet
 from agentbank_jax.trajectories.schema import Trajectory
 from agentbank_jax.whole_files import replace_folder
 

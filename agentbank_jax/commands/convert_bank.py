@@ -9,7 +9,7 @@ from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.configuration.report_errors import INTERRUPTED
 
 if TYPE_CHECKING:
-    from agentbank_jax.trajectories.conversion import Conversion
+    from agentbank_jax.trajectories.formats.conversion import Conversion
 
 _DESCRIPTION = """\
 Converts trajectories from any layout and kind of file into any other.
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--overwrite", action="store_true", help="replace the output where it exists")
     options = parse_flags(parser, arguments)
     # Imported only now: --help need not wait for them.
-    from agentbank_jax.trajectories.conversion import convert
+    from agentbank_jax.trajectories.formats.conversion import convert
 
     begin = time.perf_counter()
     try:
@@ -138,7 +138,7 @@ class _Lines:
 
 
 def _print_result(conversion: "Conversion", output: str, seconds: float) -> None:
-    from agentbank_jax.trajectories.destination import SKIPPED
+    from agentbank_jax.trajectories.formats.destination import SKIPPED
 
     files = "" if conversion.files == 1 else f" in {conversion.files:,} files"
     print(f"{output}: {conversion.trajectories:,} trajectories{files} in {seconds:.1f} s")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from agentbank_jax.trajectories.lint.batch import LintSettings
     from agentbank_jax.trajectories.lint.report import EvaluationFiles
     from agentbank_jax.trajectories.lint.rows import BankFile
-    from agentbank_jax.trajectories.templates import ChatTemplate
+    from agentbank_jax.trajectories.templates.registry import ChatTemplate
 
 CLEAN, FINDINGS = 0, 1
 
@@ -162,8 +162,8 @@ def _settings(
 def _template(options: argparse.Namespace) -> "ChatTemplate | None":
     if not options.tokenizer:
         return None
-    from agentbank_jax.trajectories.templates import get_template
-    from agentbank_jax.trajectories.tokenizer import Tokenizer
+    from agentbank_jax.trajectories.templates.registry import get_template
+    from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
     return get_template(options.template, Tokenizer.load(options.tokenizer))
 

@@ -28,8 +28,8 @@ from agentbank_jax.models import forward
 from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.loop import Batches
 from agentbank_jax.training.loop import train as train_model
-from agentbank_jax.trajectories.templates import ChatTemplate, get_template
-from agentbank_jax.trajectories.tokenizer import Tokenizer
+from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
 
 def train(command_line: CommandLine) -> int:

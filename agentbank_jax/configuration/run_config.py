@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agentbank_jax.data.over_long import POLICIES
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.trajectories.templates import TEMPLATES, TemplateOptions
+from agentbank_jax.trajectories.templates.registry import TEMPLATES, TemplateOptions
 
 DATA_DIR_VARIABLE = "AGENTBANK_DATA_DIR"
 

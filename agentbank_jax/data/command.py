@@ -12,7 +12,7 @@ from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 
 if TYPE_CHECKING:
     from agentbank_jax.data.token_cache import TokenCache
-    from agentbank_jax.trajectories.templates import ChatTemplate
+    from agentbank_jax.trajectories.templates.registry import ChatTemplate
 
 
 def train_vocabulary(arguments: Sequence[str]) -> int:
@@ -111,8 +111,8 @@ def _open_cache(options: argparse.Namespace) -> "tuple[TokenCache, ChatTemplate]
     from agentbank_jax.data.sources import task_files
     from agentbank_jax.data.token_cache import build_cache
     from agentbank_jax.data.vocabularies import vocabulary_path
-    from agentbank_jax.trajectories.templates import TemplateOptions, get_template
-    from agentbank_jax.trajectories.tokenizer import Tokenizer
+    from agentbank_jax.trajectories.templates.registry import TemplateOptions, get_template
+    from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
     for name in get_mixture(options.mixture).rates:
         task_files(get_task(name), options.data_dir)

@@ -8,7 +8,7 @@ import numpy as np
 
 from agentbank_jax.data.packing import plan_packing
 from agentbank_jax.data.token_cache import TaskTokens, TokenCache
-from agentbank_jax.trajectories.tokenizer import Tokenizer
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.trajectories.templates import EncodedTrajectory
+from agentbank_jax.trajectories.templates.registry import EncodedTrajectory
 
 OverLongPolicy = Literal["drop", "truncate_at_turn", "split_at_turn"]
 

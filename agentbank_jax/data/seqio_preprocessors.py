@@ -10,7 +10,7 @@ import tensorflow as tf
 from agentbank_jax.data.over_long import OverLongPolicy, fit_to_length
 from agentbank_jax.data.seqio_source import ROLE_NUMBERS
 from agentbank_jax.trajectories.schema import Trajectory, Turn
-from agentbank_jax.trajectories.templates import ChatTemplate, EncodedTrajectory
+from agentbank_jax.trajectories.templates.registry import ChatTemplate, EncodedTrajectory
 
 # Values of the feature `trained`. SeqIO's packing takes zeros for padding, so that a mask of zeros
 # and ones would be shifted without a word.

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agentbank_jax.data.declarations import DeclarationError, TaskDeclaration, get_mixture, get_task
-from agentbank_jax.trajectories.agentbank_format import read_trajectories
+from agentbank_jax.trajectories.formats.agentbank import read_trajectories
 from agentbank_jax.trajectories.schema import Trajectory
 
 _PATTERNS = ("train*.parquet", "train*.json", "train*.jsonl", "train*.json.gz", "train*.jsonl.gz")

@@ -25,7 +25,7 @@ from agentbank_jax.data.over_long import OverLongPolicy, fit_to_length, whole_id
 from agentbank_jax.data.sources import read_task, task_files
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.schema import Trajectory
-from agentbank_jax.trajectories.templates import ChatTemplate, EncodedTrajectory
+from agentbank_jax.trajectories.templates.registry import ChatTemplate, EncodedTrajectory
 
 FORMAT = "token_cache/1"
 _BATCH = 512

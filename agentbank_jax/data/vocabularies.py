@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agentbank_jax.data.sources import read_mixture
-from agentbank_jax.trajectories.templates import Llama2Template
-from agentbank_jax.trajectories.tokenizer import Tokenizer
-from agentbank_jax.trajectories.vocabulary import train_vocabulary
+from agentbank_jax.trajectories.templates.registry import Llama2Template
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
+from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
 
 
 def vocabulary_path(mixture: str, data_dir: str | os.PathLike[str]) -> Path:

@@ -30,8 +30,8 @@ from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.metrics import read_metrics
-from agentbank_jax.trajectories.templates import ChatTemplate, get_template
-from agentbank_jax.trajectories.tokenizer import Tokenizer
+from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from rich.console import Console

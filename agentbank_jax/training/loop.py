@@ -30,7 +30,7 @@ from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_sche
 from agentbank_jax.training.progress import TrainingProgress, duration
 from agentbank_jax.training.state import TrainState, abstract_state, make_init
 from agentbank_jax.training.step import make_train_step
-from agentbank_jax.trajectories.tokenizer_files import copied_files
+from agentbank_jax.trajectories.tokenizers.files import copied_files
 from agentbank_jax.whole_files import whole_file
 
 OPERATIVE_CONFIG = "operative_config.gin"

@@ -15,7 +15,7 @@ from agentbank_jax.bank.build import build
 from agentbank_jax.bank.recipe import STARTER_TASKS, Gsm8kRecipe, StarterRecipe, plan
 from agentbank_jax.bank.staging import DROPS, MANIFEST
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.agentbank_format import read_trajectories
+from agentbank_jax.trajectories.formats.agentbank import read_trajectories
 from tests.bank.fake import CountingRecipe
 
 ROOT = Path(__file__).resolve().parents[2]

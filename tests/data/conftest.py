@@ -8,9 +8,9 @@ import pytest
 from agentbank_jax.data import declarations
 from agentbank_jax.data.declarations import MixtureDeclaration, TaskDeclaration, declare_mixture, declare_task
 from agentbank_jax.data.token_cache import TokenCache, build_cache
-from agentbank_jax.trajectories.agentbank_format import write_parquet
-from agentbank_jax.trajectories.templates import Llama2Template
-from agentbank_jax.trajectories.vocabulary import train_vocabulary
+from agentbank_jax.trajectories.formats.agentbank import write_parquet
+from agentbank_jax.trajectories.templates.registry import Llama2Template
+from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
 from tests.trajectories.fake import make_texts, make_trajectory
 
 INSTRUCTION = "Use search[query] or answer."

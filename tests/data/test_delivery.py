@@ -11,7 +11,7 @@ from agentbank_jax.data.declarations import get_task
 from agentbank_jax.data.delivery import Batch, PackedBatches
 from agentbank_jax.data.token_cache import TaskTokens, TokenCache, build_cache
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.templates import Llama2Template
+from agentbank_jax.trajectories.templates.registry import Llama2Template
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 
 from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.token_cache import build_cache
-from agentbank_jax.trajectories.agentbank_format import write_parquet
+from agentbank_jax.trajectories.formats.agentbank import write_parquet
 from agentbank_jax.trajectories.schema import Trajectory, Turn
-from agentbank_jax.trajectories.templates import ChatTemplate, Llama2Template, TemplateOptions, get_template
-from agentbank_jax.trajectories.tokenizer import Tokenizer
+from agentbank_jax.trajectories.templates.registry import ChatTemplate, Llama2Template, TemplateOptions, get_template
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 from tests.trajectories.fake import make_trajectory
 from tests.trajectories.published import LLAMA3_SPECIALS, byte_level_json, texts_of, write_checkpoint
 

@@ -20,7 +20,7 @@ from agentbank_jax.data.inspection import (
 from agentbank_jax.data.sources import read_mixture
 from agentbank_jax.data.token_cache import TokenCache
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.templates import Llama2Template
+from agentbank_jax.trajectories.templates.registry import Llama2Template
 
 
 def test_the_figures_are_sums_over_the_cache(cache: TokenCache) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from agentbank_jax.data.over_long import fit_to_length, whole_id
 from agentbank_jax.data.token_cache import build_cache
 from agentbank_jax.trajectories.schema import Trajectory, Turn
-from agentbank_jax.trajectories.templates import ChatTemplate, EncodedTrajectory, TemplateOptions, get_template
-from agentbank_jax.trajectories.tokenizer import Tokenizer
+from agentbank_jax.trajectories.templates.registry import ChatTemplate, EncodedTrajectory, TemplateOptions, get_template
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 from tests.trajectories.fake import make_trajectory
 from tests.trajectories.published import CHATML_JINJA, LLAMA3_SPECIALS, byte_level_json, texts_of, write_checkpoint
 

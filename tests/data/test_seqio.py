@@ -14,7 +14,7 @@ from agentbank_jax.data.seqio_feature_converter import TrajectoryFeatureConverte
 from agentbank_jax.data.seqio_metrics import action_accuracy  # noqa: E402
 from agentbank_jax.data.seqio_preprocessors import TRAINED  # noqa: E402
 from agentbank_jax.data.token_cache import TokenCache, build_cache  # noqa: E402
-from agentbank_jax.trajectories.templates import Llama2Template  # noqa: E402
+from agentbank_jax.trajectories.templates.registry import Llama2Template  # noqa: E402
 
 LENGTH = 400
 

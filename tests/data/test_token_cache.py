@@ -12,9 +12,9 @@ from agentbank_jax.data.over_long import fit_to_length
 from agentbank_jax.data.sources import read_mixture, task_files
 from agentbank_jax.data.token_cache import TokenCache, TokenCacheError, build_cache
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.agentbank_format import write_parquet
-from agentbank_jax.trajectories.templates import Llama2Template, TemplateOptions
-from agentbank_jax.trajectories.vocabulary import train_vocabulary
+from agentbank_jax.trajectories.formats.agentbank import write_parquet
+from agentbank_jax.trajectories.templates.registry import Llama2Template, TemplateOptions
+from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
 from tests.trajectories.fake import make_texts, make_trajectory
 
 

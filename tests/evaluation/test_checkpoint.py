@@ -16,7 +16,7 @@ from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.state import TrainState
-from agentbank_jax.trajectories.tokenizer import Tokenizer
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
 SWEEP = SweepConfig(
     name="held_in", tasks=("counting", "counting_far"), episodes_per_task=3, max_new_tokens=6, slots=4, max_length=256

@@ -8,7 +8,7 @@ from agentbank_jax.environments import registry
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.sweep import Contender, SweepConfig, SweepResult, baseline_contenders, run_sweep
-from agentbank_jax.trajectories.agentbank_format import read_trajectories
+from agentbank_jax.trajectories.formats.agentbank import read_trajectories
 
 pytestmark = pytest.mark.usefixtures("specs")
 

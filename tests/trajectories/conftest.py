@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from agentbank_jax.trajectories import vocabulary
-from agentbank_jax.trajectories.templates import Llama2Template
-from agentbank_jax.trajectories.tokenizer import Tokenizer
-from agentbank_jax.trajectories.vocabulary import train_vocabulary
+from agentbank_jax.trajectories.templates.registry import Llama2Template
+from agentbank_jax.trajectories.tokenizers import vocabulary
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
+from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
 from tests.trajectories.fake import make_texts
 from tests.trajectories.published import (
     CHATML_JINJA,

@@ -1,7 +1,7 @@
 """Small trajectories whose texts are a function of a number."""
 
 from agentbank_jax.trajectories.schema import Trajectory, Turn
-from agentbank_jax.trajectories.templates import Llama2Template
+from agentbank_jax.trajectories.templates.registry import Llama2Template
 
 WORDS = tuple(
     "the cup shelf lamp bread kitchen search look take put bowl apple river lake stone town".split()  # noqa: SIM905

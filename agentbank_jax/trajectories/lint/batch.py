@@ -25,7 +25,7 @@ from agentbank_jax.trajectories.lint.statistics import SourceStatistics
 from agentbank_jax.trajectories.lint.structure import check_length, check_licence, check_structure, make_finding
 from agentbank_jax.trajectories.lint.words import split_words
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError, Turn
-from agentbank_jax.trajectories.templates import ChatTemplate
+from agentbank_jax.trajectories.templates.registry import ChatTemplate
 
 _QUESTION_CHARACTERS = 60
 

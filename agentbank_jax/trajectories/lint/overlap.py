@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.trajectories.agentbank_format import find_files
+from agentbank_jax.trajectories.formats.agentbank import find_files
 from agentbank_jax.trajectories.lint.duplicates import SHINGLE_WORDS
 from agentbank_jax.trajectories.lint.rows import read_raw_rows
 from agentbank_jax.trajectories.lint.words import split_words

@@ -1,7 +1,7 @@
 """Rows as they are, broken ones too, in batches. The only place where the linter reads a bank.
 
 A reader of trajectories refuses a row whose roles are out of order; a linter must name it and go
-on. So rows are taken before they become trajectories, from `agentbank_format.read_rows`.
+on. So rows are taken before they become trajectories, from `formats.agentbank.read_rows`.
 """
 
 import gzip
@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agentbank_jax.trajectories.agentbank_format import ROLE_OF_SPEAKER, find_files, read_rows, trajectory_from_row
+from agentbank_jax.trajectories.formats.agentbank import ROLE_OF_SPEAKER, find_files, read_rows, trajectory_from_row
 from agentbank_jax.trajectories.schema import TrajectoryError
 
 # Rows that a worker gets at once; fixed, so that no result depends on the number of workers.
@@ -129,7 +129,7 @@ def count_rows(path: Path) -> int | None:
 
 
 def read_raw_rows(path: Path, broken_line: Callable[[str], None] | None = None) -> Iterator[Mapping[str, Any]]:
-    """Yields a file's rows as they stand; see `agentbank_format.read_rows`."""
+    """Yields a file's rows as they stand; see `formats.agentbank.read_rows`."""
     yield from read_rows(path, broken_line)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentbank_jax.trajectories.agentbank_format import read_rows
+from agentbank_jax.trajectories.formats.agentbank import read_rows
 from agentbank_jax.trajectories.lint.personal_data import KINDS, find_personal_data, mask
 from agentbank_jax.trajectories.lint.redaction import PLACEHOLDERS, redact_text
 from tests.trajectories.lint.made_rows import GOOD_TURNS, found, lint_rows, make_row

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.agentbank_format import read_rows
+from agentbank_jax.trajectories.formats.agentbank import read_rows
 from agentbank_jax.trajectories.lint.batch import LintSettings
 from agentbank_jax.trajectories.lint.linter import lint
 from agentbank_jax.trajectories.lint.redaction import redact_files, redact_row

@@ -16,8 +16,8 @@ from agentbank_jax.trajectories.lint.protocols import PROTOCOLS, protocol_of
 from agentbank_jax.trajectories.lint.redaction import redact_row
 from agentbank_jax.trajectories.lint.rows import BankFile, Batch
 from agentbank_jax.trajectories.lint.rules import RULES
-from agentbank_jax.trajectories.templates import Llama2Template
-from agentbank_jax.trajectories.tokenizer import Tokenizer
+from agentbank_jax.trajectories.templates.registry import Llama2Template
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 from tests.trajectories.lint.made_rows import GOOD_TURNS, found, lint_rows, make_row
 
 QUESTION, ACTION, OBSERVATION, ANSWER = GOOD_TURNS
@@ -127,7 +127,7 @@ def test_rows_above_a_limit_are_over_long(tmp_path: Path) -> None:
 
 
 def test_tokens_are_counted_as_training_counts_them(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    from agentbank_jax.trajectories.agentbank_format import trajectory_from_row
+    from agentbank_jax.trajectories.formats.agentbank import trajectory_from_row
 
     template = Llama2Template(tokenizer)
     trajectory = trajectory_from_row(make_row(), where="row", task="gsm8k", instruction="Use the calculator.")

@@ -1,0 +1,1 @@
+"""Layouts of trajectories: reading, writing and conversion."""

@@ -1,0 +1,1 @@
+"""Chat templates: how turns become token ids."""
