@@ -1,118 +1,108 @@
-"""Measures the real training step on made packed trajectories: tokens/s and causal MFU.
+"""Measures the real training step on made trajectories: tokens/s and causal MFU, alone or beside a peer's.
 
-  python scripts/bench_training.py --hidden_size=128 --rows=16 --length=512
+  python scripts/bench_training.py --shape=tiny --rows=16 --length=512
+  python scripts/bench_training.py --shape=60m --rows=4 --length=512 --peer=transformers --compile
+  python scripts/bench_training.py --shape=7b --rows=4 --length=4096 --dtype=bfloat16 --param_dtype=bfloat16 \\
+      --remat=minimal --scan_layers --peer=transformers --compile --peer_micro_rows=1
 
-Needs neither TensorFlow, SeqIO, gin nor Grain. On a machine that does other work too, read the column
-`tokens/s of CPU`: tokens per second of processor time, times the number of cores.
+Needs neither TensorFlow, SeqIO, gin nor Grain; `--peer=transformers` needs `transformers` and PyTorch. Every
+measurement is a process of its own, and those of the two sides alternate, so that a machine that does other work
+too disturbs both alike. The parameters and AdamW's two moments have `--param_dtype` on both sides.
 """
 
 import argparse
+import json
 import os
-import time
+import statistics
+import subprocess
+import sys
+from pathlib import Path
 
-import numpy as np
+SHAPES = {
+    "tiny": {"vocab_size": 3500, "hidden_size": 128, "intermediate_size": 384, "num_layers": 3, "num_heads": 1},
+    "60m": {"vocab_size": 32000, "hidden_size": 512, "intermediate_size": 1408, "num_layers": 8, "num_heads": 8},
+    "1b": {"vocab_size": 32000, "hidden_size": 2048, "intermediate_size": 5632, "num_layers": 22, "num_heads": 32,
+           "num_kv_heads": 4},
+    "7b": {"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008, "num_layers": 32, "num_heads": 32},
+}  # fmt: skip
 
-
-def made_batch(rows: int, length: int, vocab_size: int, trained: float, seed: int = 0) -> dict[str, np.ndarray]:
-    """Packed rows of trajectories of 60 to 600 tokens (mean 250); turns of 8 to 40 tokens, a share of them trained."""
-    rng = np.random.default_rng(seed)
-    shape = (rows, length)
-    batch = {key: np.zeros(shape, np.int32) for key in ("positions", "segment_ids")}
-    batch["tokens"] = rng.integers(3, vocab_size, shape, dtype=np.int32)
-    batch["targets"] = np.roll(batch["tokens"], -1, axis=1)
-    batch["loss_weights"] = np.zeros(shape, np.float32)
-    for row in range(rows):
-        start, segment = 0, 1
-        while start < length:
-            stop = min(length, start + int(np.clip(rng.gamma(6, 250 / 6), 60, 600)))
-            batch["positions"][row, start:stop] = np.arange(stop - start)
-            batch["segment_ids"][row, start:stop] = segment
-            while start < stop:
-                end = min(stop, start + int(rng.integers(8, 40)))
-                batch["loss_weights"][row, start:end] = rng.random() < trained
-                start = end
-            segment += 1
-    return batch
+OURS, PEER = Path(__file__).with_name("bench_training_ours.py"), Path(__file__).with_name("bench_training_peer.py")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vocab_size", type=int, default=3000)
-    parser.add_argument("--hidden_size", type=int, default=128)
-    parser.add_argument("--intermediate_size", type=int, default=0, help="0: three times the hidden size")
-    parser.add_argument("--num_layers", type=int, default=4)
-    parser.add_argument("--num_heads", type=int, nargs="+", default=[4])
-    parser.add_argument("--tie_word_embeddings", action="store_true")
-    parser.add_argument("--rows", type=int, default=16, help="rows of a batch")
-    parser.add_argument("--length", type=int, nargs="+", default=[512], help="tokens of a row")
-    parser.add_argument("--trained", type=float, default=0.4, help="share of trained tokens")
-    parser.add_argument("--attention", nargs="+", default=["xla"])
-    parser.add_argument("--loss", nargs="+", default=["trained"], choices=["trained", "full"])
-    parser.add_argument("--dtype", nargs="+", default=["float32"])
-    parser.add_argument("--scan_layers", action="store_true")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of steps per variant")
-    flags = parser.parse_args()
-
-    import itertools
-
-    import jax
-
-    from agentbank_jax.models import forward
-    from agentbank_jax.models.llama import LlamaConfig
-    from agentbank_jax.training.flops import FORMULA, flops_per_token, peak_flops
-    from agentbank_jax.training.loss import trained_capacity
-    from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
-    from agentbank_jax.training.state import make_init
-    from agentbank_jax.training.step import make_train_step
-
-    peak, source = peak_flops()
-    print(f"{FORMULA}; peak {peak / 1e9:,.0f} GFLOP/s ({source})")
-    print(
-        f"{'variant':46} {'tokens/s':>9} {'best':>9} {'tokens/s of CPU':>15} {'MFU':>6} {'step ms':>8} {'compile s':>9}"
-    )
-    optimizer_config = OptimizerConfig(learning_rate=1e-3)
-    optimizer = make_optimizer(optimizer_config, 1000)
-    for heads, length, attention, loss, dtype in itertools.product(
-        flags.num_heads, flags.length, flags.attention, flags.loss, flags.dtype
-    ):
-        config = LlamaConfig(
-            vocab_size=flags.vocab_size,
-            hidden_size=flags.hidden_size,
-            intermediate_size=flags.intermediate_size or 3 * flags.hidden_size,
-            num_layers=flags.num_layers,
-            num_heads=heads,
-            tie_word_embeddings=flags.tie_word_embeddings,
-            attention=attention,
-            dtype=dtype,
-            scan_layers=flags.scan_layers,
-        )
-        batch = made_batch(flags.rows, length, flags.vocab_size, flags.trained)
-        capacity = trained_capacity(batch["loss_weights"]) if loss == "trained" else None
-        step = make_train_step(config, optimizer, learning_rate_schedule(optimizer_config, 1000), capacity=capacity)
-        state = jax.jit(make_init(config, optimizer))(np.int32(0))
-        batch = jax.device_put(batch)
-        started = time.perf_counter()
-        step = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
-        compiling = time.perf_counter() - started
-        for _ in range(2):
-            state, _ = jax.block_until_ready(step(state, batch))
-        count, best, cpu, started = 0, float("inf"), time.process_time(), time.perf_counter()
-        while time.perf_counter() - started < flags.seconds:
-            before = time.perf_counter()
-            state, _ = jax.block_until_ready(step(state, batch))
-            best, count = min(best, time.perf_counter() - before), count + 1
-        wall = (time.perf_counter() - started) / count
-        cpu = (time.process_time() - cpu) / count
-        tokens = flags.rows * length
-        cores = len(os.sched_getaffinity(0))
-        name = (
-            f"{forward.count_parameters(config) / 1e6:.2f}M H{heads} {flags.rows}x{length} {attention} {loss} {dtype}"
-        )
+    flags = _parser().parse_args()
+    settings = {**vars(flags), "model": _model(flags)}
+    sides = {"ours": OURS} | ({flags.peer: PEER} if flags.peer else {})
+    results: dict[str, list[dict]] = {side: [] for side in sides}
+    for number in range(flags.rounds):
+        for side, script in sides.items():
+            result = _measured(script, settings)
+            results[side].append(result)
+            if not number:
+                print(f"{side}: {result['about']}", flush=True)
+            print(
+                f"{side:12} {result['tokens_per_second']:10,.0f} useful tokens/s {result['mfu']:7.1%} MFU "
+                f"{result['seconds_per_step'] * 1e3:9,.0f} ms a step {result['fill']:6.1%} filled "
+                f"{result['peak_bytes'] / 1e9:7.2f} GB peak {result['compile_seconds']:6.1f} s to the first step  "
+                f"loss {result['first_loss']:.4f} -> {result['last_loss']:.4f}",
+                flush=True,
+            )
+    if flags.peer:
+        ratios = {
+            name: statistics.median(result[name] for result in results["ours"])
+            / statistics.median(result[name] for result in results[flags.peer])
+            for name in ("tokens_per_second", "peak_bytes")
+        }
         print(
-            f"{name:46} {tokens / wall:9,.0f} {tokens / best:9,.0f} {cores * tokens / cpu:15,.0f} "
-            f"{tokens / wall * flops_per_token(config, length) / peak:6.1%} {wall * 1e3:8,.0f} {compiling:9.1f}",
-            flush=True,
+            f"medians of {flags.rounds}: {ratios['tokens_per_second']:.2f} x the useful tokens/s of {flags.peer}, "
+            f"{ratios['peak_bytes']:.2f} x its peak memory"
         )
+
+
+def _model(flags: argparse.Namespace) -> dict[str, int]:
+    model = dict(SHAPES[flags.shape])
+    model |= {name: getattr(flags, name) for name in model if getattr(flags, name, None)}
+    model["max_position_embeddings"] = flags.length
+    return model
+
+
+def _measured(script: Path, settings: dict) -> dict:
+    """Runs one measurement in a process of its own."""
+    run = subprocess.run([sys.executable, str(script), json.dumps(settings)], stdout=subprocess.PIPE, text=True)
+    if run.returncode:
+        sys.exit(f"{script.name} ended with status {run.returncode}.")
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--shape", default="tiny", choices=SHAPES, help="of the model (default: tiny)")
+    for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads"):
+        add(f"--{name}", type=int, default=0, help="in place of the shape's")
+    add("--rows", type=int, default=16, help="rows of a batch")
+    add("--length", type=int, default=512, help="tokens of a row")
+    add("--data", default="packed", choices=["packed", "whole"],
+        help="packed: trajectories of log-normal lengths share rows, and the peer pads batches of like lengths; "
+        "whole: each row is one trajectory, on both sides")  # fmt: skip
+    add("--mean_tokens", type=int, default=0, help="of a packed trajectory (default: a fifth of a row)")
+    add("--trained", type=float, default=0.4, help="share of trained tokens")
+    add("--dtype", default="float32", choices=["float32", "bfloat16"], help="of the computation")
+    add("--param_dtype", default="float32", choices=["float32", "bfloat16"], help="of parameters and moments")
+    add("--attention", default="auto", help="our attention backend")
+    add("--remat", default="none", help="our rematerialisation policy")
+    add("--scan_layers", action="store_true")
+    add("--loss", default="trained", choices=["trained", "full"], help="what we project to the vocabulary")
+    add("--seconds", type=float, default=10.0, help="of steps in a measurement")
+    add("--rounds", type=int, default=3, help="measurements of each side")
+    add("--peer", choices=["transformers"])
+    add("--compile", nargs="?", const="model", default="", choices=["model", "layers"],
+        help="the peer's torch.compile, of the whole model or of each layer, which takes far less time")  # fmt: skip
+    add("--peer_attention", default="sdpa", help="the peer's attn_implementation")
+    add("--peer_micro_rows", type=int, default=0, help="rows of its micro-batches, where a batch is too large for it")
+    add("--peer_checkpointing", action="store_true", help="its gradient checkpointing")
+    add("--cores", type=int, default=len(os.sched_getaffinity(0)), help=argparse.SUPPRESS)
+    return parser
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.models import attention
 from agentbank_jax.models.kv_cache import KVCache
+from agentbank_jax.models.remat import check_policy, checkpoint_name, rematerialised
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -54,8 +55,10 @@ class LlamaConfig:
         0 chooses by the width (see `_kernel_std`), which small models learn to copy from much sooner.
       dtype: of the activations and matrix products.
       param_dtype: of the stored parameters.
-      attention: name of a backend in `models.attention`.
+      attention: name of a backend in `models.attention`; "auto" lets a run choose for its devices.
+      max_segments: the most segments of a packed row, for backends that need a bound; 0 leaves it to them.
       scan_layers: run the layers as one `jax.lax.scan` (compiles once) instead of unrolled (faster when few).
+      remat: what each layer keeps for its gradient, a policy of `models.remat`.
     """
 
     vocab_size: int
@@ -72,8 +75,10 @@ class LlamaConfig:
     initializer_range: float = 0.0
     dtype: str = "float32"
     param_dtype: str = "float32"
-    attention: str = "xla"
+    attention: str = "auto"
     scan_layers: bool = False
+    max_segments: int = 0
+    remat: str = "none"
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads"):
@@ -104,12 +109,16 @@ class LlamaConfig:
                     f"LlamaConfig.{name}={getattr(self, name)!r} is no known type."
                     + did_you_mean(getattr(self, name), DTYPES)
                 )
-        attention.get_backend(self.attention)
+        attention.check_backend(self.attention)
+        check_policy(self.remat)
 
     @property
     def shape_facts(self) -> dict[str, Any]:
         """What a checkpoint must agree with: all fields but those that only say how to compute."""
-        how = ("dtype", "param_dtype", "attention", "scan_layers", "initializer_range", "max_position_embeddings")
+        how = (
+            "dtype", "param_dtype", "attention", "max_segments", "scan_layers", "remat", "initializer_range",
+            "max_position_embeddings",
+        )  # fmt: skip
         return {name: value for name, value in asdict(self).items() if name not in how}
 
 
@@ -194,7 +203,13 @@ class Attention(nnx.Module):
         k_BTKh = rotate(self.k_proj(x_BTD).reshape(batch, length, config.num_kv_heads, config.head_dim), *tables)
         v_BTKh = self.v_proj(x_BTD).reshape(batch, length, config.num_kv_heads, config.head_dim)
         if cache is None:
-            out_BTHh = attention.get_backend(config.attention)(q_BTHh, k_BTKh, v_BTKh, segment_ids_BT)
+            q_BTHh, k_BTKh, v_BTKh = (
+                checkpoint_name(x, name) for x, name in ((q_BTHh, "query"), (k_BTKh, "key"), (v_BTKh, "value"))
+            )
+            out_BTHh = attention.get_backend(config.attention)(
+                q_BTHh, k_BTKh, v_BTKh, segment_ids_BT, config.max_segments
+            )  # fmt: skip
+            out_BTHh = checkpoint_name(out_BTHh, "attention")
         else:
             cache = cache.write(layer, k_BTKh, v_BTKh, cache_positions_BT)
             k_BSKh, v_BSKh = cache.read(layer)
@@ -213,7 +228,9 @@ class FeedForward(nnx.Module):
         self.down_proj = Linear(config.intermediate_size, config.hidden_size, std=std_out, config=config, rngs=rngs)
 
     def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        return self.down_proj(jax.nn.silu(self.gate_proj(x_BTD)) * self.up_proj(x_BTD))
+        gate_BTF = checkpoint_name(self.gate_proj(x_BTD), "gate")
+        up_BTF = checkpoint_name(self.up_proj(x_BTD), "up")
+        return self.down_proj(jax.nn.silu(gate_BTF) * up_BTF)
 
 
 class DecoderLayer(nnx.Module):
@@ -229,7 +246,7 @@ class DecoderLayer(nnx.Module):
         attended_BTD, cache = self.self_attn(
             self.input_layernorm(x_BTD), tables, segment_ids_BT, cache, layer, cache_positions_BT
         )
-        x_BTD = x_BTD + attended_BTD
+        x_BTD = checkpoint_name(x_BTD + attended_BTD, "attended")
         return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD)), cache
 
 
@@ -273,16 +290,22 @@ class Llama(nnx.Module):
         tables = rotary_tables(positions_BT, config)
         graphdef, stacked = nnx.split(self.layers)
         # The cache has one array per layer, which a scan cannot choose among; parameters are the same either way.
-        if config.scan_layers and cache is None:
-
-            def body(x_BTD, state):
-                return nnx.merge(graphdef, state)(x_BTD, tables, segment_ids_BT, None, 0, None)
-
-            x_BTD, _ = jax.lax.scan(body, x_BTD, stacked)
-        else:
+        if cache is not None:
+            # It has one array per layer, which a scan cannot choose among; parameters are the same either way.
             for layer, state in enumerate(unstack(stacked, config.num_layers)):
                 block = nnx.merge(graphdef, state)
                 x_BTD, cache = block(x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT)
+            return self.norm(x_BTD), cache
+
+        def body(x_BTD, state):
+            return nnx.merge(graphdef, state)(x_BTD, tables, segment_ids_BT, None, 0, None)
+
+        body = rematerialised(body, config.remat, scanned=config.scan_layers)
+        if config.scan_layers:
+            x_BTD, _ = jax.lax.scan(body, x_BTD, stacked)
+        else:
+            for state in unstack(stacked, config.num_layers):
+                x_BTD, _ = body(x_BTD, state)
         return self.norm(x_BTD), cache
 
     def logits(self, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:

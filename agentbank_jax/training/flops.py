@@ -48,11 +48,18 @@ def peak_flops(device: jax.Device | None = None) -> tuple[float, str]:
     the best of a few float32 products of 1,024 x 1,024, which takes less than half a second.
     """
     device = device or jax.devices()[0]
-    kind = device.device_kind.lower()
+    return data_sheet_peak(device.device_kind) or (
+        measured_peak_flops(device),
+        "measured: float32 product of 1024 x 1024",
+    )
+
+
+def data_sheet_peak(device_kind: str) -> tuple[float, str] | None:
+    """Peak FLOP/s of a known accelerator, and where the figure comes from; None for others."""
     for name, peak in _PEAKS.items():
-        if name in kind:
-            return peak, f"data sheet of {device.device_kind}, bfloat16"
-    return measured_peak_flops(device), "measured: float32 product of 1024 x 1024"
+        if name in device_kind.lower():
+            return peak, f"data sheet of {device_kind}, bfloat16"
+    return None
 
 
 def measured_peak_flops(device: jax.Device, size: int = 1024) -> float:

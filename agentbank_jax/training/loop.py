@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.folder_lock import locked
 from agentbank_jax.models import forward
+from agentbank_jax.models.attention import BACKENDS, choose_backend
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, state_shardings
@@ -189,6 +190,13 @@ def train(
         enable_compilation_cache(train_config.compilation_cache)
 
     # ---- model, optimizer, step -------------------------------------------------------------------------------
+    attention = choose_backend(
+        model_config.attention,
+        num_heads=model_config.num_heads,
+        num_kv_heads=model_config.num_kv_heads,
+        head_dim=model_config.head_dim,
+        dtype=model_config.dtype,
+    )
     optimizer = make_optimizer(optimizer_config, total_steps)
     schedule = learning_rate_schedule(optimizer_config, total_steps)
     abstract = abstract_state(model_config, optimizer)
@@ -196,13 +204,21 @@ def train(
     rows = batch_sharding(mesh)
     gather = train_config.loss == "trained" or (train_config.loss == "auto" and mesh.size == 1)
     programs = _Programs(
-        lambda capacity: jax.jit(
-            make_train_step(model_config, optimizer, schedule, capacity=capacity, accumulate=train_config.accumulate),
+        lambda capacity, max_segments: jax.jit(
+            make_train_step(
+                # What a checkpoint holds stays as configured: it may be read on other devices.
+                replace(model_config, attention=attention, max_segments=max_segments),
+                optimizer,
+                schedule,
+                capacity=capacity,
+                accumulate=train_config.accumulate,
+            ),
             in_shardings=(shardings, rows),
             out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
             donate_argnums=0,
         )
     )
+    bounds_segments = BACKENDS[attention].bounds_segments
 
     facts = {**facts, "data_fingerprint": batches.fingerprint}
     with (
@@ -252,8 +268,9 @@ def train(
                 for step in range(start_step + 1, total_steps + 1):
                     host_batch = {key: np.asarray(value) for key, value in next(data).items()}
                     capacity = _capacity(host_batch["loss_weights"], train_config.accumulate) if gather else None
+                    max_segments = int(host_batch["segment_ids"].max()) if bounds_segments else 0
                     batch = jax.device_put(host_batch, rows)
-                    program, compiling = programs.get(capacity, state, batch)
+                    program, compiling = programs.get(capacity, max_segments, state, batch)
                     meter.exclude(compiling)
                     # A transfer that is not written out, such as of a Python number, would be paid at every step.
                     with jax.transfer_guard("disallow"):
@@ -286,22 +303,26 @@ def train(
 
 
 class _Programs:
-    """Compiled steps by their capacity; `seconds` is the time that compilation has taken in all."""
+    """Compiled steps by their capacity and segments; `seconds` is the time that compilation has taken in all."""
 
     def __init__(self, make):
-        self._make, self._compiled, self.seconds = make, {}, 0.0
+        self._make, self._compiled, self._segments, self.seconds = make, {}, 0, 0.0
 
-    def get(self, capacity: int | None, state: TrainState, batch: dict[str, jax.Array]):
+    def get(self, capacity: int | None, max_segments: int, state: TrainState, batch: dict[str, jax.Array]):
         """The compiled step, and the seconds that compiling it took just now."""
-        if capacity not in self._compiled:
+        if max_segments > self._segments:
+            # Room for rows that hold some more, in doublings: few programs, and the largest serves from then on.
+            self._segments = 1 if max_segments == 1 else 1 << (max_segments + max_segments // 4).bit_length()
+        key = capacity, self._segments
+        if key not in self._compiled:
             # A step under way is no part of what compiling takes.
             jax.block_until_ready(state)
         started = time.perf_counter()
-        if capacity not in self._compiled:
-            self._compiled[capacity] = self._make(capacity).lower(state, batch).compile()
+        if key not in self._compiled:
+            self._compiled[key] = self._make(*key).lower(state, batch).compile()
         seconds = time.perf_counter() - started
         self.seconds += seconds
-        return self._compiled[capacity], seconds
+        return self._compiled[key], seconds
 
 
 def _capacity(loss_weights: np.ndarray, accumulate: int) -> int:

@@ -13,11 +13,16 @@ from agentbank_jax.models.llama import LlamaConfig
 Batch = dict[str, Array]
 LOSS_KINDS = ("trained", "full")
 
+LOGITS_AT_ONCE = 1 << 28
+"""The most logits that a loss holds, 1 GiB in float32; over a mesh, those of all devices together."""
+
 BUCKETS = 8
 """A capacity is a multiple of this share of a batch: that many programs at most, one or two in practice."""
 
 
-def summed_loss(config: LlamaConfig, params: Any, batch: Batch, capacity: int | None = None) -> Float[Array, ""]:
+def summed_loss(
+    config: LlamaConfig, params: Any, batch: Batch, capacity: int | None = None, logits_at_once: int = LOGITS_AT_ONCE
+) -> Float[Array, ""]:
     """Sum over the tokens of weight x negative log-likelihood (nats), float32; not yet divided by anything.
 
     Args:
@@ -28,17 +33,44 @@ def summed_loss(config: LlamaConfig, params: Any, batch: Batch, capacity: int | 
         first and projects only them: the same value, without the work and the memory for the others.
         There must be at most so many (see `trained_capacity`). It gathers across the whole batch, so it is
         meant for one device.
+      logits_at_once: the most logits that are held: tokens are projected in chunks of a row's length, and those
+        of a chunk are made again for its gradient.
     """
     hidden_BTD, _ = forward.hidden(config, params, batch["tokens"], batch["positions"], batch["segment_ids"])
-    weights, targets = batch["loss_weights"].astype(jnp.float32), batch["targets"]
-    if capacity is None:
-        return jnp.sum(weights * token_losses(forward.logits(config, params, hidden_BTD), targets))
-    weights_N, targets_N = weights.reshape(-1), targets.reshape(-1)
-    (trained_C,) = jnp.nonzero(weights_N, size=capacity, fill_value=weights_N.size)
-    hidden_CD = hidden_BTD.reshape(weights_N.size, -1).at[trained_C].get(mode="fill", fill_value=0)
-    targets_C = targets_N.at[trained_C].get(mode="fill", fill_value=0)
-    weights_C = weights_N.at[trained_C].get(mode="fill", fill_value=0)
-    return jnp.sum(weights_C * token_losses(forward.logits(config, params, hidden_CD), targets_C))
+    weights_BT, targets_BT = batch["loss_weights"].astype(jnp.float32), batch["targets"]
+    if capacity is not None:
+        # One row of the trained tokens alone.
+        (trained_C,) = jnp.nonzero(weights_BT.reshape(-1), size=capacity, fill_value=weights_BT.size)
+
+        def trained(x_BT, *feature):
+            return x_BT.reshape(1, -1, *feature).at[:, trained_C].get(mode="fill", fill_value=0)
+
+        hidden_BTD = trained(hidden_BTD, hidden_BTD.shape[-1])
+        weights_BT, targets_BT = trained(weights_BT), trained(targets_BT)
+    return _chunked_loss(config, params, hidden_BTD, weights_BT, targets_BT, logits_at_once)
+
+
+def _chunked_loss(config: LlamaConfig, params, hidden_BTD, weights_BT, targets_BT, logits_at_once: int):
+    batch, length = weights_BT.shape
+    chunks = min(length, max(1, -(-batch * length * config.vocab_size // logits_at_once)))
+
+    def loss(hidden_BTD, weights_BT, targets_BT):
+        return jnp.sum(weights_BT * token_losses(forward.logits(config, params, hidden_BTD), targets_BT))
+
+    if chunks == 1:
+        return loss(hidden_BTD, weights_BT, targets_BT)
+
+    def split(x):
+        padded = jnp.pad(x, [(0, 0), (0, -length % chunks), *[(0, 0)] * (x.ndim - 2)])
+        return padded.reshape(batch, chunks, -1, *x.shape[2:]).swapaxes(0, 1)
+
+    remade = jax.checkpoint(loss, prevent_cse=False)
+
+    def add(total, chunk):
+        return total + remade(*chunk), None
+
+    total, _ = jax.lax.scan(add, jnp.float32(0), jax.tree.map(split, (hidden_BTD, weights_BT, targets_BT)))
+    return total
 
 
 def trained_capacity(loss_weights: np.ndarray) -> int:

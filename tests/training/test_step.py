@@ -1,5 +1,8 @@
 """The step: its loss, its accumulation, and one golden value."""
 
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -101,3 +104,27 @@ def test_golden_steps():
         state, metrics = step(state, jax.tree.map(jnp.asarray, MadeBatches(CONFIG.vocab_size).batch_at(number)))
         losses.append(float(metrics["loss"]))
     np.testing.assert_allclose(losses, [3.812125, 3.773026, 3.722296], rtol=1e-4)
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+@pytest.mark.parametrize("chunks", [3, 4, 32])
+def test_a_loss_in_chunks_equals_the_whole_one_in_value_and_gradient(params, batch, chunks, gathered):
+    capacity = trained_capacity(batch["loss_weights"]) if gathered else None
+    logits = (capacity or batch["tokens"].size) * CONFIG.vocab_size
+    grad = jax.jit(jax.value_and_grad(summed_loss, argnums=1), static_argnums=(0, 3, 4))
+    whole, grads = grad(CONFIG, params, batch, capacity, logits)
+    chunked, chunked_grads = grad(CONFIG, params, batch, capacity, logits // chunks)
+    np.testing.assert_allclose(chunked, whole, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-5), chunked_grads, grads)
+
+
+def test_a_loss_in_chunks_never_holds_the_logits_of_a_batch(params, batch):
+    logits = batch["tokens"].size * CONFIG.vocab_size
+
+    def most_logits(at_once):
+        jaxpr = jax.make_jaxpr(jax.grad(lambda params: summed_loss(CONFIG, params, batch, None, at_once)))(params)
+        shapes = re.findall(rf"f32\[([\d,]+,{CONFIG.vocab_size})\]", str(jaxpr))
+        return max(math.prod(map(int, shape.split(","))) for shape in shapes)
+
+    assert most_logits(logits) == logits
+    assert most_logits(logits // 4) == logits // 4
