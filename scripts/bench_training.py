@@ -99,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--compile", nargs="?", const="model", default="", choices=["model", "layers"],
         help="the peer's torch.compile, of the whole model or of each layer, which takes far less time")  # fmt: skip
     add("--peer_attention", default="sdpa", help="the peer's attn_implementation")
-    add("--peer_micro_rows", type=int, default=0, help="rows of its micro-batches, where a batch is too large for it")
+    add(
+        "--peer_micro_rows", type=int, default=0, help="rows of tokens in its micro-batches, where a batch is too large"
+    )
     add("--peer_checkpointing", action="store_true", help="its gradient checkpointing")
     add("--cores", type=int, default=len(os.sched_getaffinity(0)), help=argparse.SUPPRESS)
     return parser

@@ -4,7 +4,7 @@ import numpy as np
 
 from agentbank_jax.data.packing import plan_packing
 
-_STEPS = 16
+_STEPS = 8
 
 
 def trajectories(settings: dict, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:

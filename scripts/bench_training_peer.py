@@ -50,7 +50,7 @@ def main(settings: dict) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.0, fused=True)
     if settings["compile"] == "layers":
         for layer in model.model.layers:
-            layer.compile()
+            layer.compile(dynamic=settings["data"] == "packed" or None)
     forward = torch.compile(model) if settings["compile"] == "model" else model
     autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype != param_dtype)
     batches = [_on_device(batch, device) for batch in _batches(settings)]
@@ -123,14 +123,15 @@ def _batches(settings: dict) -> list[dict]:
     else:
         made, rows = trajectories(settings), settings["rows"]
         groups = [made[first : first + rows] for first in range(0, len(made), rows)]
-    return [_batch(group, settings["peer_micro_rows"] or len(group)) for group in groups]
+    return [_batch(group, (settings["peer_micro_rows"] or settings["rows"]) * settings["length"]) for group in groups]
 
 
-def _batch(group: list[tuple[np.ndarray, np.ndarray]], micro_rows: int) -> dict:
+def _batch(group: list[tuple[np.ndarray, np.ndarray]], micro_places: int) -> dict:
+    longest = max(len(tokens) for tokens, _ in group)
+    micro_rows = max(1, micro_places // longest)
     parts = []
     for first in range(0, len(group), micro_rows):
         part = group[first : first + micro_rows]
-        longest = max(len(tokens) for tokens, _ in part)
         inputs = {name: np.zeros((len(part), longest), np.int64) for name in ("input_ids", "attention_mask")}
         inputs["labels"] = np.full((len(part), longest), IGNORED, np.int64)
         for row, (tokens, weights) in enumerate(part):

@@ -62,11 +62,12 @@ def probe(name: str, num_heads: int, num_kv_heads: int, head_dim: int, dtype: st
     places = np.arange(LENGTH)
     segments = np.stack([1 + (places >= 100), np.where(places < 37, 1, np.where(places < 230, 2, 0))]).astype(np.int32)
     weights = weights * (segments > 0)[:, :, None, None]
+    segment_ids = jnp.asarray(segments)
 
     def outcome(backend: str, dtype: str):
         def loss(inputs):
             q, k, v = inputs
-            out = BACKENDS[backend].attention(q, k, v, segments, max_segments=2)
+            out = BACKENDS[backend].attention(q, k, v, segment_ids, max_segments=2)
             return jnp.sum(weights * out.astype(jnp.float32)), jnp.where(weights != 0, out, 0)
 
         inputs = [jnp.asarray(x, dtype) for x in (q, k, v)]
