@@ -43,7 +43,7 @@ def main(settings: dict) -> None:
     capacity = None
     if settings["loss"] == "trained":
         capacity = max(trained_capacity(batch["loss_weights"]) for batch in batches)
-    optimizer_config = OptimizerConfig(learning_rate=1e-4)
+    optimizer_config = OptimizerConfig(learning_rate=1e-4, schedule="constant", warmup_ratio=0.0)  # as the peer's
     optimizer = make_optimizer(optimizer_config, 1000)
     schedule = learning_rate_schedule(optimizer_config, 1000)
     state = jax.block_until_ready(jax.jit(make_init(config, optimizer))(np.int32(0)))

@@ -9,7 +9,7 @@ from agentbank_jax.models.attention.registry import register_backend
 DEFAULT_SEGMENTS = 64
 
 
-@register_backend("cudnn", platforms=("gpu",), bounds_segments=True)
+@register_backend("cudnn", platforms=("gpu",), dtypes=("bfloat16", "float16"), bounds_segments=True)
 def cudnn_attention(q_BTHh, k_BTKh, v_BTKh, segment_ids_BT, max_segments=0):
     """Each segment is a sequence of its own, so that nothing is computed between segments.
 

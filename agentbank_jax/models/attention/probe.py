@@ -43,7 +43,7 @@ def choose_backend(name: str, *, num_heads: int, num_kv_heads: int, head_dim: in
         return name
     platform = jax.devices()[0].platform
     for candidate, backend in BACKENDS.items():
-        if platform in backend.platforms:
+        if platform in backend.platforms and dtype in backend.dtypes:
             if not (reason := probe(candidate, *shape)):
                 return candidate
             logger.warning("attention backend %r is passed over: %s", candidate, reason)

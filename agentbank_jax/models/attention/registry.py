@@ -35,11 +35,13 @@ class Backend:
     Fields:
       attention: the function. No segment ids mean one segment a row.
       platforms: where `choose_backend` takes it by itself, as `jax.Device.platform` names them.
+      dtypes: of the activations that it takes.
       bounds_segments: whether a row may hold only `max_segments` segments, padding not counted.
     """
 
     attention: Attention
     platforms: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")
     bounds_segments: bool = False
 
 
@@ -48,12 +50,18 @@ BACKENDS: dict[str, Backend] = {}
 
 
 def register_backend(
-    name: str, *, platforms: tuple[str, ...] = (), bounds_segments: bool = False
+    name: str,
+    *,
+    platforms: tuple[str, ...] = (),
+    dtypes: tuple[str, ...] = Backend.dtypes,
+    bounds_segments: bool = False,
 ) -> Callable[[Attention], Attention]:
     """Decorator: makes a backend known by `name` (the value of `LlamaConfig.attention`)."""
 
     def add(attention: Attention) -> Attention:
-        BACKENDS[name] = Backend(attention=attention, platforms=platforms, bounds_segments=bounds_segments)
+        BACKENDS[name] = Backend(
+            attention=attention, platforms=platforms, dtypes=dtypes, bounds_segments=bounds_segments
+        )
         return attention
 
     return add
