@@ -57,9 +57,7 @@ def test_what_is_lost_is_refused_and_then_counted(tmp_path: Path, capsys: pytest
     arguments = (tmp_path / "a.jsonl", "--to=sharegpt", f"--output={tmp_path}/b.jsonl")
     assert run(*arguments) == 2
     error = capsys.readouterr().err
-    assert error.startswith(
-        "error: the layout sharegpt cannot hold the mask of an untrained turn (1 in 1 trajectories)"
-    )
+    assert error.startswith("error: --to=sharegpt would lose the mask of an untrained turn (1 in 1 trajectories)")
     assert not (tmp_path / "b.jsonl").exists()
     assert run(*arguments, "--lossy") == 0
     assert "lost: the mask of an untrained turn (1 in 1 trajectories)\n" in capsys.readouterr().out

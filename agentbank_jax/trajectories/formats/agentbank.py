@@ -6,7 +6,7 @@ system turn while reading.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ from agentbank_jax.trajectories.formats.fields import (
     refuse_untrained,
     text_of,
 )
-from agentbank_jax.trajectories.rows.errors import RowError
 from agentbank_jax.trajectories.rows.files import RowReader, find_files
 from agentbank_jax.trajectories.rows.writers import write_rows
 from agentbank_jax.trajectories.schema import Role, Trajectory, Turn
 
 MESSAGES = "conversations"
 MESSAGE_TYPES: Mapping[str, str] = {"from": "string", "value": "string"}
+MESSAGE_KEYS = frozenset(MESSAGE_TYPES)
 COLUMNS = ("id", MESSAGES)
 
 ROLE_OF_SPEAKER: Mapping[str, Role] = {
@@ -65,29 +65,6 @@ def read_trajectories(
             yield trajectory_from_row(row, where=f"{path}, row {number}", task=task, instruction=instruction)
 
 
-def read_rows(path: Path, broken_line: Callable[[str], None] | None = None) -> Iterator[Mapping[str, Any]]:
-    """Yields the rows of one file as they stand, checked no further than that they are objects.
-
-    Parquet and JSON lines are read piece by piece, JSON as a whole.
-
-    Args:
-      path: the file.
-      broken_line: called with a message for each part of the file that is no row, which is then
-        passed over; None raises at the first.
-
-    Raises:
-      TrajectoryError: on a file that cannot be read, at the place where it cannot.
-    """
-
-    def pass_over(path: Path, number: int, error: RowError) -> None:
-        if broken_line is None:
-            raise error
-        broken_line(str(error))
-
-    for _, row in RowReader(path, columns=COLUMNS, reject=pass_over):
-        yield row
-
-
 def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instruction: str | None = None) -> Trajectory:
     """Turns one row of the released layout into a trajectory; `where` opens error messages.
 
@@ -95,13 +72,18 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
       RowError: names `where` and the field at fault.
     """
     identifier = identifier_of(row, where)
+    return make_trajectory(row, identifier, turns_from_row(row, where), where, task, COLUMNS, instruction)
+
+
+def turns_from_row(row: Mapping[str, Any], where: str) -> list[Turn]:
+    """Returns the turns of a row in their order, whatever that is; errors as `trajectory_from_row`'s."""
     turns: list[Turn] = []
     expected = 'a non-empty list of {"from": "human" | "gpt", "value": text}'
     for field, message in messages_of(row, MESSAGES, where, expected):
         role = named_value_of(ROLE_OF_SPEAKER, message, "from", where, field, _SPEAKERS)
         content = text_of(message.get("value"), where, f"{field}.value")
         turns.append(Turn(role=role, content=content, trained=role == "assistant"))
-    return make_trajectory(row, identifier, turns, where, task, COLUMNS, instruction)
+    return turns
 
 
 def row_from_trajectory(trajectory: Trajectory) -> dict[str, Any]:

@@ -7,7 +7,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from agentbank_jax.trajectories.formats.agentbank import ROLE_OF_SPEAKER, SPEAKER_OF_ROLE
+from agentbank_jax.trajectories.formats.agentbank import MESSAGES, ROLE_OF_SPEAKER, SPEAKER_OF_ROLE
 from agentbank_jax.trajectories.formats.fields import (
     identifier_of,
     make_row,
@@ -19,8 +19,8 @@ from agentbank_jax.trajectories.formats.fields import (
 from agentbank_jax.trajectories.rows.errors import RowError, shorten
 from agentbank_jax.trajectories.schema import Trajectory, Turn
 
-MESSAGES = "conversations"
 MESSAGE_TYPES: Mapping[str, str] = {"from": "string", "loss": "bool", "value": "string"}
+MESSAGE_KEYS = frozenset(MESSAGE_TYPES)
 ITEM_ID = "item_id"
 LOSS = "loss"
 """Metadata with the flags of all messages, kept where they are not those that would be written."""
@@ -32,10 +32,22 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
     Raises:
       RowError: names `where` and the field at fault.
     """
-    name = "id" if row.get("id") is not None or ITEM_ID not in row else ITEM_ID
+    name = id_column(row)
     identifier = identifier_of(row, where, name)
+    turns = turns_from_row(row, where)
+    flags = [message.get("loss") for message in row[MESSAGES]]
+    kept = {**row, LOSS: flags} if flags != _flags(turns) else row
+    return make_trajectory(kept, identifier, turns, where, task, (name, MESSAGES), instruction)
+
+
+def id_column(row: Mapping[str, Any]) -> str:
+    """Returns the column that names a row."""
+    return "id" if row.get("id") is not None or ITEM_ID not in row else ITEM_ID
+
+
+def turns_from_row(row: Mapping[str, Any], where: str) -> list[Turn]:
+    """Returns the turns of a row in their order, whatever that is; errors as `trajectory_from_row`'s."""
     turns: list[Turn] = []
-    flags: list[bool | None] = []
     expected = 'a non-empty list of {"from": "human" | "gpt", "loss": true | false | null, "value": text}'
     for field, message in messages_of(row, MESSAGES, where, expected):
         role = named_value_of(ROLE_OF_SPEAKER, message, "from", where, field, "'human' or 'gpt'")
@@ -47,11 +59,9 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
             raise RowError(where, f"{field}.loss", shorten(loss), names)
         if role == "assistant" and "loss" not in message:
             raise RowError(where, f"{field}.loss", "it is missing", "true, false or null")
-        flags.append(loss)
         content = text_of(message.get("value"), where, f"{field}.value")
         turns.append(Turn(role=role, content=content, trained=loss is True))
-    kept = {**row, LOSS: flags} if flags != _flags(turns) else row
-    return make_trajectory(kept, identifier, turns, where, task, (name, MESSAGES), instruction)
+    return turns
 
 
 def row_from_trajectory(trajectory: Trajectory) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.trajectories.formats.destination import Destination
-from agentbank_jax.trajectories.formats.registry import AUTO, FORMATS, get_format, read_trajectories
+from agentbank_jax.trajectories.formats.registry import AUTO, FORMATS, MASK, get_format, read_trajectories
 from agentbank_jax.trajectories.rows.errors import Reject, RowError, SkippedRows, raise_error
 from agentbank_jax.trajectories.rows.files import KINDS, find_files
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError
@@ -25,7 +25,7 @@ Progress = Callable[[float, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """What of some trajectories a layout could not hold.
+    """What of some trajectories a conversion leaves out.
 
     Fields:
       trajectories: how many lose something, by what it is.
@@ -49,7 +49,7 @@ class Conversion:
     Fields:
       files: how many files were written.
       trajectories: how many trajectories.
-      losses: what they lost.
+      losses: what they lost, whether the layout read or the layout written cannot hold it.
       skipped: the rows left out; it keeps the first 20, and `skipped.jsonl` holds all.
     """
 
@@ -88,13 +88,13 @@ def convert(
       shard_rows: trajectories per shard; None writes one.
       on_error: `raise` ends at the first bad row; `skip` leaves bad rows out and lists them in
         `skipped.jsonl`, beside a file or within a folder.
-      lossy: leave out what the layout cannot hold, instead of refusing.
+      lossy: leave out what the layouts cannot hold, instead of refusing.
       overwrite: replace what is there under the output's name.
       progress: called after each trajectory.
 
     Raises:
       AgentBankError: on a bad argument, a file or a row that cannot be read, a trajectory that
-        `to` cannot hold, or a disk that cannot be written; nothing is left of the output then.
+        `to` or the schema cannot hold, or a disk that cannot be written; nothing is left of the output then.
     """
     layout = get_format(to)
     if on_error not in ON_ERROR:
@@ -113,13 +113,14 @@ def convert(
         skipped = SkippedRows(_KEPT_IN_MEMORY, writer.list_skipped)
         reject: Reject = skipped if on_error == "skip" else raise_error
         for source, trajectory in read_trajectories(files, format=format, task=task, reject=reject):
-            lost = layout.losses(trajectory)
+            held = layout.losses(trajectory)
+            lost = held + Counter({f"the key '{key}' of a message": count for key, count in source.unread.items()})
             losses.parts.update(lost)
             losses.trajectories.update(lost.keys())
             # Once refused, the rest is read only to count it.
             refused = refused or bool(lost and not lossy)
             if not refused:
-                whole = _with_one_task(layout.without_losses(trajectory) if lost else trajectory, task)
+                whole = _with_one_task(layout.without_losses(trajectory) if held else trajectory, task)
                 try:
                     writer.write(layout.row_from_trajectory(whole), str(source))
                 except RowError as error:
@@ -138,8 +139,8 @@ def convert(
 
 def _refusal(to: str, losses: Losses) -> str:
     masked = [name for name, layout in FORMATS.items() if layout.has_mask]
-    other = f", or choose --to={' or --to='.join(masked)}, which hold masks" if to not in masked else ""
-    return f"the layout {to} cannot hold {losses}; leave that out with --lossy{other}."
+    other = f", or choose --to={' or --to='.join(masked)}, which hold masks" if losses.trajectories[MASK] else ""
+    return f"--to={to} would lose {losses}; leave that out with --lossy{other}."
 
 
 def _with_one_task(trajectory: Trajectory, task: str | None) -> Trajectory:

@@ -1,6 +1,6 @@
 """What all layouts have in common: the fields of a row, checked, and the columns of a trajectory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from agentbank_jax.trajectories.rows.errors import RowError, shorten
@@ -29,6 +29,21 @@ def messages_of(
         if not isinstance(message, Mapping):
             raise RowError(where, field, shorten(message), f"an object, since {name} is {expected}")
         yield field, message
+
+
+def unread_parts(row: Mapping[str, Any], name: str, keys: Container[str]) -> Iterator[tuple[str, str, Any]]:
+    """Yields (name of the field, key, value) of what a list of messages holds beside `keys`.
+
+    What is null, empty, zero or false says nothing, and is left out.
+    """
+    messages = row.get(name)
+    if not isinstance(messages, list):
+        return
+    for position, message in enumerate(messages):
+        if isinstance(message, Mapping):
+            for key, value in message.items():
+                if key not in keys and value:
+                    yield f"{name}[{position}].{key}", str(key), value
 
 
 def named_value_of(

@@ -1,16 +1,16 @@
 """OpenAI messages: `messages` of `{"role": …, "content": …}`, with tool calls, and an optional `id`.
 
 Roles: `system` and `developer` (the system turn), `user`, `assistant`, `tool` (and the older
-`function`). `content` is a text or a list of parts, whose texts are joined by line feeds. An assistant
-message with `"weight": 0` is not trained, as in OpenAI's fine-tuning files.
+`function`). `content` is a text or a list of parts, whose texts are joined by line feeds. `name` is the speaker.
+An assistant message with `"weight": 0` is not trained, as in OpenAI's fine-tuning files.
 
 An assistant message with `tool_calls` (or the older `function_call`) becomes `Thought: content` and
 `Action: name[argument]` (see `tool_calls.action_of`), and the `tool` message that answers it
 `Observation: …`. Of several calls in one message each becomes a turn of its own with its own
 observation, in the order of the calls: an agent acts once a turn.
 
-Other keys of a message (`name`, `refusal`, …) are not read. What is written are plain messages of
-`system`, `user` and `assistant`.
+Other keys of a message (`refusal`, `audio`, …) are not read (see `Format.unread`), nor are the ids of calls kept.
+What is written are plain messages of `system`, `user` and `assistant`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,8 @@ from agentbank_jax.trajectories.rows.errors import RowError, shorten
 from agentbank_jax.trajectories.schema import Trajectory, Turn
 
 MESSAGES = "messages"
-MESSAGE_TYPES: Mapping[str, str] = {"role": "string", "content": "string", "weight": "int64"}
+MESSAGE_TYPES: Mapping[str, str] = {"role": "string", "name": "string", "content": "string", "weight": "int64"}
+MESSAGE_KEYS = frozenset({*MESSAGE_TYPES, "tool_calls", "function_call", "tool_call_id"})
 
 _Kind = Literal["system", "user", "assistant", "tool"]
 _KIND_OF_ROLE: Mapping[str, _Kind] = {
@@ -49,6 +50,11 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
       RowError: names `where` and the field at fault.
     """
     identifier = identifier_of(row, where)
+    return make_trajectory(row, identifier, turns_from_row(row, where), where, task, ("id", MESSAGES), instruction)
+
+
+def turns_from_row(row: Mapping[str, Any], where: str) -> list[Turn]:
+    """Returns the turns of a row in their order, whatever that is; errors as `trajectory_from_row`'s."""
     expected = 'a non-empty list of {"role": role, "content": text}'
     messages = [
         (field, named_value_of(_KIND_OF_ROLE, message, "role", where, field, _ROLES), message)
@@ -64,8 +70,8 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
         calls = _calls_of(message, where, field) if kind == "assistant" else []
         if not calls:
             content = _text_of(message.get("content"), where, f"{field}.content")
-            trained = kind == "assistant" and _is_trained(message, where, field)
-            turns.append(Turn(role=kind, content=content, trained=trained))
+            trained = _is_trained(message, kind, where, field)
+            turns.append(Turn(role=kind, content=content, trained=trained, speaker=_speaker_of(message, where, field)))
             continue
         answers = []
         while position < len(messages) and messages[position][1] == "tool":
@@ -73,7 +79,7 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
             position += 1
         results = _results_of(calls, answers, where, field, ends=position == len(messages))
         turns += _turns_of(message, calls, results, where, field)
-    return make_trajectory(row, identifier, turns, where, task, ("id", MESSAGES), instruction)
+    return turns
 
 
 def row_from_trajectory(trajectory: Trajectory) -> dict[str, Any]:
@@ -84,7 +90,8 @@ def row_from_trajectory(trajectory: Trajectory) -> dict[str, Any]:
     """
     messages: list[dict[str, Any]] = []
     for turn in trajectory.turns:
-        messages.append({"role": turn.role, "content": turn.content})
+        speaker = {} if turn.speaker is None else {"name": turn.speaker}
+        messages.append({"role": turn.role, **speaker, "content": turn.content})
         if turn.role == "assistant" and not turn.trained:
             messages[-1]["weight"] = 0
     return make_row(trajectory, MESSAGES, messages)
@@ -149,10 +156,12 @@ def _turns_of(
 ) -> list[Turn]:
     content = message.get("content")
     thought = "" if content is None else _text_of(content, where, f"{field}.content")
-    trained = _is_trained(message, where, field)
+    trained = _is_trained(message, "assistant", where, field)
+    speaker = _speaker_of(message, where, field)
     turns: list[Turn] = []
     for number, (_, action) in enumerate(calls):
-        turns.append(Turn.assistant(reply_of("" if number else thought, action), trained=trained))
+        reply = reply_of("" if number else thought, action)
+        turns.append(Turn(role="assistant", content=reply, trained=trained, speaker=speaker))
         if number < len(results):
             turns.append(Turn.user(observation_of(results[number])))
     return turns
@@ -176,8 +185,15 @@ def _text_of(content: object, where: str, field: str) -> str:
     return "\n".join(texts)
 
 
-def _is_trained(message: Mapping[str, Any], where: str, field: str) -> bool:
+def _is_trained(message: Mapping[str, Any], kind: _Kind, where: str, field: str) -> bool:
     weight = message.get("weight")
-    if isinstance(weight, bool) or weight not in (None, 0, 1):
-        raise RowError(where, f"{field}.weight", shorten(weight), "0 or 1")
-    return weight != 0
+    is_assistant = kind == "assistant"
+    if isinstance(weight, bool) or weight not in ((None, 0, 1) if is_assistant else (None, 0)):
+        expected = "0 or 1" if is_assistant else f"0 or none for a {kind} turn, which is never trained"
+        raise RowError(where, f"{field}.weight", shorten(weight), expected)
+    return is_assistant and weight != 0
+
+
+def _speaker_of(message: Mapping[str, Any], where: str, field: str) -> str | None:
+    name = message.get("name")
+    return None if name is None else text_of(name, where, f"{field}.name")

@@ -3,18 +3,21 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from agentbank_jax.errors import did_you_mean
 from agentbank_jax.trajectories.formats import agentbank, agentinstruct, openai, sharegpt
+from agentbank_jax.trajectories.formats.fields import unread_parts
 from agentbank_jax.trajectories.rows.errors import Reject, RowError, raise_error, shorten
 from agentbank_jax.trajectories.rows.files import RowReader, find_files
-from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError
+from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError, Turn
 
 AUTO = "auto"
+MASK = "the mask of an untrained turn"
+"""What a layout without a mask loses, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,10 +28,14 @@ class Format:
       name: what commands call it.
       messages: the column that holds the conversation.
       message_types: names and Arrow types of a message's fields, as they are written.
+      message_keys: those of a message that are read.
       columns: those that a parquet file must have.
       needs_id: whether every row has an id of its own.
       has_mask: whether it can say that an assistant turn is not trained.
+      has_speakers: whether a turn can name its speaker.
       reserved: columns that it gives a meaning, so that no metadata can have their names.
+      id_column: the column that names a row.
+      turns_from_row: (row, where) to its turns, in whatever order the roles are.
       trajectory_from_row: (row, *, where, task, instruction=None) to a trajectory.
       row_from_trajectory: its inverse.
     """
@@ -36,10 +43,14 @@ class Format:
     name: str
     messages: str
     message_types: Mapping[str, str]
+    message_keys: frozenset[str]
     columns: tuple[str, ...]
     needs_id: bool
     has_mask: bool
+    has_speakers: bool
     reserved: frozenset[str]
+    id_column: Callable[[Mapping[str, Any]], str]
+    turns_from_row: Callable[[Mapping[str, Any], str], list[Turn]]
     trajectory_from_row: Callable[..., Trajectory]
     row_from_trajectory: Callable[[Trajectory], dict[str, Any]]
 
@@ -48,10 +59,10 @@ class Format:
         found: Counter[str] = Counter()
         for turn in trajectory.turns:
             if turn.role == "assistant" and not turn.trained and not self.has_mask:
-                found["the mask of an untrained turn"] += 1
+                found[MASK] += 1
             if turn.images:
                 found["the images of a turn"] += 1
-            if turn.speaker is not None:
+            if turn.speaker is not None and not self.has_speakers:
                 found["the speaker of a turn"] += 1
         for name in self.reserved & trajectory.metadata.keys():
             found[f"the metadata '{name}'"] += 1
@@ -60,24 +71,50 @@ class Format:
     def without_losses(self, trajectory: Trajectory) -> Trajectory:
         """Returns a trajectory without what the layout cannot hold: all assistant turns count as trained."""
         turns = [
-            replace(turn, images=(), speaker=None, trained=turn.trained if self.has_mask else turn.role == "assistant")
+            replace(
+                turn,
+                images=(),
+                speaker=turn.speaker if self.has_speakers else None,
+                trained=turn.trained if self.has_mask else turn.role == "assistant",
+            )
             for turn in trajectory.turns
         ]
         metadata = {name: value for name, value in trajectory.metadata.items() if name not in self.reserved}
         return replace(trajectory, turns=tuple(turns), metadata=metadata)
 
+    def unread(self, row: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+        """Yields (name of the field, key, value) of what a row's messages say in keys that are not read."""
+        return unread_parts(row, self.messages, self.message_keys)
+
+    def with_id(self, row: Mapping[str, Any], path: Path, number: int) -> Mapping[str, Any]:
+        """Returns a row with an id: `<file>/<row>` where it has none and the layout needs none."""
+        if self.needs_id or row.get(self.id_column(row)) is not None:
+            return row
+        return {**row, "id": f"{_stem(path)}/{number}"}
+
 
 def _format(
-    module: ModuleType, name: str, *, has_mask: bool, needs_id: bool = False, reserved: Sequence[str] = ()
+    module: ModuleType,
+    name: str,
+    *,
+    has_mask: bool,
+    has_speakers: bool = False,
+    needs_id: bool = False,
+    reserved: Sequence[str] = (),
+    id_column: Callable[[Mapping[str, Any]], str] = lambda row: "id",
 ) -> Format:
     return Format(
         name=name,
         messages=module.MESSAGES,
         message_types=module.MESSAGE_TYPES,
+        message_keys=module.MESSAGE_KEYS,
         columns=("id", module.MESSAGES) if needs_id else (module.MESSAGES,),
         needs_id=needs_id,
         has_mask=has_mask,
+        has_speakers=has_speakers,
         reserved=frozenset({"id", module.MESSAGES, *reserved}),
+        id_column=id_column,
+        turns_from_row=module.turns_from_row,
         trajectory_from_row=module.trajectory_from_row,
         row_from_trajectory=module.row_from_trajectory,
     )
@@ -88,8 +125,8 @@ FORMATS: Mapping[str, Format] = {
     for each in (
         _format(agentbank, "agentbank", has_mask=False, needs_id=True),
         _format(sharegpt, "sharegpt", has_mask=False, reserved=(sharegpt.SYSTEM,)),
-        _format(openai, "openai", has_mask=True),
-        _format(agentinstruct, "agentinstruct", has_mask=True),
+        _format(openai, "openai", has_mask=True, has_speakers=True),
+        _format(agentinstruct, "agentinstruct", has_mask=True, id_column=agentinstruct.id_column),
     )
 }
 
@@ -119,7 +156,7 @@ def detect_format(row: Mapping[str, Any], where: str = "the row") -> Format:
         return FORMATS["openai"]
     conversations = row.get(agentbank.MESSAGES)
     if not isinstance(conversations, list):
-        expected = f"the column messages or conversations, or --from={'|'.join(FORMATS)}"
+        expected = "the column messages or conversations of a known layout"
         raise RowError(where, None, f"columns {', '.join(map(str, row)) or 'none'}"[:200], expected)
     messages = [message for message in conversations if isinstance(message, Mapping)]
     if any("loss" in message for message in messages):
@@ -139,11 +176,13 @@ class Source:
       path: the file.
       row: number of its row, from 0.
       fraction: how much of the file has been read, 0 to 1.
+      unread: keys of messages that the layout does not read, where they say something; how often.
     """
 
     path: Path
     row: int
     fraction: float
+    unread: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.path}, row {self.row}"
@@ -181,26 +220,34 @@ def read_trajectories(
         layout = chosen
         reader = RowReader(path, columns=layout.columns if layout else (), reject=reject)
         for number, row in reader:
-            source = Source(path=path, row=number, fraction=reader.fraction)
+            where = f"{path}, row {number}"
             try:
-                layout = layout or detect_format(row, str(source))
-                if not layout.needs_id and row.get("id") is None and row.get("item_id") is None:
-                    row = {**row, "id": f"{_stem(path)}/{number}"}
-                name = task if task is not None else _task_of(row, path, str(source))
-                trajectory = layout.trajectory_from_row(row, where=str(source), task=name, instruction=instruction)
+                layout = layout or detect_format(row, where)
+                row = layout.with_id(row, path, number)
+                name = task if task is not None else task_of(row, where) or task_of_file(path)
+                trajectory = layout.trajectory_from_row(row, where=where, task=name, instruction=instruction)
             except RowError as error:
                 reject(path, number, error)
                 continue
-            yield source, trajectory
+            unread = Counter(key for _, key, _ in layout.unread(row))
+            yield Source(path=path, row=number, fraction=reader.fraction, unread=unread), trajectory
 
 
-def _task_of(row: Mapping[str, Any], path: Path, where: str) -> str:
+def task_of(row: Mapping[str, Any], where: str) -> str | None:
+    """Returns the task that a row names itself; None where it names none.
+
+    Raises:
+      RowError: where that is no name.
+    """
     task = row.get("task")
-    if task is None:
-        return path.absolute().parent.name if path.name.startswith(("train-", "train.")) else _stem(path)
-    if not isinstance(task, str) or not task:
+    if task is not None and (not isinstance(task, str) or not task):
         raise RowError(where, "task", shorten(task), "a non-empty string, or --task=NAME")
     return task
+
+
+def task_of_file(path: Path) -> str:
+    """Returns the task of rows that name none: the file's name; that of its folder for a bank's `train-…`."""
+    return path.absolute().parent.name if path.name.startswith(("train-", "train.")) else _stem(path)
 
 
 def _stem(path: Path) -> str:

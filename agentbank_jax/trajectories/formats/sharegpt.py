@@ -9,15 +9,15 @@ Speakers, as the field uses them:
   `Action: name[argument]`; a `gpt` message right before it is its Thought;
 - `tool`, `observation`, `function_response`, `function-response`: its result, a user turn `Observation: …`.
 
-Other keys of a message are not read. All assistant turns are trained: the layout has no mask. What is
-written has the speakers `system`, `human` and `gpt` alone.
+Other keys of a message are not read (see `Format.unread`). All assistant turns are trained: the layout has
+no mask. What is written has the speakers `system`, `human` and `gpt` alone.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from agentbank_jax.trajectories.formats.agentbank import SPEAKER_OF_ROLE
+from agentbank_jax.trajectories.formats.agentbank import MESSAGE_KEYS, MESSAGE_TYPES, MESSAGES, SPEAKER_OF_ROLE
 from agentbank_jax.trajectories.formats.fields import (
     identifier_of,
     make_row,
@@ -31,8 +31,9 @@ from agentbank_jax.trajectories.formats.tool_calls import action_of, observation
 from agentbank_jax.trajectories.rows.errors import RowError, shorten
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError, Turn
 
-MESSAGES = "conversations"
-MESSAGE_TYPES: Mapping[str, str] = {"from": "string", "value": "string"}
+# Written like the released layout.
+__all__ = ["MESSAGES", "MESSAGE_KEYS", "MESSAGE_TYPES", "row_from_trajectory", "trajectory_from_row", "turns_from_row"]
+
 SYSTEM = "system"
 
 _KIND_OF_SPEAKER: Mapping[str, str] = {
@@ -52,6 +53,12 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
       RowError: names `where` and the field at fault.
     """
     identifier = identifier_of(row, where)
+    columns = ("id", SYSTEM, MESSAGES)
+    return make_trajectory(row, identifier, turns_from_row(row, where), where, task, columns, instruction)
+
+
+def turns_from_row(row: Mapping[str, Any], where: str) -> list[Turn]:
+    """Returns the turns of a row in their order, whatever that is; errors as `trajectory_from_row`'s."""
     turns: list[Turn] = []
     system = row.get(SYSTEM)
     if system not in (None, ""):
@@ -72,8 +79,7 @@ def trajectory_from_row(row: Mapping[str, Any], *, where: str, task: str, instru
         else:
             turns.append(Turn.user(observation_of(value) if kind == "result" else value))
         former = kind
-    columns = ("id", SYSTEM, MESSAGES)
-    return make_trajectory(row, identifier, turns, where, task, columns, instruction)
+    return turns
 
 
 def row_from_trajectory(trajectory: Trajectory) -> dict[str, Any]:

@@ -123,6 +123,8 @@ BAD_ROWS: list[tuple[str, bytes, str | None, str]] = [
     ),
     ("openai", change("openai", "messages.3.weight", 2), "messages[3].weight", "expected 0 or 1"),
     ("openai", change("openai", "messages.3.weight", True), "messages[3].weight", "expected 0 or 1"),
+    ("openai", change("openai", "messages.0.weight", 1), "messages[0].weight", "expected 0 or none for a user turn"),
+    ("openai", change("openai", "messages.0.name", 4), "messages[0].name", "expected a string"),
     ("openai", change("openai", "messages.1.tool_calls", {}), "messages[1].tool_calls", "expected a list"),
     ("openai", change("openai", "messages.1.tool_calls.0", "f"), "messages[1].tool_calls[0]", "expected a call"),
     (

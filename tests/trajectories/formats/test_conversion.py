@@ -50,10 +50,12 @@ METADATA = st.fixed_dictionaries(
 
 
 @st.composite
-def trajectories(draw: st.DrawFn, *, masked: bool) -> Trajectory:
+def trajectories(draw: st.DrawFn, *, masked: bool, named: bool) -> Trajectory:
     turns = [Turn.system(draw(TEXTS))] if draw(st.booleans()) else []
     for _ in range(draw(st.integers(1, 3))):
         turns += [Turn.user(draw(TEXTS)), Turn.assistant(draw(TEXTS), trained=not masked or draw(st.booleans()))]
+    if named:
+        turns = [replace(turn, speaker=draw(TEXTS | st.none())) for turn in turns]
     identifier = draw(TEXTS.filter(bool))
     return Trajectory(
         id=identifier, task=draw(st.sampled_from(["t", "u"])), turns=tuple(turns), metadata=draw(METADATA)
@@ -83,10 +85,13 @@ def make_trajectories(count: int, **metadata: Any) -> list[Trajectory]:
 @pytest.mark.parametrize(("source", "target"), itertools.product(FORMATS, repeat=2))
 def test_any_trajectory_comes_through_any_two_layouts_unchanged(source: str, target: str) -> None:
     masked = get_format(source).has_mask and get_format(target).has_mask
+    named = get_format(source).has_speakers and get_format(target).has_speakers
 
     @settings(max_examples=25, deadline=None)
     @given(
-        st.lists(trajectories(masked=masked), min_size=1, max_size=3), st.sampled_from(KINDS), st.sampled_from(KINDS)
+        st.lists(trajectories(masked=masked, named=named), min_size=1, max_size=3),
+        st.sampled_from(KINDS),
+        st.sampled_from(KINDS),
     )
     def come_through(made: list[Trajectory], kind: str, other: str) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -188,10 +193,29 @@ def test_a_mask_that_would_be_lost_is_counted_and_refused_unless_lossy(tmp_path:
 
 def test_a_column_that_means_something_else_in_the_target_is_refused_unless_lossy(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", make_trajectories(2, system="linux"), "openai")
-    with pytest.raises(AgentBankError, match=r"sharegpt cannot hold the metadata 'system' \(2 in 2 trajectories\)"):
+    with pytest.raises(AgentBankError, match=r"--to=sharegpt would lose the metadata 'system' \(2 in 2 trajectories\)"):
         convert([tmp_path / "a.jsonl"], tmp_path / "b.jsonl", to="sharegpt")
     convert([tmp_path / "a.jsonl"], tmp_path / "b.jsonl", to="sharegpt", lossy=True)
     assert read(tmp_path / "b.jsonl") == make_trajectories(2)
+
+
+@pytest.mark.parametrize("layout", FORMATS)
+def test_keys_of_messages_that_are_not_read_are_counted_and_refused_unless_lossy(tmp_path: Path, layout: str) -> None:
+    rows = [get_format(layout).row_from_trajectory(each) for each in make_trajectories(3)]
+    for row, said in zip(rows, ({"refusal": "No.", "odd": [1]}, {"refusal": None, "odd": []}, {}), strict=True):
+        for message in row[get_format(layout).messages][:2]:
+            message |= said
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = {"to": "agentinstruct", "format": layout}
+    with pytest.raises(
+        AgentBankError,
+        match=r"would lose the key 'odd' of a message \(2 in 1 trajectories\), the key 'refusal' .*; leave that out",
+    ):
+        convert([tmp_path / "a.jsonl"], tmp_path / "b.jsonl", **arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+    result = convert([tmp_path / "a.jsonl"], tmp_path / "b.jsonl", lossy=True, **arguments)
+    assert result.losses.parts == {"the key 'odd' of a message": 2, "the key 'refusal' of a message": 2}
+    assert read(tmp_path / "b.jsonl") == make_trajectories(3)
 
 
 @pytest.mark.parametrize("kind", [kind.removeprefix(".") for kind in KINDS])

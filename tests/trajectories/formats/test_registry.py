@@ -1,6 +1,7 @@
 """Rows of each layout become trajectories and come back, to the letter."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,10 +111,13 @@ def test_metadata_with_the_name_of_a_column_is_refused(layout: str) -> None:
 def test_what_a_layout_cannot_hold_is_counted_and_can_be_left_out() -> None:
     turns = (Turn(role="user", content="q", images=("a.png",)), Turn(role="assistant", content="r", speaker="Ann"))
     trajectory = Trajectory(id="a", task="t", turns=turns)
-    kept = {"the images of a turn": 1, "the speaker of a turn": 1}
-    assert get_format("openai").losses(trajectory) == kept
-    assert get_format("sharegpt").losses(trajectory) == {**kept, "the mask of an untrained turn": 1}
-    assert get_format("openai").without_losses(trajectory).turns == (Turn.user("q"), Turn.assistant("r", trained=False))
+    assert get_format("openai").losses(trajectory) == {"the images of a turn": 1}
+    assert get_format("sharegpt").losses(trajectory) == {
+        "the images of a turn": 1,
+        "the speaker of a turn": 1,
+        "the mask of an untrained turn": 1,
+    }
+    assert get_format("openai").without_losses(trajectory).turns == (Turn.user("q"), turns[1])
     assert get_format("sharegpt").without_losses(trajectory).turns == (Turn.user("q"), Turn.assistant("r"))
 
 
@@ -239,6 +243,19 @@ def test_a_weight_of_zero_leaves_all_turns_of_a_message_untrained() -> None:
     assert [turn.trained for turn in read("openai", row).turns if turn.role == "assistant"] == [False, False, True]
 
 
+def test_the_name_of_a_message_is_its_turns_speaker() -> None:
+    messages = [
+        {"role": "user", "name": "Bo", "content": "q"},
+        {"role": "assistant", "name": "Ann", "content": None, "tool_calls": [call("f", {}, "c")]},
+        {"role": "tool", "tool_call_id": "c", "name": "f", "content": "x"},
+        {"role": "assistant", "content": "r"},
+    ]
+    trajectory = read("openai", {"id": "a", "messages": messages})
+    assert [turn.speaker for turn in trajectory.turns] == ["Bo", "Ann", None, None]
+    written = get_format("openai").row_from_trajectory(trajectory)
+    assert read("openai", written) == trajectory and "name" not in written["messages"][3]
+
+
 def test_the_fields_of_parquet_rows_that_are_null_count_as_missing() -> None:
     empty = {"tool_calls": None, "function_call": None, "tool_call_id": None, "weight": None, "name": None}
     messages = [{"role": "user", "content": "q", **empty}, {"role": "assistant", "content": "r", **empty}]
@@ -291,6 +308,11 @@ def test_loss_flags_come_back_exactly(flags: list[bool | None], trained: list[bo
     # Through a layout that has no `loss`, too.
     openai = get_format("openai").row_from_trajectory(trajectory)
     assert get_format("agentinstruct").row_from_trajectory(read("openai", openai))["conversations"] == talk
+
+
+def test_rows_of_other_layouts_are_not_named_by_item_id() -> None:
+    row = get_format("openai").with_id({"item_id": "x", "messages": []}, Path("chats.jsonl"), 3)
+    assert row["id"] == "chats/3" and row["item_id"] == "x"
 
 
 def test_agenttraj_rows_are_named_by_item_id() -> None:
