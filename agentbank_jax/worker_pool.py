@@ -3,9 +3,76 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from agentbank_jax.errors import AgentBankError
+
+State = TypeVar("State")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Of a worker process: sent once, and not with each item.
+_state: list[Any] = []
+
+
+def map_in_order(
+    function: Callable[[State, Item], Result], state: State, items: Iterable[Item], workers: int
+) -> Iterator[Result]:
+    """Yields `function(state, item)` of each item, in their order, however many processes compute them.
+
+    Args:
+      function: of a module, with a result that can be pickled.
+      state: sent to each process once.
+      items: read here, a few ahead of the results.
+      workers: processes beside this one; 1 computes in this one.
+
+    Raises:
+      AgentBankError: on a number of workers below 1, or a worker that was killed.
+    """
+    if workers < 1:
+        raise AgentBankError(f"--workers={workers}: expected at least 1.")
+    if workers == 1:
+        for item in items:
+            yield function(state, item)
+        return
+    pending: deque[tuple[Item, Future[Result]]] = deque()
+
+    def finished() -> Result:
+        item, future = pending.popleft()
+        try:
+            return future.result()
+        # What is nested too deeply to be sent to a process.
+        except RecursionError:
+            return function(state, item)
+
+    try:
+        with worker_pool(workers, start=_take_state, arguments=(state,)) as pool:
+            try:
+                for item in items:
+                    pending.append((item, pool.submit(_apply, function, item)))
+                    if len(pending) > 2 * workers:
+                        yield finished()
+                while pending:
+                    yield finished()
+            finally:
+                for _, future in pending:
+                    future.cancel()
+    except BrokenProcessPool:
+        raise AgentBankError(
+            "a worker process was killed (out of memory?); --workers=1 needs the least memory."
+        ) from None
+
+
+def _take_state(state: Any) -> None:
+    _state.append(state)
+
+
+def _apply(function: Callable[[Any, Item], Result], item: Item) -> Result:
+    return function(_state[-1], item)
 
 
 def worker_pool(

@@ -20,15 +20,16 @@ CLEAN, FINDINGS = 0, 1
 FAIL_ON = ("error", "warning", "never")
 
 _DESCRIPTION = """\
-Checks trajectories in the released layout: roles, turns, endings, lengths, duplicates, overlap with
-evaluation files, personal data, licences; and counts of whom they speak.
+Checks trajectories in any layout (agentbank, sharegpt, openai, agentinstruct): rows that break it,
+roles, turns, endings, lengths, duplicates, overlap with evaluation files, personal data, licences;
+and counts of whom they speak.
 
 Exit status: 0 clean, 1 findings at or above the level of --fail_on, 2 a mistake in the command."""
 _EXAMPLES = """\
 examples:
   python scripts/lint_bank.py --mixture=starter
   python scripts/lint_bank.py data/gsm8k --against=test.jsonl --report=lint.json
-  python scripts/lint_bank.py mine.jsonl --task=webshop --redact=redacted"""
+  python scripts/lint_bank.py mine.jsonl --format=openai --task=webshop --redact=redacted"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     # Imported only now: --help need not wait for them.
     from agentbank_jax.commands.console import make_console
-    from agentbank_jax.commands.lint_progress import LintProgress
     from agentbank_jax.commands.requirements import check_writable
+    from agentbank_jax.progress import Progress
     from agentbank_jax.trajectories.lint.linter import lint
     from agentbank_jax.trajectories.lint.redaction import check_new, redact_files
     from agentbank_jax.trajectories.lint.report import build_report, render_report, write_report
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         check_writable(Path(options.redact).absolute().parent, "--redact")
     if options.report:
         check_writable(Path(options.report).absolute().parent, "--report")
-    with LintProgress() as progress:
+    with Progress("trajectories") as progress:
         result = lint(files, settings, workers=options.workers, progress=progress)
     report = build_report(result, settings, evaluation)
     console = make_console()
@@ -67,7 +68,10 @@ def main(arguments: Sequence[str]) -> int:
     if options.redact:
         # A copy of the data folder can stand in its place: --data_dir=COPY.
         root = None if options.paths else _data_dir(options)
-        counts = redact_files(files, options.redact, settings.region, root=root)
+        with Progress("trajectories copied") as progress:
+            counts = redact_files(
+                files, options.redact, settings.region, root=root, workers=options.workers, progress=progress
+            )
         shown = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items())) or "nothing to replace"
         console.print(f"redacted copy: {options.redact} ({shown})", soft_wrap=True, markup=False)
     failing = {"error": ("error",), "warning": ("error", "warning"), "never": ()}[options.fail_on]
@@ -80,8 +84,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("paths", nargs="*", metavar="PATH", help="banks' folders, files or patterns (default: the data folder)")
     add("--mixture", metavar="NAME", help="the tasks of a mixture, or a task, in the data folder")
     add("--data_dir", metavar="FOLDER", help="where the bank is (default: $AGENTBANK_DATA_DIR, else ./data)")
+    add("--format", metavar="LAYOUT", help="the layout of the files: agentbank, sharegpt, openai or agentinstruct "
+        "(default: auto, told by each file's first rows; of a mixture agentbank)")  # fmt: skip
     add("--task", metavar="NAME", help="the task whose protocol all rows follow (default: the one that a row "
-        "names, else its folder's name)")  # fmt: skip
+        "names, else the file's name, or its folder's for a bank's train-…)")  # fmt: skip
     add("--tokenizer", metavar="FILE", help="a SentencePiece model, to count tokens as training does")
     add("--template", default="llama2", metavar="NAME", help="a chat template, for the tokens (default: llama2)")
     add("--max_tokens", type=int, metavar="N", help="rows above are over-long; needs --tokenizer")
@@ -113,6 +119,7 @@ def _data_dir(options: argparse.Namespace) -> Path:
 
 
 def _files(options: argparse.Namespace) -> "list[BankFile]":
+    from agentbank_jax.trajectories.formats.registry import AUTO, get_format
     from agentbank_jax.trajectories.lint.protocols import PROTOCOLS
     from agentbank_jax.trajectories.lint.rows import BankFile, find_bank_files
 
@@ -121,13 +128,19 @@ def _files(options: argparse.Namespace) -> "list[BankFile]":
             f"--task={options.task}: no protocol has this name.{did_you_mean(options.task, PROTOCOLS)} Without --task "
             "a task of your own is checked by the rules that all share."
         )
+    if options.format not in (None, AUTO):
+        get_format(options.format)
     if options.mixture:
         from agentbank_jax.data.declarations import get_mixture, get_task
         from agentbank_jax.data.sources import task_files
 
         names = get_mixture(options.mixture).rates
-        return [BankFile(path, name) for name in names for path in task_files(get_task(name), _data_dir(options))]
-    return find_bank_files(options.paths or [_data_dir(options)], options.task)
+        # Training reads a declared task in the released layout alone.
+        layout = options.format or "agentbank"
+        return [
+            BankFile(path, name, layout) for name in names for path in task_files(get_task(name), _data_dir(options))
+        ]
+    return find_bank_files(options.paths or [_data_dir(options)], options.task, options.format or AUTO)
 
 
 def _evaluation(options: argparse.Namespace) -> "EvaluationFiles | None":

@@ -1,6 +1,5 @@
 """The command's exit status, its messages, and its report, which does not depend on the workers."""
 
-import io
 import json
 import random
 import subprocess
@@ -9,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from agentbank_jax.commands import lint_progress
 from agentbank_jax.commands.lint_bank import main
 from agentbank_jax.configuration.report_errors import report_errors
 from agentbank_jax.trajectories.lint.rules import RULES
@@ -105,7 +102,7 @@ GOLDEN_SCHEMA = {
         "region": "str",
         "max_examples": "int",
     },
-    "files": [{"path": "str", "task": "str", "rows": "int"}],
+    "files": [{"path": "str", "task": "str", "layout": "str", "rows": "int"}],
     "totals": dict.fromkeys(("rows", "turns", "words", "characters"), "int")
     | {"tokens": "null", "errors": "int", "warnings": "int", "notes": "int"},
     "rules": {
@@ -114,12 +111,21 @@ GOLDEN_SCHEMA = {
         "findings": {"error": "int", "warning": "int", "note": "int"},
         "rows": "int",
         "examples": [
-            {"file": "str", "row": "int", "id": "str", "task": "str", "turn": "int", "level": "str", "detail": "str"}
+            {
+                "file": "str",
+                "row": "int",
+                "id": "str",
+                "task": "str",
+                "turn": "int",
+                "field": "null",
+                "level": "str",
+                "detail": "str",
+            }
         ],
     },
     "sources": [
         {"task": "str", "source": "str"}
-        | dict.fromkeys(("rows", "turns", "assistant_turns", "words", "characters"), "int")
+        | dict.fromkeys(("rows", "turns", "assistant_turns", "trained_turns", "words", "characters"), "int")
         | {
             "tokens": "null",
             "longest": "int",
@@ -168,7 +174,7 @@ def test_the_report_has_the_documented_schema(tmp_path: Path) -> None:
     write_rows(tmp_path / "test.jsonl", [{"question": QUESTION}])
     lint_bank(tmp_path / "bank", "--against", tmp_path / "test.jsonl", f"--report={tmp_path / 'r.json'}", "--workers=1")
     report = json.loads((tmp_path / "r.json").read_text())
-    assert report["schema_version"] == 1 and list(report["rules"]) == list(RULES)
+    assert report["schema_version"] == 2 and list(report["rules"]) == list(RULES)
     report["rules"] = report["rules"]["empty-turn"]
     report["sources"][0]["names"] = report["sources"][0]["places"]
     assert shape(report) == GOLDEN_SCHEMA
@@ -246,7 +252,7 @@ def test_what_a_bank_says_is_shown_as_it_stands(tmp_path: Path, capsys: pytest.C
     output = capsys.readouterr().out
     for text in ("[bold]x[/y] ?", "[/red]", "[b]s[/b]", "[MIT]", "[r].json", "[in]"):
         assert text in output.replace("\n", "")
-    assert json.loads((tmp_path / "[r].json").read_text())["totals"]["warnings"] == 1
+    assert json.loads((tmp_path / "[r].json").read_text())["totals"]["errors"] == 1
 
 
 def test_a_redacted_data_folder_can_stand_in_its_place(tmp_path: Path) -> None:
@@ -254,17 +260,6 @@ def test_a_redacted_data_folder_can_stand_in_its_place(tmp_path: Path) -> None:
     flags = ("--mixture=gsm8k", "--workers=1")
     assert lint_bank(*flags, f"--data_dir={tmp_path / 'data'}", f"--redact={tmp_path / 'copy'}") == 1
     assert lint_bank(*flags, f"--data_dir={tmp_path / 'copy'}", "--fail_on=warning") == 0
-
-
-def test_without_a_terminal_progress_is_a_line_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(lint_progress.time, "monotonic", lambda: now[0])
-    output = io.StringIO()
-    with lint_progress.LintProgress(Console(file=output, width=100)) as progress:
-        for seconds, rows in [(1.0, 100), (10.0, 1000), (11.0, 1100), (20.0, 2000)]:
-            now[0] = seconds
-            progress(rows, 4000 if rows < 2000 else None)
-    assert output.getvalue() == "1,000 trajectories of 4,000, 30 s left, 100/s\n2,000 trajectories, 100/s\n"
 
 
 def test_the_data_folder_is_linted_where_nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

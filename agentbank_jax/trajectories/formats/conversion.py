@@ -1,7 +1,6 @@
 """Conversion of trajectory files from any layout and kind of file into any other, whole or not at all."""
 
 import glob
-import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.progress import Extent
 from agentbank_jax.trajectories.formats.destination import Destination
-from agentbank_jax.trajectories.formats.registry import AUTO, FORMATS, MASK, get_format, read_trajectories
+from agentbank_jax.trajectories.formats.registry import AUTO, FORMATS, MASK, Source, get_format, read_trajectories
 from agentbank_jax.trajectories.rows.errors import Reject, RowError, SkippedRows, raise_error
 from agentbank_jax.trajectories.rows.files import KINDS, find_files
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError
@@ -103,9 +103,8 @@ def convert(
         output, kind=kind, shard_rows=shard_rows, overwrite=overwrite, lists_skipped=on_error == "skip"
     )
     files = _input_files(inputs)
-    sizes = {path: max(1, path.stat().st_size) for path in files}
-    before = dict(zip(files, itertools.accumulate(sizes.values(), initial=0), strict=False))
-    total = sum(sizes.values())
+    extent = Extent(files)
+    index_of = {path: index for index, path in enumerate(files)}
     losses = Losses(trajectories=Counter(), parts=Counter())
     refused = False
     count = 0
@@ -114,7 +113,7 @@ def convert(
         reject: Reject = skipped if on_error == "skip" else raise_error
         for source, trajectory in read_trajectories(files, format=format, task=task, reject=reject):
             held = layout.losses(trajectory)
-            lost = held + Counter({f"the key '{key}' of a message": count for key, count in source.unread.items()})
+            lost = held + _unread(source) if source.unread else held
             losses.parts.update(lost)
             losses.trajectories.update(lost.keys())
             # Once refused, the rest is read only to count it.
@@ -128,13 +127,17 @@ def convert(
                     continue
                 count += 1
             if progress is not None:
-                progress((before[source.path] + source.fraction * sizes[source.path]) / total, count)
+                progress(extent.fraction(index_of[source.path], source.fraction), count)
         if refused:
             raise TrajectoryError(_refusal(to, losses))
         if not count:
             first = f"; the first of {len(skipped):,} skipped rows: {skipped.first[0].message}" if skipped else ""
             raise TrajectoryError(f"no trajectory in {', '.join(map(str, files))}; nothing is written{first}")
     return Conversion(files=writer.files, trajectories=count, losses=losses, skipped=skipped)
+
+
+def _unread(source: Source) -> Counter[str]:
+    return Counter({f"the key '{key}' of a message": times for key, times in source.unread.items()})
 
 
 def _refusal(to: str, losses: Losses) -> str:

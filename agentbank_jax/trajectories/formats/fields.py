@@ -13,7 +13,7 @@ def identifier_of(row: Mapping[str, Any], where: str, name: str = "id") -> str:
     """Returns a row's id; a whole number becomes its digits."""
     identifier = row.get(name)
     if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
-        raise RowError(where, name, repr(identifier), "a non-empty string")
+        raise RowError(where, name, shorten(identifier), "a non-empty string")
     return text_of(str(identifier), where, name)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt32
 
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.formats.registry import FORMATS
 from agentbank_jax.trajectories.lint.duplicates import (
     PERMUTATIONS,
     SHINGLE_WORDS,
@@ -19,7 +20,7 @@ from agentbank_jax.trajectories.lint.duplicates import (
 from agentbank_jax.trajectories.lint.mentions import Mentions
 from agentbank_jax.trajectories.lint.overlap import EvaluationIndex, Overlap
 from agentbank_jax.trajectories.lint.personal_data import DEFAULT_REGION, find_personal_data, mask
-from agentbank_jax.trajectories.lint.rows import BankFile, Batch, Row, loose_row
+from agentbank_jax.trajectories.lint.rows import BankFile, Batch, Fault, Row, loose_row
 from agentbank_jax.trajectories.lint.rules import Finding, Level
 from agentbank_jax.trajectories.lint.statistics import SourceStatistics
 from agentbank_jax.trajectories.lint.structure import check_length, check_licence, check_structure, make_finding
@@ -35,7 +36,7 @@ class LintSettings:
     """What is checked, and how.
 
     Fields:
-      task: the task of all rows; None takes each row's own, else its folder's name.
+      task: the task of all rows; None takes each row's own, else its file's.
       template: counts tokens as in training; None counts none.
       instructions: by task, the system turn that training adds, for the count.
       max_tokens, max_characters: the longest rows that are not over-long; None means any.
@@ -113,7 +114,7 @@ class BatchResult:
     """What is known of a batch.
 
     Fields:
-      file, faults: as in `Batch`.
+      file, layout, numbers, faults, fraction: as in `Batch`.
       tally: findings about single rows.
       ids: task and id of each row.
       keys: what exact duplicates share; empty for a row that is malformed.
@@ -123,7 +124,10 @@ class BatchResult:
     """
 
     file: int
-    faults: Sequence[str]
+    layout: str
+    numbers: Sequence[int]
+    faults: Sequence[Fault]
+    fraction: float
     tally: Tally
     ids: list[tuple[str, str]]
     keys: list[bytes]
@@ -135,12 +139,15 @@ class BatchResult:
 def check_batch(batch: Batch, file: BankFile, settings: LintSettings) -> BatchResult:
     """Runs all checks that need one row alone."""
     rows = [
-        loose_row(raw, file=file, number=batch.first + place, forced_task=settings.task)
-        for place, raw in enumerate(batch.rows)
+        loose_row(raw, file=file, number=number, layout=FORMATS[batch.layout], forced_task=settings.task)
+        for number, raw in zip(batch.numbers, batch.rows, strict=True)
     ]
     result = BatchResult(
         file=batch.file,
+        layout=batch.layout,
+        numbers=batch.numbers,
         faults=batch.faults,
+        fraction=batch.fraction,
         tally=Tally(settings.max_examples),
         ids=[(row.task, row.id) for row in rows],
         keys=[],
@@ -180,26 +187,28 @@ def _overlap_finding(row: Row, overlaps: Sequence[Overlap], evaluation: Evaluati
 
 
 def _check_personal_data(row: Row, region: str) -> Iterator[Finding]:
-    for position, (role, content) in enumerate(row.turns):
-        for match in find_personal_data(content, region):
-            shown = mask(content[match.start : match.end])
-            yield make_finding(row, f"personal-{match.kind}", f"{shown} in the {role}'s turn", turn=position)
-    for column, value in row.metadata.items():
+    for position, turn in enumerate(row.turns):
+        for match in find_personal_data(turn.content, region):
+            shown = mask(turn.content[match.start : match.end])
+            yield make_finding(row, f"personal-{match.kind}", f"{shown} in the {turn.role}'s turn", turn=position)
+    for field_name, value in (*row.unread, *row.metadata.items()):
         for text in _strings(value):
             for match in find_personal_data(text, region):
                 shown = mask(text[match.start : match.end])
-                yield make_finding(row, f"personal-{match.kind}", f"{shown} in the column '{column}'")
+                yield make_finding(row, f"personal-{match.kind}", f"{shown} beside the turns", field=field_name)
 
 
 def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for each in value.values():
-            yield from _strings(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _strings(each)
+    # Without recursion: JSON may be nested more deeply than Python calls.
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, Mapping):
+            waiting += reversed([*each.values()])
+        elif isinstance(each, list | tuple):
+            waiting += reversed(each)
 
 
 def _token_counts(rows: Sequence[Row], settings: LintSettings) -> list[int | None]:
@@ -219,7 +228,7 @@ def _token_counts(rows: Sequence[Row], settings: LintSettings) -> list[int | Non
 
 
 def _trajectory(row: Row, instruction: str | None) -> Trajectory | None:
-    turns = [Turn(role=role, content=content) for role, content in row.turns]  # type: ignore[arg-type]
+    turns = list(row.turns)
     if instruction and turns and turns[0].role != "system":
         turns.insert(0, Turn.system(instruction))
     try:

@@ -1,25 +1,22 @@
 """Lints a bank: batches to worker processes, their results in order, then what needs all rows."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.progress import Extent
 from agentbank_jax.trajectories.lint.batch import BatchResult, LintSettings, Tally, check_batch
 from agentbank_jax.trajectories.lint.duplicates import Duplicate, exact_duplicates, near_duplicates
 from agentbank_jax.trajectories.lint.mentions import Mentions
 from agentbank_jax.trajectories.lint.overlap import Overlap
-from agentbank_jax.trajectories.lint.rows import BankFile, Batch, count_rows, read_batches
+from agentbank_jax.trajectories.lint.rows import BankFile, Batch, read_batches
 from agentbank_jax.trajectories.lint.rules import RULES, Finding, Level
 from agentbank_jax.trajectories.lint.statistics import SourceStatistics
-from agentbank_jax.worker_pool import worker_pool
+from agentbank_jax.worker_pool import map_in_order
 
-# Rows checked, and rows in all where that is known.
-ProgressCallback = Callable[[int, int | None], None]
+ProgressCallback = Callable[[float, int], None]
+"""Called with the part of the files' bytes that has been read, 0 to 1, and the rows so far."""
 
 
 @dataclass
@@ -29,6 +26,7 @@ class LintResult:
     Fields:
       files: those that were checked.
       file_rows: rows read of each.
+      layouts: name of each one's layout.
       tally: all findings.
       sources: figures by task and source, in the order of the bank.
       overlaps: for each evaluation item that was met, how many rows hold it, the longest run, its
@@ -38,6 +36,7 @@ class LintResult:
     files: Sequence[BankFile]
     tally: Tally
     file_rows: list[int]
+    layouts: list[str]
     sources: dict[tuple[str, str], tuple[SourceStatistics, Mentions]] = field(default_factory=dict)
     overlaps: dict[int, "ItemOverlap"] = field(default_factory=dict)
 
@@ -81,15 +80,15 @@ def lint(
     Raises:
       AgentBankError: on a number of workers below 1, or a worker that was killed.
     """
-    if workers < 1:
-        raise AgentBankError(f"--workers={workers}: expected at least 1.")
-    report = progress or (lambda rows, total: None)
-    total = _total(files)
-    result = LintResult(files=files, tally=Tally(settings.max_examples), file_rows=[0] * len(files))
+    extent = Extent([file.path for file in files])
+    result = LintResult(
+        files=files, tally=Tally(settings.max_examples), file_rows=[0] * len(files), layouts=[""] * len(files)
+    )
     bank = _Rows(result, settings)
-    for part in _checked(files, settings, workers):
+    for part in map_in_order(_check, (files, settings), read_batches(files), workers):
         bank.add(part)
-        report(len(bank.ids), total)
+        if progress is not None:
+            progress(extent.fraction(part.file, part.fraction), len(bank.ids))
     bank.finish()
     return result
 
@@ -108,10 +107,10 @@ class _Rows:
 
     def add(self, part: BatchResult) -> None:
         result = self._result
-        first = result.file_rows[part.file]
+        result.layouts[part.file] = part.layout
         file = str(result.files[part.file].path)
         result.tally.merge(part.tally)
-        for number, identity in enumerate(part.ids, start=first):
+        for number, identity in zip(part.numbers, part.ids, strict=True):
             index = len(self.ids)
             self.ids.append(identity)
             self._places.append((part.file, number))
@@ -120,7 +119,7 @@ class _Rows:
                 self._report(index, "duplicate-id", f"the id of {self._name(earlier)}")
         for place, overlaps in part.overlaps:
             for overlap in overlaps:
-                where = (file, first + place, part.ids[place][1])
+                where = (file, part.numbers[place], part.ids[place][1])
                 result.overlaps.setdefault(overlap.item, ItemOverlap()).add(overlap, where, self._settings.max_examples)
         for source, (statistics, mentions) in part.sources.items():
             all_statistics, all_mentions = result.sources.setdefault(source, (SourceStatistics(), Mentions()))
@@ -132,7 +131,7 @@ class _Rows:
         for fault in part.faults:
             task = result.files[part.file].task
             level = RULES["unreadable"].level
-            result.tally.add_row([Finding("unreadable", level, file, -1, "", task, None, fault)])
+            result.tally.add_row([Finding("unreadable", level, file, fault.row, "", task, None, None, fault.message)])
 
     def finish(self) -> None:
         """Finds the rows that repeat others."""
@@ -157,7 +156,7 @@ class _Rows:
         file, number = self._places[index]
         task, identifier = self.ids[index]
         path = str(self._result.files[file].path)
-        finding = Finding(rule, RULES[rule].level, path, number, identifier, task, None, detail)
+        finding = Finding(rule, RULES[rule].level, path, number, identifier, task, None, None, detail)
         self._result.tally.add_row([finding])
 
     def _name(self, index: int) -> str:
@@ -165,49 +164,6 @@ class _Rows:
         return f"'{self.ids[index][1]}' ({self._result.files[file].path.name}, row {number})"
 
 
-def _checked(files: Sequence[BankFile], settings: LintSettings, workers: int) -> Iterator[BatchResult]:
-    """Yields the results of all batches in their order, however many processes make them."""
-    batches = read_batches(files)
-    if workers == 1:
-        for batch in batches:
-            yield check_batch(batch, files[batch.file], settings)
-        return
-    try:
-        with worker_pool(workers, start=_take_settings, arguments=(list(files), settings)) as pool:
-            yield from _in_order(batches, pool, workers)
-    except BrokenProcessPool:
-        raise AgentBankError(
-            "a worker process was killed (out of memory?); --workers=1 needs the least memory."
-        ) from None
-
-
-def _in_order(batches: Iterator[Batch], pool: ProcessPoolExecutor, workers: int) -> Iterator[BatchResult]:
-    pending: deque[Future[BatchResult]] = deque()
-    try:
-        for batch in batches:
-            pending.append(pool.submit(_check, batch))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
-
-
-# Of a worker process: sent once, and not with each batch.
-_worker: dict[str, tuple[Sequence[BankFile], LintSettings]] = {}
-
-
-def _take_settings(files: Sequence[BankFile], settings: LintSettings) -> None:
-    _worker["task"] = (files, settings)
-
-
-def _check(batch: Batch) -> BatchResult:
-    files, settings = _worker["task"]
+def _check(state: tuple[Sequence[BankFile], LintSettings], batch: Batch) -> BatchResult:
+    files, settings = state
     return check_batch(batch, files[batch.file], settings)
-
-
-def _total(files: Sequence[BankFile]) -> int | None:
-    counts = [count_rows(file.path) for file in files]
-    return None if None in counts else sum(count for count in counts if count is not None)

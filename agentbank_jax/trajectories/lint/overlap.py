@@ -13,16 +13,18 @@ by word to both sides.
 
 import gzip
 import os
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.trajectories.formats.agentbank import find_files
+from agentbank_jax.trajectories.formats.registry import detect_format
 from agentbank_jax.trajectories.lint.duplicates import SHINGLE_WORDS
-from agentbank_jax.trajectories.lint.rows import read_raw_rows
 from agentbank_jax.trajectories.lint.words import split_words
+from agentbank_jax.trajectories.rows.errors import RowError
+from agentbank_jax.trajectories.rows.files import RowReader, find_files
 
 NGRAM_WORDS = 13
 SHORTEST_ITEM = 8
@@ -56,7 +58,7 @@ def read_items(
     Args:
       paths: files or glob patterns; all but parquet may end in `.gz`.
       field: the column that holds the question; None takes the first of `QUESTION_FIELDS`, in any
-        case, or the first human turn of `conversations`.
+        case, or the first user turn of a trajectory in any layout.
 
     Raises:
       AgentBankError: on a file that cannot be read or a row without a question.
@@ -165,12 +167,12 @@ def _read_lines(path: Path) -> Iterator[str]:
             for line in lines:
                 if line.strip():
                     yield line.decode("utf-8").strip()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise AgentBankError(f"--against={path}: cannot be read as UTF-8 text ({error}).") from None
 
 
 def _read_questions(path: Path, field: str | None) -> Iterator[str]:
-    for number, row in enumerate(_read_parquet(path) if path.suffix == ".parquet" else read_raw_rows(path)):
+    for number, row in RowReader(path):
         name = field or _question_field(row)
         text = row.get(name) if name else _first_turn(row)
         if not isinstance(text, str):
@@ -182,25 +184,14 @@ def _read_questions(path: Path, field: str | None) -> Iterator[str]:
         yield text
 
 
-def _read_parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise AgentBankError(f"--against={path}: cannot be read as parquet ({str(error).splitlines()[0]}).") from None
-
-
 def _question_field(row: Mapping[str, Any]) -> str | None:
     names = {name.lower(): name for name in row if isinstance(row[name], str)}
     return next((names[name] for name in QUESTION_FIELDS if name in names), None)
 
 
-def _first_turn(row: Mapping[str, Any]) -> object:
-    turns = row.get("conversations")
-    if not isinstance(turns, list):
+def _first_turn(row: Mapping[str, Any]) -> str | None:
+    try:
+        turns = detect_format(row).turns_from_row(row, "row")
+    except RowError:
         return None
-    return next((t.get("value") for t in turns if isinstance(t, Mapping) and t.get("from") in ("human", "user")), None)
+    return next((turn.content for turn in turns if turn.role == "user"), None)

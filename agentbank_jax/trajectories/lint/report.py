@@ -1,18 +1,18 @@
 """The report: one JSON object with a fixed schema, and tables for a terminal.
 
-The schema, version 1. Nothing in it depends on the time or on the number of workers, so that the
+The schema, version 2. Nothing in it depends on the time or on the number of workers, so that the
 same bank and settings give the same bytes.
 
-    schema_version  1
+    schema_version  2
     settings        task, tokenizer (SHA-256 or null), max_tokens, max_characters, near_threshold,
                     ngram, region, max_examples
-    files           [{path, task, rows}]
+    files           [{path, task, layout, rows}]
     totals          rows, turns, words, characters, tokens (null without a tokenizer),
                     errors, warnings, notes
     rules           {name: {meaning, level, findings: {error, warning, note}, rows, examples}}, all
-                    rules in a fixed order; examples: [{file, row, id, task, turn, level, detail}]
-    sources         [{task, source, rows, turns, assistant_turns, words, characters, tokens, longest,
-                    rewarded, mean_reward, least_reward, greatest_reward, licences, annotations,
+                    rules in a fixed order; examples: [{file, row, id, task, turn, field, level, detail}]
+    sources         [{task, source, rows, turns, assistant_turns, trained_turns, words, characters,
+                    tokens, longest, rewarded, mean_reward, least_reward, greatest_reward, licences, annotations,
                     pronouns: {he, she, they}, names: [[name, count]], places: [[name, count]]}]
     overlap         null without --against, else {ngram, files: [{path, items, too_short, met}],
                     items: [{file, item, question, rows, longest_run, share, examples: [{file, row, id}]}]}
@@ -39,7 +39,7 @@ from agentbank_jax.whole_files import whole_file
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TOP_NAMES = 20
 _SHOWN_NAMES = 8
@@ -81,8 +81,8 @@ def build_report(
             "max_examples": settings.max_examples,
         },
         "files": [
-            {"path": str(file.path), "task": file.task, "rows": rows}
-            for file, rows in zip(result.files, result.file_rows, strict=True)
+            {"path": str(file.path), "task": file.task, "layout": layout, "rows": rows}
+            for file, layout, rows in zip(result.files, result.layouts, result.file_rows, strict=True)
         ],
         "totals": totals,
         "rules": {name: _rule(name, result) for name in RULES},
@@ -130,7 +130,7 @@ def _rule(name: str, result: LintResult) -> dict[str, Any]:
         "findings": {level: tally.findings[name, level] for level in LEVELS},
         "rows": tally.rows[name],
         "examples": [
-            {key: getattr(finding, key) for key in ("file", "row", "id", "task", "turn", "level", "detail")}
+            {key: getattr(finding, key) for key in ("file", "row", "id", "task", "turn", "field", "level", "detail")}
             for finding in tally.examples.get(name, ())
         ],
     }
@@ -146,7 +146,17 @@ def _source(task: str, source: str, result: LintResult) -> dict[str, Any]:
         "source": source,
         **{
             key: figures[key]
-            for key in ("rows", "turns", "assistant_turns", "words", "characters", "tokens", "longest", "rewarded")
+            for key in (
+                "rows",
+                "turns",
+                "assistant_turns",
+                "trained_turns",
+                "words",
+                "characters",
+                "tokens",
+                "longest",
+                "rewarded",
+            )
         },
         "mean_reward": total / statistics.rewarded if statistics.rewarded else None,
         "least_reward": statistics.reward_least,
@@ -226,8 +236,9 @@ def _examples(report: dict[str, Any]) -> list[Any]:
         for example in rule["examples"]:
             place = f"{example['file']}, row {example['row']}" if example["row"] >= 0 else example["file"]
             turn = "" if example["turn"] is None else f", turn {example['turn']}"
+            field = "" if example["field"] is None else f", field {example['field']}"
             which = f" '{example['id']}'" if example["id"] else ""
-            line = _plain(f"{name}: {place}{which}{turn}: {example['detail']}")
+            line = _plain(f"{name}: {place}{which}{turn}{field}: {example['detail']}")
             line.stylize(_STYLES[example["level"]])
             lines.append(line)
     return lines

@@ -35,6 +35,7 @@ class Finding(NamedTuple):
       id: the trajectory's; empty where it has none.
       task: the trajectory's.
       turn: index of the turn, from 0; None where the whole trajectory is meant.
+      field: name of the field at fault, such as `conversations[2].value`; None where no single one is.
       detail: one line; never the personal data itself.
     """
 
@@ -45,17 +46,19 @@ class Finding(NamedTuple):
     id: str
     task: str
     turn: int | None
+    field: str | None
     detail: str
 
 
 _RULES: tuple[tuple[str, Level, str], ...] = (
     ("unreadable", "error", "a line that is no row, or a file that cannot be read to its end"),
-    ("malformed-row", "error", "a row without id or conversations as the layout has them"),
+    ("malformed-row", "error", "a row without id or messages as its layout has them"),
     ("duplicate-id", "error", "an id that an earlier row of the task has"),
     ("role-order", "error", "user and assistant do not alternate, or the user does not begin"),
     ("empty-turn", "error", "a turn without text"),
     ("turn-without-action", "error", "an assistant turn without what the task's protocol lets an agent do"),
     ("unfinished", "error", "a trajectory that ends with the user, or without the task's last action"),
+    ("untrained", "warning", "a trajectory of which no turn is trained"),
     ("over-long", "warning", "a trajectory that is longer than --max_tokens or --max_characters"),
     ("missing-licence", "warning", "a row that does not say under which licence it may be used"),
     ("exact-duplicate", "error", "the same text as an earlier row, but for case and white space"),

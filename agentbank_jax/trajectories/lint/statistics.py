@@ -12,7 +12,7 @@ class SourceStatistics:
     """Figures of the rows of one task that come from one source.
 
     Fields:
-      rows, turns, assistant_turns, words, characters: how many.
+      rows, turns, assistant_turns, trained_turns, words, characters: how many.
       tokens: with the template, where a tokenizer is given.
       longest: the most tokens of a row where a tokenizer is given, else the most characters.
       rewarded: rows with a reward; `reward_sum`, `reward_least` and `reward_greatest` are of theirs.
@@ -22,6 +22,7 @@ class SourceStatistics:
     rows: int = 0
     turns: int = 0
     assistant_turns: int = 0
+    trained_turns: int = 0
     words: int = 0
     characters: int = 0
     tokens: int | None = None
@@ -37,7 +38,8 @@ class SourceStatistics:
         """Counts a row."""
         self.rows += 1
         self.turns += len(row.turns)
-        self.assistant_turns += sum(role == "assistant" for role, _ in row.turns)
+        self.assistant_turns += sum(turn.role == "assistant" for turn in row.turns)
+        self.trained_turns += sum(turn.trained for turn in row.turns)
         self.words += words
         self.characters += row.characters
         if tokens is not None:
@@ -57,6 +59,7 @@ class SourceStatistics:
         self.rows += other.rows
         self.turns += other.turns
         self.assistant_turns += other.assistant_turns
+        self.trained_turns += other.trained_turns
         self.words += other.words
         self.characters += other.characters
         if other.tokens is not None:

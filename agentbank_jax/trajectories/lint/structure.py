@@ -7,7 +7,9 @@ from agentbank_jax.trajectories.lint.rows import Row
 from agentbank_jax.trajectories.lint.rules import RULES, Finding, Level
 
 
-def make_finding(row: Row, rule: str, detail: str, *, turn: int | None = None, level: Level | None = None) -> Finding:
+def make_finding(
+    row: Row, rule: str, detail: str, *, turn: int | None = None, field: str | None = None, level: Level | None = None
+) -> Finding:
     """Returns a finding about `row`, at the rule's own level where none is given."""
     return Finding(
         rule=rule,
@@ -17,6 +19,7 @@ def make_finding(row: Row, rule: str, detail: str, *, turn: int | None = None, l
         id=row.id,
         task=row.task,
         turn=turn,
+        field=field,
         detail=detail,
     )
 
@@ -24,12 +27,13 @@ def make_finding(row: Row, rule: str, detail: str, *, turn: int | None = None, l
 def check_structure(row: Row) -> Iterator[Finding]:
     """Yields what is wrong with a row's roles, turns and ending, in the order of its turns."""
     if row.fault:
-        yield make_finding(row, "malformed-row", row.fault)
+        yield make_finding(row, "malformed-row", row.fault, field=row.fault_field)
         return
     protocol = protocol_of(row.task)
-    first = 1 if row.turns[0][0] == "system" else 0
+    first = 1 if row.turns[0].role == "system" else 0
     in_order = True
-    for position, (role, content) in enumerate(row.turns):
+    for position, turn in enumerate(row.turns):
+        role, content = turn.role, turn.content
         expected = "user" if (position - first) % 2 == 0 else "assistant"
         # Only the first breach: after it, all that follows is shifted.
         if in_order and position >= first and role != expected:
@@ -41,12 +45,14 @@ def check_structure(row: Row) -> Iterator[Finding]:
             detail = f"expected {protocol.expected_form()}"
             yield make_finding(row, "turn-without-action", detail, turn=position, level=protocol.form_level)
     last = len(row.turns) - 1
-    role, content = row.turns[last]
+    role = row.turns[last].role
     if role != "assistant":
         yield make_finding(row, "unfinished", f"ends with the {role}; expected the assistant", turn=last)
-    elif not protocol.ends(content):
+    elif not protocol.ends(row.turns[last].content):
         detail = f"expected to end with {protocol.expected_ending()}"
         yield make_finding(row, "unfinished", detail, turn=last, level=protocol.ending_level)
+    if not any(turn.trained for turn in row.turns):
+        yield make_finding(row, "untrained", "its mask leaves no turn to train")
 
 
 def check_length(

@@ -86,7 +86,10 @@ class SkippedRows:
 
 def shorten(value: object) -> str:
     """`repr`, cut to what fits into an error message; safe to print."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"{type(value).__name__}, nested too deeply"
     # A lone surrogate can be read from JSON but not be printed.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= 60 else f"{text[:57]}..."

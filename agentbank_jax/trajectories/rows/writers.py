@@ -66,7 +66,7 @@ def open_writer(path: Path, kind: str, messages: str, message_types: Mapping[str
     """
     if kind == ".parquet":
         return _ParquetWriter(path, messages, message_types)
-    return _TextWriter(path, kind)
+    return TextWriter(path, kind)
 
 
 def write_rows(
@@ -85,7 +85,9 @@ def write_rows(
     return count
 
 
-class _TextWriter:
+class TextWriter:
+    """Writes JSON or JSON lines, perhaps gzipped; a `RowWriter`."""
+
     def __init__(self, path: Path, kind: str) -> None:
         self._lines = ".jsonl" in kind
         self._open_files = contextlib.ExitStack()
@@ -97,7 +99,7 @@ class _TextWriter:
             self._file = self._open_files.enter_context(zipped)
         self._empty = True
 
-    def __enter__(self) -> "_TextWriter":
+    def __enter__(self) -> "TextWriter":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -107,23 +109,32 @@ class _TextWriter:
 
     def write(self, row: Mapping[str, Any], where: str) -> None:
         try:
-            line = _to_json(row)
+            line = to_json(row)
         except (TypeError, ValueError, RecursionError):
             raise _not_json(row, where) from None
+        self.write_line(line)
+
+    def write_line(self, line: bytes) -> None:
+        """Adds a row that is JSON already."""
         before = b"" if self._lines else b"[\n" if self._empty else b",\n"
         self._file.write(before + line + (b"\n" if self._lines else b""))
         self._empty = False
 
 
-def _to_json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).translate(_LINE_ENDS).encode("utf-8")
+def to_json(value: object, *, allow_nan: bool = False) -> bytes:
+    """Returns a value as one line of JSON.
+
+    Raises:
+      TypeError, ValueError, RecursionError: where JSON cannot hold it.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=allow_nan).translate(_LINE_ENDS).encode("utf-8")
 
 
 def _not_json(row: Mapping[str, Any], where: str) -> RowError:
     """Names the column that JSON cannot hold."""
     for name, value in row.items():
         try:
-            _to_json({name: value})
+            to_json({name: value})
         except (TypeError, ValueError, RecursionError) as error:
             expected = f"a value that JSON can hold ({str(error).splitlines()[0]})"
             return RowError(where, shorten(name)[1:-1], shorten(value), expected)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentbank_jax.trajectories.formats.agentbank import read_rows
 from agentbank_jax.trajectories.lint.personal_data import KINDS, find_personal_data, mask
 from agentbank_jax.trajectories.lint.redaction import PLACEHOLDERS, redact_text
+from agentbank_jax.trajectories.rows.files import RowReader
 from tests.trajectories.lint.made_rows import GOOD_TURNS, found, lint_rows, make_row
 
 PERSONAL = [
@@ -199,7 +199,8 @@ def test_findings_name_the_turn_or_the_column_and_never_the_data(tmp_path: Path)
         findings = result.tally.examples[f"personal-{kind}"]
         assert len(findings) == sum(each == kind for each, _ in PERSONAL) + (kind == "email")
         assert not [f for f in findings for _, text in PERSONAL if text in f.detail]
-    assert result.tally.examples["personal-email"][-1].detail == f"{mask('ann@example.org')} in the column 'info'"
+    last = result.tally.examples["personal-email"][-1]
+    assert (last.field, last.detail) == ("info", f"{mask('ann@example.org')} beside the turns")
     assert set(found(result)) - {"near-duplicate"} == {f"personal-{kind}" for kind, _ in PERSONAL}
     assert "ann@" not in json.dumps([f.detail for each in result.tally.examples.values() for f in each])
 
@@ -211,7 +212,7 @@ def test_no_text_of_the_public_benchmarks_is_taken_for_personal_data() -> None:
     texts = [
         text
         for name in ("gsm8k/train.jsonl.gz", "math/math_dev.jsonl.gz", "mathqa/mathqa_dev_half.jsonl")
-        for row in read_rows(folder / name)
+        for _, row in RowReader(folder / name)
         for text in row.values()
         if isinstance(text, str)
     ]

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.formats.agentbank import read_rows
 from agentbank_jax.trajectories.lint.batch import LintSettings
 from agentbank_jax.trajectories.lint.linter import lint
 from agentbank_jax.trajectories.lint.redaction import redact_files, redact_row
 from agentbank_jax.trajectories.lint.rows import find_bank_files
+from agentbank_jax.trajectories.rows.files import RowReader
 from tests.trajectories.lint.made_rows import GOOD_TURNS, make_row, write_rows
 
 MAIL = ("human", "Observation: write to ann@example.org \u2028 or (212) 555-0187")
@@ -40,7 +40,7 @@ def test_every_layout_is_kept_and_linting_the_copy_finds_no_personal_data(tmp_pa
     copies = find_bank_files([tmp_path / "copy"])
     assert [c.path.relative_to(tmp_path / "copy") for c in copies] == [f.path.relative_to(bank) for f in files]
     for copy in copies:
-        redacted = list(read_rows(copy.path))
+        redacted = [row for _, row in RowReader(copy.path)]
         assert redacted[1] == rows[1] and [row["id"] for row in redacted] == [row["id"] for row in rows]
         assert redacted[0]["conversations"][2]["value"] == "Observation: write to [EMAIL] \u2028 or [PHONE]"
         assert (redacted[2]["info"], redacted[2]["n"]) == ({"mail": "[EMAIL]"}, 2)
@@ -86,5 +86,5 @@ def test_text_that_utf_8_cannot_hold_is_linted_and_copied(tmp_path: Path) -> Non
     files = find_bank_files([path.parent])
     assert lint(files, LintSettings()).tally.rows["personal-email"] == 1
     redact_files(files, tmp_path / "copy")
-    (row,) = read_rows(tmp_path / "copy" / "train.jsonl")
+    ((_, row),) = RowReader(tmp_path / "copy" / "train.jsonl")
     assert row["conversations"][0]["value"] == "half \ud800 [EMAIL]"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.formats.registry import FORMATS
 from agentbank_jax.trajectories.lint.batch import LintSettings, check_batch
 from agentbank_jax.trajectories.lint.linter import lint
 from agentbank_jax.trajectories.lint.protocols import PROTOCOLS, protocol_of
@@ -173,14 +174,19 @@ def test_broken_lines_and_files_are_reported_and_all_others_are_checked(tmp_path
         "exact-duplicate": 0,
         "duplicate-id": 0,
     }
-    details = " ".join(finding.detail for finding in result.tally.examples["unreadable"])
-    for part in (
-        "not.parquet: cannot be read",
-        "half.jsonl.gz: cannot be read",
-        "line 2: not JSON",
-        "line 4: not UTF-8",
-    ):
-        assert part in details
+    unreadable = [(Path(each.file).name, each.row, each.detail) for each in result.tally.examples["unreadable"]]
+    expected = [
+        ("not.parquet", -1, "cannot be read as parquet"),
+        ("half.jsonl.gz", -1, "cannot be read"),
+        # Rows are counted as every reader counts them.
+        ("rows.jsonl", 1, "line 2: not JSON"),
+        ("rows.jsonl", 2, "[1]; expected an object"),
+        ("rows.jsonl", 3, "line 4: not UTF-8"),
+    ]
+    for (name, row, detail), (file, number, begin) in zip(unreadable, expected, strict=True):
+        assert (name, row) == (file, number) and detail.startswith(begin), detail
+    (repeated,) = (each for each in result.tally.examples["unfinished"] if each.file.endswith("rows.jsonl"))
+    assert repeated.row == 0
 
 
 def test_every_rule_has_a_meaning_and_a_level() -> None:
@@ -193,15 +199,20 @@ JSON = st.recursive(
     max_leaves=6,
 )
 MESSAGES = st.lists(
-    st.fixed_dictionaries({"from": st.sampled_from(["human", "gpt", "system", "tool"]) | JSON, "value": JSON}) | JSON
+    st.fixed_dictionaries({"from": st.sampled_from(["human", "gpt", "system", "function_call"]) | JSON, "value": JSON})
+    | st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "tool"]) | JSON, "content": JSON},
+        optional={"tool_calls": JSON, "weight": JSON},
+    )
+    | JSON
 )
-COLUMNS = ["id", "task", "source", "license", "reward", "annotation", "other"]
+COLUMNS = ["id", "item_id", "system", "task", "source", "license", "reward", "annotation", "other"]
 
 
-@given(st.dictionaries(st.sampled_from(COLUMNS), JSON), MESSAGES | JSON)
-def test_no_row_whatever_it_holds_stops_the_linter(columns: dict[str, object], conversations: object) -> None:
-    row = {**columns, "conversations": conversations}
-    batch = Batch(file=0, first=0, rows=[row, make_row()])
+@given(st.dictionaries(st.sampled_from(COLUMNS), JSON), MESSAGES | JSON, st.sampled_from(sorted(FORMATS)))
+def test_no_row_whatever_it_holds_stops_the_linter(columns: dict[str, object], messages: object, layout: str) -> None:
+    row = {**columns, FORMATS[layout].messages: messages}
+    batch = Batch(file=0, layout=layout, numbers=[0, 1], rows=[row, make_row()])
     result = check_batch(batch, BankFile(Path("x.jsonl"), "gsm8k"), LintSettings())
     assert len(result.ids) == len(result.keys) == len(result.signatures) == 2
     redacted, counts = redact_row(row)

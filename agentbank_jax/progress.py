@@ -1,0 +1,107 @@
+"""How far some work is: bars with rate and remaining time on a terminal, a line every few seconds elsewhere."""
+
+import contextlib
+import itertools
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+LINE_EVERY_S = 5.0
+
+_REDRAW_EVERY_S = 0.1
+
+
+class Extent:
+    """How much of several files has been read, by their sizes."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        sizes = [_size(path) for path in paths]
+        self._before = [0, *itertools.accumulate(sizes)]
+
+    def fraction(self, file: int, part: float) -> float:
+        """Returns the part, 0 to 1, that has been read once `part` of the file at this index has."""
+        begin, end = self._before[file : file + 2]
+        return (begin + part * (end - begin)) / self._before[-1]
+
+
+def _size(path: Path) -> int:
+    # What cannot be read is reported when it is read; until then it counts as small.
+    with contextlib.suppress(OSError):
+        return max(1, path.stat().st_size)
+    return 1
+
+
+class Progress:
+    """Shows how far one or several pieces of work are; a context manager.
+
+    `with Progress("trajectories") as progress: progress(0.25, 1000)`
+    """
+
+    def __init__(self, unit: str, console: "Console | None" = None) -> None:
+        """A display that counts in `unit`, a plural; it writes to standard error unless told otherwise."""
+        from rich.console import Console
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        self._unit = unit
+        self._console = console or Console(file=sys.stderr)
+        self._started: dict[str, float] = {}
+        self._shown_at: dict[str, float] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._bars: Bars | None = None
+        if self._console.is_terminal:
+            self._bars = Bars(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TaskProgressColumn(),
+                TextColumn("{task.fields[text]}", markup=False),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+
+    def __enter__(self) -> "Progress":
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, fraction: float, count: int, label: str = "") -> None:
+        """Tells how far a piece of work is.
+
+        Args:
+          fraction: the part that is done, 0 to 1.
+          count: how many units that is.
+          label: names the work where there are several pieces; each has a bar, or a line at its end.
+        """
+        now = time.monotonic()
+        started = self._started.setdefault(label, now)
+        is_done = bool(label) and fraction >= 1
+        # Without a bar the first line waits too: quick work needs none.
+        every, last = (_REDRAW_EVERY_S, 0.0) if self._bars else (LINE_EVERY_S, started)
+        if now - self._shown_at.get(label, last) < every and not is_done:
+            return
+        self._shown_at[label] = now
+        seconds = now - started
+        rate = f"{count / seconds:,.0f}/s" if seconds else ""
+        if self._bars:
+            if label not in self._tasks:
+                self._tasks[label] = self._bars.add_task(label, total=1.0, text="")
+            text = f"{count:,} {self._unit}  {rate}"
+            self._bars.update(self._tasks[label], completed=fraction, text=text)
+            return
+        name = f"{label}: " if label else ""
+        if is_done:
+            line = f"{name}{count:,} {self._unit} in {seconds:.1f} s"
+        else:
+            left = f", {seconds * (1 - fraction) / fraction:.0f} s left" if fraction else ""
+            line = f"{name}{fraction:.0%}, {count:,} {self._unit}, {rate}{left}"
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
