@@ -207,9 +207,10 @@ def _redact_part(region: str, part: _Part) -> _Part:
     except RecursionError:
         where = f"{part.path}, row {part.first + len(lines)}"
         raise TrajectoryError(f"{where}: nested too deeply; expected a row that can be copied.") from None
-    except UnicodeDecodeError as error:
+    except ValueError as error:
+        # Of a table: text that is not UTF-8, a time that Python does not know.
         where = f"{part.path}, one of the rows {part.first} to {part.first + len(part.rows) - 1}"
-        raise TrajectoryError(f"{where}: not UTF-8 ({error}); expected text in UTF-8.") from None
+        raise TrajectoryError(f"{where}: {str(error).splitlines()[0]}; expected rows that can be copied.") from None
     return part._replace(rows=with_text(part.rows, redacted) if is_table else lines, counts=counts)
 
 
@@ -290,8 +291,9 @@ def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
         return change(value)
     if isinstance(value, Mapping):
         return {key: _map_strings(each, change) for key, each in value.items()}
+    # The entries of a table's map are pairs.
     if isinstance(value, list | tuple):
-        return [_map_strings(each, change) for each in value]
+        return type(value)(_map_strings(each, change) for each in value)
     return value
 
 
