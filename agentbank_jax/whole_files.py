@@ -1,9 +1,13 @@
 """Files and folders that appear under their names only when they are whole."""
 
 import contextlib
+import hashlib
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 
@@ -11,13 +15,14 @@ from pathlib import Path
 def whole_file(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a hidden path beside `target`, whose file takes the target's place at the end.
 
-    After an error nothing is left, not even folders that were made for it.
+    After an error nothing is left, not even folders that were made for it. What a process that was
+    killed left of the same target is removed by the next one.
 
     `with whole_file("a/b.json") as path: path.write_text("{}")`
     """
     path = Path(target)
     with _made_folders(path.parent):
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = _temporary(path)
         try:
             yield temporary
             os.replace(temporary, path)
@@ -30,7 +35,7 @@ def whole_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a hidden folder beside `target`, which takes the target's place at the end, as `whole_file` does."""
     path = Path(target)
     with _made_folders(path.parent):
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary = _temporary(path)
         temporary.mkdir()
         try:
             yield temporary
@@ -47,6 +52,44 @@ def replace_folder(source: Path, target: Path) -> None:
         os.replace(target, former)
     os.replace(source, target)
     shutil.rmtree(former, ignore_errors=True)
+
+
+def _temporary(path: Path) -> Path:
+    """Returns this process's hidden name for a target, and removes what dead processes left under theirs."""
+    here = _here()
+    # Once more where what was written had to be written anew.
+    name = re.compile(rf"\.{{1,2}}{re.escape(path.name)}(?:\.{here}\.(\d+)\.tmp){{1,2}}")
+    for left in path.parent.iterdir():
+        match = name.fullmatch(left.name)
+        if match is None or _is_alive(int(match[1])):
+            continue
+        # Another process may remove it at the same time.
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+    return path.with_name(f".{path.name}.{here}.{os.getpid()}.tmp")
+
+
+@cache
+def _here() -> str:
+    """Names the machine and its table of processes: a process id says nothing about those of another."""
+    try:
+        table = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        table = ""
+    return hashlib.sha256(f"{platform.node()} {table}".encode()).hexdigest()[:8]
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        # It belongs to someone else, or is no process id: not ours to remove.
+        return True
+    return True
 
 
 @contextlib.contextmanager

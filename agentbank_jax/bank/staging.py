@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.formats.agentbank import write_parquet
 from agentbank_jax.trajectories.schema import Trajectory
-from agentbank_jax.whole_files import replace_folder
+from agentbank_jax.whole_files import replace_folder, whole_file
 
 MANIFEST = "manifest.json"
 DROPS = "drops.jsonl"
@@ -130,9 +129,8 @@ def _hash_file(path: Path) -> str:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> Any:

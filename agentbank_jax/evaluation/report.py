@@ -1,6 +1,5 @@
 """The report of an evaluation: what is in it, and its Markdown form. `page` makes the HTML."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.evaluation.sweep import SweepResult
 from agentbank_jax.evaluation.tables import Table, detail_table, reasons_table, success_table
+from agentbank_jax.whole_files import whole_file
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -65,10 +65,9 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
 
     contents = {folder / "report.md": to_markdown(report), folder / "report.html": to_html(report)}
     for path, content in contents.items():
-        staged = path.with_name(path.name + ".partial")
         try:
-            staged.write_text(content, encoding="utf-8", errors="replace")
-            os.replace(staged, path)
+            with whole_file(path) as temporary:
+                temporary.write_text(content, encoding="utf-8", errors="replace")
         except OSError as error:
             raise AgentBankError(
                 f"{path}: cannot write the report ({error.strerror}); expected a folder that can be written, "

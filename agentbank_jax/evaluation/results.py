@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.episode import EpisodeRecord
+from agentbank_jax.whole_files import whole_file
 
 
 class ResultFile:
@@ -38,9 +38,8 @@ class ResultFile:
             if record.terminate_reason != "environment_error":
                 records.setdefault(record.index, record)
         if lines[-1] or len(records) != len(lines) - 1:
-            staged = self.path.with_name(self.path.name + ".partial")
-            staged.write_text("".join(_line(record) for record in records.values()), encoding="utf-8")
-            os.replace(staged, self.path)
+            with whole_file(self.path) as mended:
+                mended.write_text("".join(_line(record) for record in records.values()), encoding="utf-8")
         return records
 
     def append(self, record: EpisodeRecord) -> None:

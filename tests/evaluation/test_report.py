@@ -103,7 +103,7 @@ def test_the_page_is_balanced_self_contained_and_escapes_what_agents_say(report:
     assert "script" not in checker.tags and "<b>" not in text and "\x00" not in text
     assert "&lt;script&gt;" in text
     assert re.findall(r"https?://[^\"]*", text) == ["http://www.w3.org/2000/svg"] * text.count("<svg")
-    assert not list(tmp_path.glob("*.partial"))
+    assert sorted(path.name for path in tmp_path.glob("*report*")) == ["report.html", "report.md"]
     for svg in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL):
         ElementTree.fromstring(svg)
     assert "Training loss: 8.000 at step 0, 0.004 at step 1,999." in markdown.read_text()

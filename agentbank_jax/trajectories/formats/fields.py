@@ -68,6 +68,20 @@ def text_of(value: object, where: str, field: str) -> str:
     return value
 
 
+def check_metadata(metadata: Mapping[str, Any], where: str) -> None:
+    """Raises a RowError where a text in metadata, at whatever depth, cannot be written as UTF-8."""
+    for name, value in metadata.items():
+        waiting: list[Any] = [name, value]
+        while waiting:
+            each = waiting.pop()
+            if isinstance(each, str):
+                text_of(each, where, shorten(name)[1:-1])
+            elif isinstance(each, Mapping):
+                waiting += [*each.keys(), *each.values()]
+            elif isinstance(each, list | tuple):
+                waiting += each
+
+
 def make_trajectory(
     row: Mapping[str, Any],
     identifier: str,
@@ -89,7 +103,7 @@ def make_trajectory(
       instruction: the system turn to put before a conversation that has none.
 
     Raises:
-      RowError: where the turns do not make a trajectory.
+      RowError: where the turns do not make a trajectory, or metadata holds what is no text.
     """
     if instruction is not None and turns[0].role != "system":
         turns = [Turn.system(instruction), *turns]
@@ -98,6 +112,7 @@ def make_trajectory(
     }
     if row.get("task") not in (None, task):
         metadata["task"] = row["task"]
+    check_metadata(metadata, where)
     try:
         return Trajectory(id=identifier, task=task, turns=tuple(turns), metadata=metadata)
     except TrajectoryError as error:

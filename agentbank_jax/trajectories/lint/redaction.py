@@ -182,13 +182,16 @@ def _read_batches(path: Path) -> "Iterator[tuple[pa.RecordBatch, float]]":
 
     try:
         with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) < len(names):
+                raise TrajectoryError(f"{path}: holds two columns of one name; expected each name once.")
             number = 0
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 number += len(batch)
                 yield batch, number / file.metadata.num_rows
             if not number:
                 yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow), 1.0
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
         raise TrajectoryError(f"{path}: cannot be read as parquet ({str(error).splitlines()[0]}).") from None
 
 

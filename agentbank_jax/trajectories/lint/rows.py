@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agentbank_jax.trajectories.formats.agentbank import ROLE_OF_SPEAKER
-from agentbank_jax.trajectories.formats.fields import identifier_of
+from agentbank_jax.trajectories.formats.fields import check_metadata, identifier_of
 from agentbank_jax.trajectories.formats.registry import (
     AUTO,
     FORMATS,
@@ -161,6 +161,7 @@ def _read_file(index: int, file: BankFile) -> Iterator[Batch]:
     rows: list[Mapping[str, Any]] = []
     faults: list[Fault] = []
     broken = 0
+    any_rows = False
 
     def reject(path: Path, number: int, error: RowError) -> None:
         nonlocal broken
@@ -173,6 +174,7 @@ def _read_file(index: int, file: BankFile) -> Iterator[Batch]:
         reader = RowReader(file.path, columns=layout.columns if layout else (), reject=reject)
         for number, row in reader:
             broken = 0
+            any_rows = True
             numbers.append(number)
             rows.append(row)
             if len(rows) == BATCH_ROWS:
@@ -182,6 +184,8 @@ def _read_file(index: int, file: BankFile) -> Iterator[Batch]:
                 faults.clear()
     except TrajectoryError as error:
         faults.append(Fault(-1, str(error).removeprefix(f"{file.path}: ")))
+    if not any_rows and not faults:
+        faults.append(Fault(-1, "holds no rows"))
     yield Batch(index, (layout or _common_layout(rows)).name, numbers, rows, tuple(faults))
 
 
@@ -201,6 +205,8 @@ def loose_row(
     row = layout.with_id(raw, file.path, number)
     column = layout.id_column(row)
     identifier = row.get(column)
+    known = layout.reserved | {column, "task"}
+    metadata = {name: value for name, value in row.items() if name not in known}
     turns: Sequence[Turn]
     unread: list[tuple[str, Any]]
     fault = ""
@@ -211,19 +217,19 @@ def loose_row(
         unread = [(field, value) for field, _, value in layout.unread(row)]
         if forced_task is None:
             task_of(row, _WHERE)
+        check_metadata(metadata, _WHERE)
     except RowError as error:
         fault_field = error.field
         place = _WHERE if fault_field is None else f"{_WHERE}, field {fault_field}"
         fault = str(error).removeprefix(f"{place}: ")
         turns, unread = _loose_turns(row.get(layout.messages), layout.messages)
-    known = layout.reserved | {column, "task"}
     return Row(
         file=str(file.path),
         number=number,
         id=str(identifier) if isinstance(identifier, str | int) else "",
         task=forced_task or _text(row.get("task")) or file.task,
         turns=turns,
-        metadata={name: value for name, value in row.items() if name not in known},
+        metadata=metadata,
         unread=unread,
         fault=fault,
         fault_field=fault_field,

@@ -51,7 +51,7 @@ class Finding(NamedTuple):
 
 
 _RULES: tuple[tuple[str, Level, str], ...] = (
-    ("unreadable", "error", "a line that is no row, or a file that cannot be read to its end"),
+    ("unreadable", "error", "a line that is no row, or a file that holds none or cannot be read to its end"),
     ("malformed-row", "error", "a row without id or messages as its layout has them"),
     ("duplicate-id", "error", "an id that an earlier row of the task has"),
     ("role-order", "error", "user and assistant do not alternate, or the user does not begin"),

@@ -110,6 +110,9 @@ class RowReader:
         try:
             with pq.ParquetFile(self._path) as file:
                 names = file.schema_arrow.names
+                twice = sorted({name for name in names if names.count(name) > 1})
+                if twice:
+                    raise TrajectoryError(f"{self._path}: holds two columns {twice[0]}; expected each name once.")
                 missing = [name for name in self._columns if name not in names]
                 if missing:
                     raise TrajectoryError(
@@ -127,14 +130,17 @@ class RowReader:
         try:
             yield from batch.to_pylist()
             return
-        except UnicodeDecodeError:
-            # Parquet does not check its strings; one by one, the rows at fault are found.
+        except (ValueError, OverflowError):
+            # Parquet does not check its strings, and its times are longer and finer than Python's; one by
+            # one, the rows at fault are found.
             pass
         for offset in range(batch.num_rows):
             try:
                 yield batch.slice(offset, 1).to_pylist()[0]
             except UnicodeDecodeError as error:
                 yield self._not_a_row(number + offset, f"not UTF-8 ({error})", "text in UTF-8")
+            except (ValueError, OverflowError) as error:
+                yield self._not_a_row(number + offset, f"cannot be read ({_first_line(error)})", "values of Python")
 
     def _read_json(self) -> list[Any]:
         with self._open_text() as (file, _):

@@ -34,6 +34,9 @@ METADATA_TYPES: Mapping[str, str] = {
 ROW_GROUP = 4096
 """Rows of a parquet row group, which is also what a parquet writer holds in memory."""
 
+# Readers of parquet stop at 100.
+_MOST_LEVELS = 90
+
 # Characters that `str.splitlines` takes for line ends: escaped, so that other readers do not split there.
 _LINE_ENDS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 
@@ -211,8 +214,8 @@ class _ParquetWriter:
 
         def build(count: int) -> "pa.Array":
             array = pa.array(values[:count], type=type_)
-            if _has_empty_struct(array.type):
-                raise TypeError("an object without fields")
+            if _is_unwritable(array.type):
+                raise TypeError("what parquet refuses")
             return array
 
         failures = (pa.ArrowException, TypeError, ValueError, OverflowError)
@@ -277,10 +280,13 @@ class _ParquetWriter:
                     self._writer.write_table(table, row_group_size=ROW_GROUP)
 
 
-def _has_empty_struct(type_: "pa.DataType") -> bool:
-    """Whether parquet refuses a type: it holds no object without fields."""
+def _is_unwritable(type_: "pa.DataType", depth: int = 1) -> bool:
+    """Whether parquet refuses a type: an object without fields, or one that is nested too deeply to be read again."""
     import pyarrow as pa
 
+    if depth > _MOST_LEVELS:
+        return True
     if pa.types.is_struct(type_):
-        return type_.num_fields == 0 or any(_has_empty_struct(field.type) for field in type_)
-    return pa.types.is_list(type_) and _has_empty_struct(type_.value_type)
+        return type_.num_fields == 0 or any(_is_unwritable(field.type, depth + 1) for field in type_)
+    # A list is two levels in a file.
+    return pa.types.is_list(type_) and _is_unwritable(type_.value_type, depth + 2)

@@ -3,6 +3,7 @@
 import copy
 import gzip
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,22 @@ BAD_ROWS: list[tuple[str, bytes, str | None, str]] = [
     ("agentbank", change("agentbank", "id", ["a"]), "id", "expected a non-empty string"),
     ("agentbank", change("agentbank", "id", "\ud800"), "id", "expected text without lone surrogates"),
     ("agentbank", change("agentbank", "task", 3), "task", "expected a non-empty string"),
+    ("agentbank", change("agentbank", "id", {"a": "x" * 9999}), "id", "expected a non-empty string"),
+    ("agentbank", b'{"id": ' + b"[" * 900 + b"]" * 900 + b"}", "id", "expected a non-empty string"),
+    ("agentbank", change("agentbank", "note", "\ud800"), "note", "expected text without lone surrogates"),
+    ("agentbank", change("agentbank", "note", {"a": ["\udfff"]}), "note", "expected text without lone surrogates"),
+    ("agentbank", change("agentbank", "note", {"\udfff": 1}), "note", "expected text without lone surrogates"),
+    ("agentbank", change("agentbank", "\ud800", 1), "\\ud800", "expected text without lone surrogates"),
+    ("agentbank", b'{"id": "a\xed\xa0\x80"}', None, "not UTF-8"),
+    ("agentbank", b"\x00" * 9, None, "not JSON"),
+    ("agentbank", b'{"id": "a"}\r{"id": "b"}', None, "not JSON"),
+    ("agentbank", change("agentbank", "conversations", [None, [None]]), "conversations[0]", "expected an object"),
+    (
+        "openai",
+        change("openai", "messages.1.tool_calls.0.function.arguments", "[" * 9999),
+        "messages[1].tool_calls[0].function.arguments",
+        "expected a JSON object",
+    ),
     ("agentbank", change("agentbank", "conversations", MISSING), "conversations", "expected a non-empty list"),
     ("agentbank", change("agentbank", "conversations", []), "conversations", "expected a non-empty list"),
     ("agentbank", change("agentbank", "conversations", "q"), "conversations", "expected a non-empty list"),
@@ -244,13 +261,50 @@ def cut_parquet(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def write_table(**columns: Any) -> Callable[[Path], None]:
+    """Writes a table of one row: a good one but for `columns`."""
+    talk = pa.array([GOOD["agentbank"]["conversations"]])
+    return lambda path: pq.write_table(pa.table({"id": ["a"], "conversations": talk, **columns}), path)
+
+
+def damage_pages(path: Path) -> None:
+    parquet(*({**GOOD["agentbank"], "id": f"a{number}"} for number in range(2000)))(path)
+    content = bytearray(path.read_bytes())
+    content[200:400] = bytes(200)
+    path.write_bytes(bytes(content))
+
+
+def two_columns_of_one_name(path: Path) -> None:
+    talk = pa.array([GOOD["agentbank"]["conversations"]])
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), talk], ["id", "id", "conversations"]), path)
+
+
 BAD_FILES: list[tuple[str, Callable[[Path], object], str]] = [
     ("x.parquet", write_text("no parquet"), "cannot be read as parquet"),
     ("x.parquet", write_text(""), "cannot be read as parquet"),
     ("x.parquet", cut_parquet, "cannot be read as parquet"),
     ("x.parquet", parquet({"id": "a"}), "column conversations is missing; found id"),
     ("x.parquet", parquet({"conversations": TALK}), "column id is missing"),
+    ("x.parquet", damage_pages, "cannot be read as parquet"),
+    ("x.parquet", two_columns_of_one_name, "holds two columns id"),
+    ("x.parquet", write_table(conversations=["text"]), "row 0, field conversations: 'text'"),
+    ("x.parquet", write_table(conversations=[json.dumps(TALK)]), "expected a non-empty list"),
+    ("x.parquet", write_table(conversations=[[1, 2]]), "row 0, field conversations[0]: 1"),
+    ("x.parquet", write_table(conversations=[[{"from": "human", "value": {"a": 1}}]]), "conversations[0].value: {'a'"),
+    ("x.parquet", write_table(id=[1.5]), "row 0, field id: 1.5"),
+    ("x.parquet", write_table(id=[b"a"]), "row 0, field id: b'a'"),
+    ("x.parquet", write_table(at=pa.array([1], pa.timestamp("ns"))), "row 0: cannot be read (Nanosecond"),
+    ("x.parquet", write_table(at=pa.array([10**15], pa.timestamp("ms"))), "row 0: cannot be read (date value"),
+    ("x.parquet", write_table(at=pa.array([10**8], pa.date32())), "row 0: cannot be read (date value"),
+    ("x.parquet", write_table(rate=pa.array([1], pa.decimal128(5, 2))), "row 0, field rate: Decimal('1.00')"),
     ("x.json", write_text("{"), "not JSON"),
+    ("x.json", write_text("3"), "holds int; expected a list of rows"),
+    ("x.json", lambda path: path.write_bytes("[]".encode("utf-16")), "UTF-8"),
+    ("x.jsonl.gz", lambda path: path.write_bytes(gzip.compress(b"\n") + b"more"), "cannot be read"),
+    ("x.jsonl", lambda path: path.symlink_to("nowhere"), "no such file"),
+    ("x.jsonl", lambda path: path.symlink_to(path.name), "no such file"),
+    ("x.jsonl", os.mkfifo, "no such file"),
+    ("x.parquet", lambda path: path.mkdir(), "holds no trajectories"),
     ("x.json", write_text(""), "not JSON"),
     ("x.json", write_text('{"id": "a"}\n{"id": "b"}\n'), "JSON lines? Then call it .jsonl"),
     ("x.json", write_text("{}"), "holds dict; expected a list of rows"),
@@ -333,7 +387,7 @@ def test_what_json_cannot_hold_is_named_and_can_be_skipped(
         ([{"a": 1}, 3], "row 1, field extra: 3; expected struct<a: int64>"),
         ([{}], "row 0, field extra: {}; expected one type"),
         ([2**70], "row 0, field extra: 1180591620717411303424; expected one type"),
-        (["\ud800"], r"row 0, field extra: '\ud800'; expected one type"),
+        ([json.loads("[" * 60 + "]" * 60)], "row 0, field extra: [[["),
     ],
 )
 def test_what_parquet_cannot_hold_is_named(tmp_path: Path, values: list[object], expected: str) -> None:
@@ -346,4 +400,31 @@ def test_what_parquet_cannot_hold_is_named(tmp_path: Path, values: list[object],
 
 
 def test_there_are_enough_bad_files_and_rows() -> None:
-    assert len(BAD_ROWS) + len(BAD_FILES) >= 40
+    assert len({(layout, line) for layout, line, _, _ in BAD_ROWS}) >= 80 and len(BAD_FILES) >= 40
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    row = json.dumps(GOOD["agentbank"]) + "\n"
+    path = tmp_path / "x.jsonl"
+    path.write_text(row * 20_000)
+
+    def cut(fraction: float, count: int) -> None:
+        if count == 1:
+            os.truncate(path, len(row) * 15_000 + 5)
+
+    with pytest.raises(AgentBankError, match=r"x\.jsonl, row 15000, line 15001: not JSON"):
+        convert([path], tmp_path / "y.jsonl", to="openai", progress=cut)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_gone_or_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, error in (("x.jsonl", FileNotFoundError(2, "gone")), ("x.json.gz", PermissionError(13, "not yours"))):
+        (tmp_path / name).write_bytes(b"")
+
+        def refuse(*_: object, error: OSError = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("agentbank_jax.trajectories.rows.files.open", refuse, raising=False)
+        with pytest.raises(AgentBankError, match=rf"{name}: cannot be read \(.*{error.strerror}"):
+            convert([tmp_path / name], tmp_path / "new" / "y.jsonl", to="openai")
+        assert not (tmp_path / "new").exists()
