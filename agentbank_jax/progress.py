@@ -5,6 +5,7 @@ import itertools
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,18 @@ def _size(path: Path) -> int:
     return 1
 
 
+@dataclass
+class _Piece:
+    """A piece of work: when and where it began, when it was last shown, its bar, and whether its end was told."""
+
+    started: float
+    fraction: float
+    count: int
+    shown_at: float
+    task: "TaskID | None" = None
+    ended: bool = False
+
+
 class Progress:
     """Shows how far one or several pieces of work are; a context manager.
 
@@ -51,9 +64,7 @@ class Progress:
 
         self._unit = unit
         self._console = console or Console(file=sys.stderr)
-        self._started: dict[str, float] = {}
-        self._shown_at: dict[str, float] = {}
-        self._tasks: dict[str, TaskID] = {}
+        self._pieces: dict[str, _Piece] = {}
         self._bars: Bars | None = None
         if self._console.is_terminal:
             self._bars = Bars(
@@ -75,7 +86,7 @@ class Progress:
             self._bars.stop()
 
     def __call__(self, fraction: float, count: int, label: str = "") -> None:
-        """Tells how far a piece of work is.
+        """Tells how far a piece of work is; the first call says how far it was when it began.
 
         Args:
           fraction: the part that is done, 0 to 1.
@@ -83,25 +94,30 @@ class Progress:
           label: names the work where there are several pieces; each has a bar, or a line at its end.
         """
         now = time.monotonic()
-        started = self._started.setdefault(label, now)
-        is_done = bool(label) and fraction >= 1
-        # Without a bar the first line waits too: quick work needs none.
-        every, last = (_REDRAW_EVERY_S, 0.0) if self._bars else (LINE_EVERY_S, started)
-        if now - self._shown_at.get(label, last) < every and not is_done:
+        piece = self._pieces.get(label)
+        if piece is None:
+            piece = self._pieces[label] = _Piece(started=now, fraction=fraction, count=count, shown_at=now)
+            if self._bars:
+                piece.task = self._bars.add_task(label, total=1.0, text="")
+                self._bars.update(piece.task, completed=fraction)
+        ends = bool(label) and fraction >= 1 and not piece.ended
+        # Without a bar quick work needs no line.
+        if now - piece.shown_at < (_REDRAW_EVERY_S if self._bars else LINE_EVERY_S) and not ends:
             return
-        self._shown_at[label] = now
-        seconds = now - started
-        rate = f"{count / seconds:,.0f}/s" if seconds else ""
-        if self._bars:
-            if label not in self._tasks:
-                self._tasks[label] = self._bars.add_task(label, total=1.0, text="")
-            text = f"{count:,} {self._unit}  {rate}"
-            self._bars.update(self._tasks[label], completed=fraction, text=text)
-            return
+        piece.shown_at = now
+        piece.ended = ends or piece.ended
+        seconds = now - piece.started
+        rate = (count - piece.count) / seconds if seconds else 0.0
+        shown = f"{count:,} {self._unit}, {rate:,.{0 if rate >= 10 else 1}f}/s"
         name = f"{label}: " if label else ""
-        if is_done:
-            line = f"{name}{count:,} {self._unit} in {seconds:.1f} s"
+        if self._bars and piece.task is not None:
+            self._bars.update(piece.task, completed=fraction, text=shown)
+        elif ends:
+            self._say(f"{name}{count:,} {self._unit} in {seconds:.1f} s")
         else:
-            left = f", {seconds * (1 - fraction) / fraction:.0f} s left" if fraction else ""
-            line = f"{name}{fraction:.0%}, {count:,} {self._unit}, {rate}{left}"
+            done = fraction - piece.fraction
+            left = f", {seconds * (1 - fraction) / done:.0f} s left" if done > 0 else ""
+            self._say(f"{name}{fraction:.0%}, {shown}{left}")
+
+    def _say(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)

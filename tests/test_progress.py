@@ -45,19 +45,40 @@ def test_work_that_is_quick_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 def test_each_of_several_pieces_of_work_tells_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, output = Clock(monkeypatch), io.StringIO()
     with Progress("episodes", Console(file=output)) as shown:
-        for seconds, fraction, count, label in [(0, 0, 0, "[a]"), (1, 0, 0, "b"), (2, 1, 50, "[a]"), (4, 1, 7, "b")]:
+        for seconds, fraction, count, label in [
+            (0, 0, 0, "[a]"),
+            (1, 0, 0, "b"),
+            (2, 1, 50, "[a]"),
+            (4, 1, 7, "b"),
+            (5, 1, 7, "b"),
+        ]:
             clock.now = seconds
             shown(fraction, count, label)
     assert output.getvalue() == "[a]: 50 episodes in 2.0 s\nb: 7 episodes in 3.0 s\n"
 
 
-def test_on_a_terminal_there_is_a_bar_for_each_piece_of_work() -> None:
-    output = io.StringIO()
+def test_what_was_done_before_counts_for_neither_rate_nor_remaining_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, output = Clock(monkeypatch), io.StringIO()
+    with Progress("episodes", Console(file=output)) as shown:
+        shown(0.5, 100, "a")
+        clock.now = 10.0
+        shown(0.75, 150, "a")
+        clock.now = 40.0
+        shown(0.8, 160, "a")
+    assert output.getvalue() == "a: 75%, 150 episodes, 5.0/s, 10 s left\na: 80%, 160 episodes, 1.5/s, 27 s left\n"
+
+
+def test_on_a_terminal_there_is_a_bar_for_each_piece_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, output = Clock(monkeypatch), io.StringIO()
     with Progress("episodes", Console(file=output, force_terminal=True, width=100)) as shown:
-        shown(0.5, 10, "[a]")
-        shown(0.25, 2, "b")
+        for seconds, done in ((0.0, 0.0), (1.0, 0.5), (1.01, 0.6)):
+            clock.now = seconds
+            shown(done, int(20 * done), "[a]")
+            shown(done / 2, int(8 * done), "b")
     bars = output.getvalue()
-    assert "[a]" in bars and "50%" in bars and "10 episodes" in bars and "25%" in bars
+    assert "[a]" in bars and "50%" in bars and "10 episodes, 10/s" in bars and "25%" in bars
+    # Redrawing costs more than a row.
+    assert "12 episodes" not in bars
 
 
 def test_files_count_by_their_sizes_and_one_that_is_gone_for_next_to_nothing(tmp_path: Path) -> None:

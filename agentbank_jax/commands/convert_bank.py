@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.configuration.report_errors import INTERRUPTED
@@ -20,8 +20,6 @@ examples:
   python scripts/convert_bank.py data/starter_math --to=openai --output=starter_math.jsonl
   python scripts/convert_bank.py chats.json --to=agentbank --output=data/chats --task=chats
   python scripts/convert_bank.py 'data/*/train-*.parquet' --to=agentinstruct --output=all.jsonl.gz --on_error=skip"""
-_LINE_EVERY_S = 5.0
-_STEPS = 1000
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,11 +49,12 @@ def main(arguments: Sequence[str]) -> int:
     add("--overwrite", action="store_true", help="replace the output where it exists")
     options = parse_flags(parser, arguments)
     # Imported only now: --help need not wait for them.
+    from agentbank_jax.progress import Progress
     from agentbank_jax.trajectories.formats.conversion import convert
 
     begin = time.perf_counter()
     try:
-        with _Bar() if sys.stderr.isatty() else _Lines() as shown:
+        with Progress("trajectories") as progress:
             conversion = convert(
                 options.inputs,
                 options.output,
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
                 on_error=options.on_error,
                 lossy=options.lossy,
                 overwrite=options.overwrite,
-                progress=shown,
+                progress=progress,
             )
     except KeyboardInterrupt:
         # Unlike other commands it cannot go on from where it was.
@@ -75,66 +74,6 @@ def main(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     _print_result(conversion, options.output, time.perf_counter() - begin)
     return 0
-
-
-class _Shown(Protocol):
-    def __enter__(self) -> "_Shown": ...
-    def __exit__(self, *error: object) -> None: ...
-    def __call__(self, fraction: float, trajectories: int) -> None: ...
-
-
-class _Bar:
-    """A progress bar with the remaining time."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        self._progress = Progress(
-            TextColumn("converting"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rows]:,} trajectories, ETA"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._bar = self._progress.add_task("converting", total=_STEPS, rows=0)
-        self._step = 0
-
-    def __enter__(self) -> "_Bar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, fraction: float, trajectories: int) -> None:
-        step = int(fraction * _STEPS)
-        # An update costs more than a row.
-        if step != self._step:
-            self._step = step
-            self._progress.update(self._bar, completed=step, rows=trajectories)
-
-
-class _Lines:
-    """Progress where there is no terminal: a line every few seconds."""
-
-    def __init__(self) -> None:
-        self._started = self._shown_at = time.monotonic()
-
-    def __enter__(self) -> "_Lines":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-    def __call__(self, fraction: float, trajectories: int) -> None:
-        now = time.monotonic()
-        if now - self._shown_at < _LINE_EVERY_S:
-            return
-        self._shown_at = now
-        left = (now - self._started) * (1 - fraction) / fraction if fraction else 0.0
-        print(f"{fraction:.0%}, {trajectories:,} trajectories, {left:.0f} s left", file=sys.stderr, flush=True)
 
 
 def _print_result(conversion: "Conversion", output: str, seconds: float) -> None:

@@ -21,13 +21,13 @@ import numpy as np
 from agentbank_jax.agents.model_policy import ModelPolicy
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.contamination import MANIFEST_FILE, TrainingManifest
-from agentbank_jax.evaluation.progress import SweepProgress
 from agentbank_jax.evaluation.report import Report, write_report
 from agentbank_jax.evaluation.sweep import Contender, SweepConfig, SweepResult, baseline_contenders, run_sweep
 from agentbank_jax.evaluation.tables import detail_table, success_table
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.progress import Progress
 from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.metrics import read_metrics
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
@@ -88,10 +88,14 @@ def evaluate_checkpoint(
     manifest = TrainingManifest.load(model.model_dir / MANIFEST_FILE)
     _make_folder(output)
     results = []
-    with SweepProgress(console) as progress:
+    with Progress("episodes", console) as progress:
+
+        def show(sweep: str, policy: str, done: int, total: int) -> None:
+            progress(done / total, done, f"{sweep}: {policy}")
+
         for config in sweep_configs:
             contenders = (*model.contenders(config), *baseline_contenders(config))
-            results.append(run_sweep(config, contenders, output, manifest=manifest, progress=progress))
+            results.append(run_sweep(config, contenders, output, manifest=manifest, progress=show))
     seconds = time.perf_counter() - started
     for result in results:
         console.print(success_table(result).to_rich())
