@@ -205,6 +205,7 @@ def test_the_exit_status_follows_the_level(tmp_path: Path, rows: list, fail_on: 
         (["--mixture=starter", "x.jsonl"], "not both"),
         (["--worker=2"], "Did you mean '--workers'?"),
         (["bank", "--task=gms8k"], "Did you mean 'gsm8k'?"),
+        (["bank", "--format=opnai"], "Did you mean 'openai'?"),
         (["bank", "--fail_on=all"], "expected error, warning or never"),
         (["bank", "--workers=0"], "expected at least 1"),
         (["bank", "--against=no.jsonl"], "no such file"),
@@ -240,6 +241,37 @@ def test_the_redacted_copy_is_clean(tmp_path: Path, capsys: pytest.CaptureFixtur
     output = capsys.readouterr().out
     assert "1 email" in output and "ann@" not in output
     assert lint_bank(tmp_path / "copy", "--task=gsm8k", "--fail_on=warning", "--workers=1") == 0
+
+
+def test_a_file_in_another_layout_is_linted_and_its_faults_are_named_by_row_and_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "Final Answer: 1"}]}
+    bad = {"messages": [good["messages"][0], {"role": "robot", "content": "r"}]}
+    path = write_rows(tmp_path / "chats.jsonl", [{**good, "license": "MIT"}, {**bad, "license": "MIT"}])
+    path.write_text("no row\n" + path.read_text())
+    for flags in ([], ["--format=openai"]):
+        assert lint_bank(path, *flags, "--workers=1", f"--report={tmp_path / 'r.json'}") == 1
+        output = capsys.readouterr().out.replace("\n", " ")
+        assert f"unreadable: {path}, row 0: line 1: not JSON" in output
+        assert f"malformed-row: {path}, row 2 'chats/2', field messages[1].role: 'robot'; expected a role" in output
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["files"] == [{"path": str(path), "task": "chats", "layout": "openai", "rows": 2}]
+    (example,) = report["rules"]["malformed-row"]["examples"]
+    assert (example["row"], example["field"]) == (2, "messages[1].role")
+    # As the released layout it holds no trajectory at all.
+    assert lint_bank(path, "--format=agentbank", "--workers=1", f"--report={tmp_path / 'r.json'}") == 1
+    assert json.loads((tmp_path / "r.json").read_text())["rules"]["malformed-row"]["rows"] == 2
+
+
+def test_a_mixture_is_linted_in_the_layout_that_training_reads(tmp_path: Path) -> None:
+    row = make_row(*GOOD_TURNS)
+    del row["id"]
+    write_rows(tmp_path / "data" / "gsm8k" / "train.jsonl", [row])
+    flags = ("--workers=1", f"--data_dir={tmp_path / 'data'}")
+    assert lint_bank("--mixture=gsm8k", *flags) == 1
+    # For another reader, ShareGPT, it is whole.
+    assert lint_bank(tmp_path / "data" / "gsm8k", "--workers=1") == 0
 
 
 def test_what_a_bank_says_is_shown_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

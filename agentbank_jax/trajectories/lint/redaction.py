@@ -137,6 +137,8 @@ def redact_files(
                         rows += len(part.rows)
                         if progress is not None:
                             progress(extent.fraction(file, part.fraction), rows)
+    except TrajectoryError as error:
+        raise AgentBankError(f"--redact={target}: nothing is copied, since {error}") from None
     except OSError as error:
         raise AgentBankError(
             f"--redact={target}: cannot be written ({error.strerror or error}); choose a folder that can."

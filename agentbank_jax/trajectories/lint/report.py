@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 
+_FIGURES = ["rows", "turns", "assistant_turns", "trained_turns", "words", "characters", "tokens", "longest", "rewarded"]
 _TOP_NAMES = 20
 _SHOWN_NAMES = 8
 _MOST_ITEMS = 1000
@@ -144,20 +145,7 @@ def _source(task: str, source: str, result: LintResult) -> dict[str, Any]:
     return {
         "task": task,
         "source": source,
-        **{
-            key: figures[key]
-            for key in (
-                "rows",
-                "turns",
-                "assistant_turns",
-                "trained_turns",
-                "words",
-                "characters",
-                "tokens",
-                "longest",
-                "rewarded",
-            )
-        },
+        **{key: figures[key] for key in _FIGURES},
         "mean_reward": total / statistics.rewarded if statistics.rewarded else None,
         "least_reward": statistics.reward_least,
         "greatest_reward": statistics.reward_greatest,

@@ -105,6 +105,51 @@ def test_any_trajectory_comes_through_any_two_layouts_unchanged(source: str, tar
     come_through()
 
 
+ARGUMENTS = st.dictionaries(TEXTS, TEXTS | st.integers(0, 9) | st.lists(TEXTS, max_size=2), max_size=3)
+
+
+@st.composite
+def tool_rows(draw: st.DrawFn) -> tuple[dict[str, Any], list[str]]:
+    """A row of OpenAI messages with calls of tools, and what the tools answer, in the order of the calls."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": draw(TEXTS)}]
+    answers = []
+    for step in range(draw(st.integers(1, 2))):
+        calls = []
+        for number in range(draw(st.integers(1, 3))):
+            arguments: Any = draw(ARGUMENTS)
+            if draw(st.booleans()):
+                arguments = json.dumps(arguments, ensure_ascii=draw(st.booleans()))
+            function = {"name": draw(st.sampled_from(["search", "click"])), "arguments": arguments}
+            calls.append({"id": f"{step}/{number}", "type": "function", "function": function})
+        message = {"role": "assistant", "content": draw(TEXTS | st.none()), "tool_calls": calls}
+        messages.append({**message, "weight": draw(st.sampled_from([0, 1])), "name": draw(st.none() | TEXTS)})
+        results = [{"role": "tool", "tool_call_id": call["id"], "content": draw(TEXTS)} for call in calls]
+        answers += [result["content"] for result in results]
+        messages += draw(st.permutations(results))
+    messages.append({"role": "assistant", "content": draw(TEXTS)})
+    return {"id": "a", "messages": messages, "task": "t"}, answers
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_calls_of_tools_come_through_every_layout_as_the_turns_that_they_become(target: str) -> None:
+    layout = get_format(target)
+
+    @settings(max_examples=25, deadline=None)
+    @given(tool_rows(), st.sampled_from(KINDS))
+    def come_through(made: tuple[dict[str, Any], list[str]], kind: str) -> None:
+        row, answers = made
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "a.jsonl").write_text(json.dumps(row))
+            (before,) = read(folder / "a.jsonl", "openai")
+            observations = [turn.content.removeprefix("Observation: ") for turn in before.turns[2::2]]
+            assert observations == [answer.removeprefix("Observation: ") for answer in answers]
+            convert([folder / "a.jsonl"], folder / f"b{kind}", to=target, lossy=True)
+            assert read(folder / f"b{kind}", target) == [layout.without_losses(before)]
+
+    come_through()
+
+
 @pytest.mark.parametrize(("kind", "other"), itertools.product(KINDS, repeat=2))
 def test_every_kind_of_file_becomes_every_other(tmp_path: Path, kind: str, other: str) -> None:
     made = make_trajectories(3, reward=1.0, game_file="x\u2028y", meta_information={"task_id": 1, "environment": "e"})
