@@ -276,12 +276,13 @@ def test_a_mixture_is_linted_in_the_layout_that_training_reads(tmp_path: Path) -
 
 def test_what_a_bank_says_is_shown_as_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     turns = (("human", "Is it 1?"), ("gpt", "no"))
-    row = make_row(*turns, id="[bold]x[/y] \ud800", task="[/red]", source="[b]s[/b]", license="[MIT]")
+    row = make_row(*turns, id="[bold]x[/y] \ud800", task="[/red]", source="[b]s[/b] \x1b[2J\r\x9b", license="[MIT]")
     path = tmp_path / "[in]" / "train.jsonl"
     path.parent.mkdir()
     path.write_text(json.dumps(row) + "\n")
     assert lint_bank(path, f"--report={tmp_path / '[r].json'}", "--fail_on=never", "--workers=1") == 0
     output = capsys.readouterr().out
+    assert "\x1b" not in output and "\r" not in output and "\x9b" not in output
     for text in ("[bold]x[/y] ?", "[/red]", "[b]s[/b]", "[MIT]", "[r].json", "[in]"):
         assert text in output.replace("\n", "")
     assert json.loads((tmp_path / "[r].json").read_text())["totals"]["errors"] == 1

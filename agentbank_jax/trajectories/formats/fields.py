@@ -43,7 +43,8 @@ def unread_parts(row: Mapping[str, Any], name: str, keys: Container[str]) -> Ite
         if isinstance(message, Mapping):
             for key, value in message.items():
                 if key not in keys and value:
-                    yield f"{name}[{position}].{key}", str(key), value
+                    shown = shorten(key)[1:-1]
+                    yield f"{name}[{position}].{shown}", shown, value
 
 
 def named_value_of(

@@ -157,7 +157,9 @@ def detect_format(row: Mapping[str, Any], where: str = "the row") -> Format:
     conversations = row.get(agentbank.MESSAGES)
     if not isinstance(conversations, list):
         expected = "the column messages or conversations of a known layout"
-        raise RowError(where, None, f"columns {', '.join(map(str, row)) or 'none'}"[:200], expected)
+        raise RowError(
+            where, None, f"columns {', '.join(shorten(name)[1:-1] for name in row) or 'none'}"[:200], expected
+        )
     messages = [message for message in conversations if isinstance(message, Mapping)]
     if any("loss" in message for message in messages):
         return FORMATS["agentinstruct"]

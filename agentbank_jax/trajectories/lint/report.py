@@ -23,6 +23,7 @@ in characters without a tokenizer. Of `items`, those with the longest shares com
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 2
 
 _FIGURES = ["rows", "turns", "assistant_turns", "trained_turns", "words", "characters", "tokens", "longest", "rewarded"]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TOP_NAMES = 20
 _SHOWN_NAMES = 8
 _MOST_ITEMS = 1000
@@ -200,10 +202,13 @@ def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Any:
 
 
 def _plain(text: str) -> Any:
-    """Returns text from the bank as it stands: `[x]` is no markup, and what UTF-8 cannot hold is a question mark."""
+    """Returns text from the bank as it stands: `[x]` is no markup, and what UTF-8 cannot hold is a question mark.
+
+    Characters that steer a terminal are shown as such that do not.
+    """
     from rich.text import Text
 
-    return Text(text.encode("utf-8", "replace").decode("utf-8"))
+    return Text(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.encode("utf-8", "replace").decode("utf-8")))
 
 
 def _findings_table(report: dict[str, Any]) -> Any:
