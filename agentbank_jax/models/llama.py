@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.models import attention
 from agentbank_jax.models.kv_cache import KVCache
+from agentbank_jax.models.partitioning import CONTEXT, ROWS, TENSOR, constrain
 from agentbank_jax.models.remat import check_policy, checkpoint_name, rematerialised
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -230,7 +231,7 @@ class FeedForward(nnx.Module):
     def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         gate_BTF = checkpoint_name(self.gate_proj(x_BTD), "gate")
         up_BTF = checkpoint_name(self.up_proj(x_BTD), "up")
-        return self.down_proj(jax.nn.silu(gate_BTF) * up_BTF)
+        return self.down_proj(constrain(jax.nn.silu(gate_BTF) * up_BTF, ROWS, CONTEXT, TENSOR))
 
 
 class DecoderLayer(nnx.Module):
@@ -246,8 +247,8 @@ class DecoderLayer(nnx.Module):
         attended_BTD, cache = self.self_attn(
             self.input_layernorm(x_BTD), tables, segment_ids_BT, cache, layer, cache_positions_BT
         )
-        x_BTD = checkpoint_name(x_BTD + attended_BTD, "attended")
-        return x_BTD + self.mlp(self.post_attention_layernorm(x_BTD)), cache
+        x_BTD = checkpoint_name(constrain(x_BTD + attended_BTD, ROWS, CONTEXT), "attended")
+        return constrain(x_BTD + self.mlp(self.post_attention_layernorm(x_BTD)), ROWS, CONTEXT), cache
 
 
 class Embedding(nnx.Module):
@@ -286,7 +287,7 @@ class Llama(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], KVCache | None]:
         """The normalised output of the last layer, and the cache with what was written to it."""
         config = self.config
-        x_BTD = self.embed_tokens.embedding[...][tokens_BT].astype(config.dtype)
+        x_BTD = constrain(self.embed_tokens.embedding[...][tokens_BT].astype(config.dtype), ROWS, CONTEXT)
         tables = rotary_tables(positions_BT, config)
         graphdef, stacked = nnx.split(self.layers)
         # The cache has one array per layer, which a scan cannot choose among; parameters are the same either way.

@@ -10,7 +10,7 @@ from jax.sharding import AxisType, Mesh
 
 from agentbank_jax.errors import AgentBankError
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("data", "fsdp", "context", "tensor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +20,13 @@ class MeshConfig:
     Fields:
       data: copies of the model, each with its part of the batch.
       fsdp: the batch is split and the parameters too (ZeRO-3, Rajbhandari et al., 2020).
+      context: the places of a row are split, for long rows.
       tensor: heads and feed-forward columns are split (Megatron, Shoeybi et al., 2019).
     """
 
     data: int = 1
     fsdp: int = -1
+    context: int = 1
     tensor: int = 1
 
     def __post_init__(self) -> None:

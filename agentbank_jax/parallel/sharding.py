@@ -8,6 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.partitioning import CONTEXT, ROWS
 
 LOGICAL_AXES: dict[str, tuple[str, ...]] = {
     "embed_tokens/embedding": ("vocab", "embed"),
@@ -34,7 +35,7 @@ RULES: dict[str, str | None] = {
     "vocab": "tensor",
 }
 
-BATCH_SPEC = PartitionSpec(("data", "fsdp"), None)
+BATCH_SPEC = PartitionSpec(ROWS, CONTEXT)
 
 
 def path_name(path: tuple[Any, ...]) -> str:
@@ -62,11 +63,13 @@ def state_shardings(mesh: Mesh, abstract: Any, rules: dict[str, str | None] | No
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows over the axes data and fsdp."""
+    """Rows over the axes data and fsdp, places over context."""
     return NamedSharding(mesh, BATCH_SPEC)
 
 
-def check_divisible(config: LlamaConfig, sizes: dict[str, int], batch_size: int, accumulate: int = 1) -> None:
+def check_divisible(
+    config: LlamaConfig, sizes: dict[str, int], batch_size: int, length: int, accumulate: int = 1
+) -> None:
     """Checks, before anything compiles, that the model and the batch divide over the mesh.
 
     Raises:
@@ -85,6 +88,7 @@ def check_divisible(config: LlamaConfig, sizes: dict[str, int], batch_size: int,
         ("intermediate_size", config.intermediate_size, "tensor", tensor),
         ("vocab_size", config.vocab_size, "tensor", tensor),
         ("hidden_size", config.hidden_size, "fsdp", fsdp),
+        ("row length", length, "context", sizes["context"]),
     ):
         if number % parts:
             raise AgentBankError(

@@ -173,7 +173,7 @@ def train(
     """
     # ---- settings ---------------------------------------------------------------------------------------------
     mesh = make_mesh(mesh_config)
-    check_divisible(model_config, dict(mesh.shape), train_config.batch_size, train_config.accumulate)
+    check_divisible(model_config, dict(mesh.shape), train_config.batch_size, batches.length, train_config.accumulate)
     if batches.batch_size != train_config.batch_size:
         raise AgentBankError(
             f"The data comes in batches of {batches.batch_size} rows, but TrainConfig.batch_size is "

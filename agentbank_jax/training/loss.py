@@ -1,5 +1,6 @@
 """Cross-entropy over the trained tokens."""
 
+import math
 from typing import Any
 
 import jax
@@ -9,12 +10,13 @@ from jaxtyping import Array, Float
 
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.partitioning import set_mesh_axes
 
 Batch = dict[str, Array]
 LOSS_KINDS = ("trained", "full")
 
 LOGITS_AT_ONCE = 1 << 28
-"""The most logits that a loss holds, 1 GiB in float32; over a mesh, those of all devices together."""
+"""The most logits that a loss holds on each device, 1 GiB in float32."""
 
 BUCKETS = 8
 """A capacity is a multiple of this share of a batch: that many programs at most, one or two in practice."""
@@ -33,7 +35,7 @@ def summed_loss(
         first and projects only them: the same value, without the work and the memory for the others.
         There must be at most so many (see `trained_capacity`). It gathers across the whole batch, so it is
         meant for one device.
-      logits_at_once: the most logits that are held: tokens are projected in chunks of a row's length, and those
+      logits_at_once: the most logits that a device holds: tokens are projected in chunks of a row's length, and those
         of a chunk are made again for its gradient.
     """
     hidden_BTD, _ = forward.hidden(config, params, batch["tokens"], batch["positions"], batch["segment_ids"])
@@ -52,7 +54,7 @@ def summed_loss(
 
 def _chunked_loss(config: LlamaConfig, params, hidden_BTD, weights_BT, targets_BT, logits_at_once: int):
     batch, length = weights_BT.shape
-    chunks = min(length, max(1, -(-batch * length * config.vocab_size // logits_at_once)))
+    chunks = min(length, max(1, -(-batch * length * config.vocab_size // (logits_at_once * _devices()))))
 
     def loss(hidden_BTD, weights_BT, targets_BT):
         return jnp.sum(weights_BT * token_losses(forward.logits(config, params, hidden_BTD), targets_BT))
@@ -61,8 +63,9 @@ def _chunked_loss(config: LlamaConfig, params, hidden_BTD, weights_BT, targets_B
         return loss(hidden_BTD, weights_BT, targets_BT)
 
     def split(x):
+        # Place t goes to chunk t % chunks: a device that has some of a row's places has some of each chunk's.
         padded = jnp.pad(x, [(0, 0), (0, -length % chunks), *[(0, 0)] * (x.ndim - 2)])
-        return padded.reshape(batch, chunks, -1, *x.shape[2:]).swapaxes(0, 1)
+        return jnp.moveaxis(padded.reshape(batch, -1, chunks, *x.shape[2:]), 2, 0)
 
     remade = jax.checkpoint(loss, prevent_cse=False)
 
@@ -71,6 +74,10 @@ def _chunked_loss(config: LlamaConfig, params, hidden_BTD, weights_BT, targets_B
 
     total, _ = jax.lax.scan(add, jnp.float32(0), jax.tree.map(split, (hidden_BTD, weights_BT, targets_BT)))
     return total
+
+
+def _devices() -> int:
+    return math.prod(set_mesh_axes().values())
 
 
 def trained_capacity(loss_weights: np.ndarray) -> int:

@@ -1,6 +1,7 @@
 """What a run would be, found out without weights, data or devices."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 
 import jax
 
@@ -72,10 +73,10 @@ def plan(
       AgentBankError: the model or the batch does not divide over the mesh.
     """
     if num_devices is None:
-        axes = (mesh_config.data, mesh_config.fsdp, mesh_config.tensor)
-        num_devices = jax.device_count() if -1 in axes else axes[0] * axes[1] * axes[2]
+        axes = asdict(mesh_config).values()
+        num_devices = jax.device_count() if -1 in axes else math.prod(axes)
     sizes = mesh_config.sizes(num_devices)
-    check_divisible(model_config, sizes, batch_size, accumulate)
+    check_divisible(model_config, sizes, batch_size, length, accumulate)
     state = abstract_state(model_config, make_optimizer(optimizer_config, total_steps=1000))
     parameter_bytes = bytes_per_device(sizes, state.params)
     return Plan(

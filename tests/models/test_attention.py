@@ -1,5 +1,11 @@
 """Attention backends against the plain form."""
 
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +18,7 @@ from agentbank_jax.models.attention.cudnn import segment_bounds
 from agentbank_jax.models.attention.plain import reference_attention
 from agentbank_jax.models.attention.probe import probe
 from agentbank_jax.models.attention.registry import BACKENDS, Backend
+from agentbank_jax.models.attention.splash import splash_attention
 
 
 @pytest.mark.parametrize("length", [20, 200, 384])
@@ -101,3 +108,63 @@ def test_a_backend_that_fails_is_refused_by_name_and_passed_over_by_auto(broken,
 def test_an_unknown_backend_gets_a_suggestion():
     with pytest.raises(AgentBankError, match=r"'cuddn' does not exist.*cudnn"):
         choose_backend("cuddn", **SHAPE)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2])
+def test_splash_attention_equals_the_plain_form_in_value_and_gradient(kv_heads):
+    rng = np.random.default_rng(kv_heads)
+    q, k, v, weights = (
+        jnp.asarray(rng.normal(size=(2, 256, heads, 128)), jnp.float32) for heads in (2, kv_heads, kv_heads, 2)
+    )
+    segments = jnp.asarray(np.stack([np.arange(256) // 90 + 1, np.where(np.arange(256) < 200, 1, 0)]), jnp.int32)
+    counted = weights * (segments > 0)[:, :, None, None]
+
+    def outcome(attention, ids):
+        def loss(q, k, v):
+            out = attention(q, k, v, ids)
+            return jnp.sum(counted * out), jnp.where(counted != 0, out, 0)
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(q, k, v)
+
+    got, want = (
+        outcome(attention, segments) for attention in (partial(splash_attention, interpret=True), reference_attention)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), got, want)
+
+
+def test_splash_attention_needs_rows_of_whole_blocks():
+    x = jnp.zeros((1, 200, 1, 128))
+    with pytest.raises(NotImplementedError, match="rows of 200 tokens; expected a multiple of 128"):
+        splash_attention(x, x, x, None)
+
+
+SPLIT = """
+import sys
+from functools import partial
+import jax, jax.numpy as jnp, numpy as np
+from agentbank_jax.models.attention import get_backend
+from agentbank_jax.models.attention.plain import reference_attention
+from agentbank_jax.models.attention.splash import splash_attention
+from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
+rng = np.random.default_rng(0)
+q, k, v = (jnp.asarray(rng.normal(size=(2, 512, heads, 128)), jnp.float32) for heads in (4, 2, 2))
+segments = jnp.asarray(np.stack([np.arange(512) // 190 + 1, np.arange(512) // 300 + 1]), jnp.int32)
+
+def outcome(attention):
+    loss = lambda q, k, v: jnp.sum(jnp.sin(attention(q, k, v, segments)))
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))(q, k, v)
+
+want = outcome(reference_attention)
+for mesh in (MeshConfig(fsdp=2, context=2, tensor=2), MeshConfig(fsdp=2, context=4)):
+    with jax.set_mesh(make_mesh(mesh)):
+        for attention in (partial(splash_attention, interpret=True), get_backend("xla")):
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4, rtol=1e-4), outcome(attention), want)
+print("equal")
+"""
+
+
+def test_attention_split_over_rows_places_and_heads_equals_that_on_one_device():
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", SPLIT], cwd=root, env=env, capture_output=True, text=True)
+    assert done.stdout == "equal\n", done.stderr

@@ -19,15 +19,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_one_axis_takes_the_devices_that_are_left():
-    assert MeshConfig(data=2, fsdp=-1, tensor=2).sizes(16) == {"data": 2, "fsdp": 4, "tensor": 2}
-    assert make_mesh(MeshConfig(), jax.devices()[:1]).shape == {"data": 1, "fsdp": 1, "tensor": 1}
+    assert MeshConfig(data=2, fsdp=-1, tensor=2).sizes(16) == {"data": 2, "fsdp": 4, "context": 1, "tensor": 2}
+    assert make_mesh(MeshConfig(), jax.devices()[:1]).shape == {"data": 1, "fsdp": 1, "context": 1, "tensor": 1}
 
 
 @pytest.mark.parametrize(
     ("config", "devices", "message"),
     [
-        ({"fsdp": 4}, 8, "data=1 x fsdp=4 x tensor=1 does not match the 8 device"),
-        ({"fsdp": -1, "tensor": 3}, 8, "fsdp=-1 x tensor=3 does not match the 8 device"),
+        ({"fsdp": 4}, 8, "data=1 x fsdp=4 x context=1 x tensor=1 does not match the 8 device"),
+        ({"fsdp": -1, "tensor": 3}, 8, "fsdp=-1 x context=1 x tensor=3 does not match the 8 device"),
         ({"data": -1, "fsdp": -1}, 8, "only one axis"),
         ({"fsdp": 0}, 8, "at least 1"),
     ],
@@ -79,7 +79,8 @@ def one_step(mesh_config, devices, accumulate=1):
 assert jax.device_count() == 8
 params, loss = one_step(MeshConfig(fsdp=1), jax.devices()[:1])
 for mesh_config, accumulate in (
-    (MeshConfig(fsdp=8), 1), (MeshConfig(data=2, fsdp=2, tensor=2), 2),
+    (MeshConfig(fsdp=8), 1), (MeshConfig(fsdp=4, tensor=2), 1), (MeshConfig(data=2, fsdp=2, tensor=2), 2),
+    (MeshConfig(fsdp=2, context=4), 1),
 ):
     other_params, other_loss = one_step(mesh_config, jax.devices(), accumulate)
     np.testing.assert_allclose(other_loss, loss, rtol=1e-5)

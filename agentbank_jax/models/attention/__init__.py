@@ -7,7 +7,7 @@ Token t attends to the tokens s <= t of its own segment. Segments are contiguous
 and its output is never used. `choose_backend` tries a backend on the device before a run relies on it.
 """
 
-from agentbank_jax.models.attention import blockwise, cudnn
+from agentbank_jax.models.attention import blockwise, cudnn, splash, tokamax
 from agentbank_jax.models.attention.plain import cached_attention, masked_attention
 from agentbank_jax.models.attention.probe import choose_backend
 from agentbank_jax.models.attention.registry import AUTO, BACKENDS, check_backend, get_backend
@@ -22,4 +22,6 @@ __all__ = [
     "cudnn",
     "get_backend",
     "masked_attention",
+    "splash",
+    "tokamax",
 ]
