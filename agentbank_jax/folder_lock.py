@@ -2,20 +2,21 @@
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agentbank_jax.errors import AgentBankError
 
 
 @contextlib.contextmanager
-def locked(folder: Path, program: str, flags: str) -> Iterator[None]:
+def locked(folder: Path, program: str, flags: str, *, wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Makes `folder` where it is missing and holds its lock, which ends with the process, however it ends.
 
     Args:
       folder: what is written to.
       program: who writes, such as `train.py`; part of the lock's name.
       flags: how the user chooses another folder, for the messages.
+      wait: called where another process holds the lock, which is then waited for; None is an error.
 
     Raises:
       AgentBankError: the folder cannot be written, or another process holds the lock.
@@ -31,8 +32,11 @@ def locked(folder: Path, program: str, flags: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise AgentBankError(
-                f"{folder}: another {program} is writing there; wait until it ends, or choose another folder with "
-                f"{flags}."
-            ) from None
+            if wait is None:
+                raise AgentBankError(
+                    f"{folder}: another {program} is writing there; wait until it ends, or choose another folder "
+                    f"with {flags}."
+                ) from None
+            wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

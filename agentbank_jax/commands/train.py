@@ -25,6 +25,7 @@ from agentbank_jax.data.token_cache import TokenCache, build_cache
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.models import forward
+from agentbank_jax.progress import TrajectoryProgress
 from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.loop import Batches
 from agentbank_jax.training.loop import train as train_model
@@ -59,7 +60,7 @@ def train(command_line: CommandLine) -> int:
     check_writable(training.data.cache_path(), "--gin.DataConfig.cache_dir")
 
     # ---- data -----------------------------------------------------------------------------------------------------
-    with console.status(f"tokenising {training.data.mixture}"):
+    with TrajectoryProgress(f"tokenising {training.data.mixture}") as progress:
         cache = build_cache(
             training.data.mixture,
             template,
@@ -67,6 +68,7 @@ def train(command_line: CommandLine) -> int:
             data_dir=training.data.data_path(),
             cache_dir=training.data.cache_path(),
             over_long=training.data.over_long,  # type: ignore[arg-type]
+            progress=progress,
         )
     batches = PackedBatches(
         cache, batch_size=training.train.batch_size, length=training.data.max_length, seed=training.train.seed

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 
 if TYPE_CHECKING:
+    from agentbank_jax.data.shard_workers import ShardMaker
     from agentbank_jax.data.token_cache import TokenCache
     from agentbank_jax.trajectories.templates.registry import ChatTemplate
 
@@ -33,11 +34,16 @@ def train_vocabulary(arguments: Sequence[str]) -> int:
 
 def cache_tasks(arguments: Sequence[str]) -> int:
     """Makes the token cache of a mixture; returns the exit status."""
-    parser = _parser("cache_tasks.py", "Tokenises the trajectories of a mixture, as training would at its start.")
+    parser = _parser("cache_tasks.py", "Tokenises the trajectories of a mixture, as training would at its start.\n"
+        "What was cut short goes on from the shards that are complete.")  # fmt: skip
     _add_tokens(parser)
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core, or none where "
+        "there is little to do); the cache is the same for any")  # fmt: skip
     options = _parse(parser, arguments)
     begin = time.perf_counter()
-    cache, _ = _open_cache(options)
+    from agentbank_jax.data.shard_workers import LocalWorkers
+
+    cache, _ = _open_cache(options, LocalWorkers(options.workers))
     print(f"{len(cache):,} trajectories, {int(cache.lengths.sum()):,} tokens in {time.perf_counter() - begin:.1f} s")
     return 0
 
@@ -106,11 +112,12 @@ def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argpars
     return options
 
 
-def _open_cache(options: argparse.Namespace) -> "tuple[TokenCache, ChatTemplate]":
+def _open_cache(options: argparse.Namespace, make: "ShardMaker | None" = None) -> "tuple[TokenCache, ChatTemplate]":
     from agentbank_jax.data.declarations import get_mixture, get_task
     from agentbank_jax.data.sources import task_files
     from agentbank_jax.data.token_cache import build_cache
     from agentbank_jax.data.vocabularies import vocabulary_path
+    from agentbank_jax.progress import TrajectoryProgress
     from agentbank_jax.trajectories.templates.registry import TemplateOptions, get_template
     from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
@@ -119,12 +126,15 @@ def _open_cache(options: argparse.Namespace) -> "tuple[TokenCache, ChatTemplate]
     path = options.tokenizer or vocabulary_path(options.mixture, options.data_dir)
     chosen = TemplateOptions(train_on=options.train_on, train_thoughts=options.train_thoughts)
     template = get_template(options.template, Tokenizer.load(path), chosen)
-    cache = build_cache(
-        options.mixture,
-        template,
-        max_length=options.max_length,
-        data_dir=options.data_dir,
-        cache_dir=options.cache_dir or options.data_dir / "token_cache",
-        over_long=options.over_long,
-    )
+    with TrajectoryProgress("tokenising") as progress:
+        cache = build_cache(
+            options.mixture,
+            template,
+            max_length=options.max_length,
+            data_dir=options.data_dir,
+            cache_dir=options.cache_dir or options.data_dir / "token_cache",
+            over_long=options.over_long,
+            make=make,
+            progress=progress,
+        )
     return cache, template

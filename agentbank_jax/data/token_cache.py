@@ -3,15 +3,17 @@
 A task's cache is a folder `<task>-<key>` of flat files: `tokens.bin`, `trained.bin` (one byte a
 token), `offsets.bin` (int64), `turns.bin` (int32, assistant turns), `ids.json` and
 `manifest.json`. The key is a hash of everything that decides the content, so that a cache of
-other sources, instructions, templates or tokenizers is never read.
+other sources, instructions, templates or tokenizers is never read. While it is made, its shards
+stand in a hidden folder beside it; what was killed goes on from those that are complete.
 """
 
+import contextlib
 import hashlib
-import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,18 +23,26 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from agentbank_jax.data.declarations import TaskDeclaration, get_mixture, get_task
-from agentbank_jax.data.over_long import OverLongPolicy, fit_to_length, whole_id
-from agentbank_jax.data.sources import read_task, task_files
+from agentbank_jax.data.over_long import OverLongPolicy, whole_id
+from agentbank_jax.data.shard_workers import InterruptedMaking, LocalWorkers, ShardJob, ShardMaker
+from agentbank_jax.data.sources import task_files
+from agentbank_jax.data.token_files import join_shards, read_token_files, sha256
+from agentbank_jax.data.token_shards import (
+    SHARD_ROWS,
+    ShardRecipe,
+    ShardSource,
+    TokenCacheError,
+    TokenShard,
+    divide_into_shards,
+)
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.schema import Trajectory
-from agentbank_jax.trajectories.templates.registry import ChatTemplate, EncodedTrajectory
+from agentbank_jax.folder_lock import locked
+from agentbank_jax.trajectories.templates.registry import ChatTemplate
 
-FORMAT = "token_cache/1"
-_BATCH = 512
+FORMAT = f"token_cache/2, shards of {SHARD_ROWS} rows"
 
-
-class TokenCacheError(AgentBankError):
-    """A cache that is damaged or cannot be written, or sources without a usable trajectory."""
+Progress = Callable[[int, int], None]
+"""Called with the trajectories that are tokenised, and how many there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +56,7 @@ class TaskTokens:
       offsets: trajectory `i` is `tokens[offsets[i]:offsets[i + 1]]`.
       turns: assistant turns of each trajectory.
       ids: the trajectories' ids.
-      manifest: key, counts and checksums. Of the trajectories `read`, some were `dropped`, `truncated` or
+      manifest: key, counts, shards and checksums. Of the trajectories `read`, some were `dropped`, `truncated` or
         `split`; `kept` counts rows, the parts of those that were split too, and `lost_turns` the trained
         assistant turns of trajectories that were not dropped but are in none of their parts.
     """
@@ -132,9 +142,14 @@ def build_cache(
     data_dir: str | os.PathLike[str],
     cache_dir: str | os.PathLike[str],
     over_long: OverLongPolicy = "drop",
-    num_threads: int | None = None,
+    make: ShardMaker | None = None,
+    progress: Progress | None = None,
 ) -> TokenCache:
     """Opens the token cache of a mixture, first making what is missing of it.
+
+    A process that is killed leaves complete shards, from which the next one goes on. Of several
+    that make the same cache one works, and the others wait for it. The files are the same however
+    they came about.
 
     Args:
       mixture: name of a declared mixture or task.
@@ -143,25 +158,22 @@ def build_cache(
       data_dir: folder of the banks.
       cache_dir: folder of the caches; made where it is missing.
       over_long: what becomes of trajectories that do not fit.
-      num_threads: of the tokenizer; None takes one for each core.
+      make: makes the shards; None takes `LocalWorkers()`.
+      progress: called now and then while shards are made.
 
     Raises:
       AgentBankError: on an unknown mixture, missing or malformed files, a damaged cache, or a task
         of which no trajectory fits.
     """
     declaration = get_mixture(mixture)
-    threads = num_threads or os.cpu_count() or 1
-    tasks = []
-    for name in declaration.rates:
-        task = get_task(name)
-        key = _key(task, template, max_length, data_dir, over_long)
-        folder = Path(cache_dir) / f"{task.name}-{key[:16]}"
-        if not folder.is_dir():
-            _make(folder, task, key, template, max_length, data_dir, over_long, threads)
-        tasks.append(_open(folder, task, key))
+    recipe = ShardRecipe(template=template, max_length=max_length, over_long=over_long)
+    caches = [_TaskCache(get_task(name), recipe, Path(data_dir), Path(cache_dir)) for name in declaration.rates]
+    missing = [cache for cache in caches if not cache.folder.is_dir()]
+    if missing:
+        _make(missing, recipe, make or LocalWorkers(), progress or (lambda done, total: None))
     return TokenCache(
         mixture=mixture,
-        tasks=tuple(tasks),
+        tasks=tuple(cache.open() for cache in caches),
         rates=tuple(float(rate) for rate in declaration.rates.values()),
         max_length=max_length,
         template_fingerprint=template.fingerprint,
@@ -169,134 +181,153 @@ def build_cache(
     )
 
 
-def _key(
-    task: TaskDeclaration,
-    template: ChatTemplate,
-    max_length: int,
-    data_dir: str | os.PathLike[str],
-    over_long: OverLongPolicy,
-) -> str:
-    parts = [
-        FORMAT,
-        task.name,
-        task.resolve_instruction(),
-        template.fingerprint,
-        template.tokenizer.fingerprint,
-        max_length,
-        over_long,
-        [[file.name, _checksum(file)] for file in task_files(task, data_dir)],
-    ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+class _TaskCache:
+    """The cache of one task: its name, where it is, and how it is put together.
 
+    Fields:
+      folder: of the finished files.
+      pending: of the shards, until there are finished files.
+      shards: all that it takes, once they were planned, and
+      wanted: the names of those that are still missing.
+    """
 
-def _make(
-    folder: Path,
-    task: TaskDeclaration,
-    key: str,
-    template: ChatTemplate,
-    max_length: int,
-    data_dir: str | os.PathLike[str],
-    over_long: OverLongPolicy,
-    num_threads: int,
-) -> None:
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    dtype = np.dtype(np.uint16 if template.tokenizer.vocab_size <= 1 << 16 else np.int32)
-    counts = {"read": 0, "kept": 0, "dropped": 0, "truncated": 0, "split": 0, "lost_turns": 0}
-    ids: list[str] = []
-    lengths: list[int] = []
-    turns: list[int] = []
-    try:
-        # A process that was killed may have left one of this name.
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        with (temporary / "tokens.bin").open("wb") as tokens, (temporary / "trained.bin").open("wb") as trained:
-            for encoded in _encoded(read_task(task, data_dir), template, num_threads):
-                counts["read"] += 1
-                fitted = fit_to_length(encoded, max_length + 1, over_long)
-                if not fitted.parts:
-                    counts["dropped"] += 1
-                    continue
-                counts["kept"] += len(fitted.parts)
-                counts["lost_turns"] += fitted.lost_turns
-                if fitted.parts[0] is not encoded:
-                    counts["split" if over_long == "split_at_turn" else "truncated"] += 1
-                for part in fitted.parts:
-                    tokens.write(part.tokens.astype(dtype).tobytes())
-                    trained.write(part.trained.tobytes())
-                    ids.append(part.id)
-                    lengths.append(len(part.tokens))
-                    turns.append(part.assistant_turns)
+    def __init__(self, task: TaskDeclaration, recipe: ShardRecipe, data_dir: Path, cache_dir: Path) -> None:
+        self._task = task
+        self._recipe = recipe
+        self._data_dir = data_dir
+        self._instruction = task.resolve_instruction()
+        self._files = task_files(task, data_dir)
+        parts = [
+            FORMAT,
+            task.name,
+            self._instruction,
+            recipe.template.fingerprint,
+            recipe.template.tokenizer.fingerprint,
+            recipe.max_length,
+            recipe.over_long,
+            [[file.name, _checksum(file)] for file in self._files],
+        ]
+        self._key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+        self.folder = cache_dir / f"{task.name}-{self._key[:16]}"
+        self.pending = cache_dir / f".{self.folder.name}.shards"
+        self.shards: list[ShardSource] = []
+        self.wanted: set[str] = set()
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        def say() -> None:
+            print(f"waiting for another process, which makes {self.folder}", file=sys.stderr)
+
+        return locked(self.pending, "cache_tasks.py", "--cache_dir", wait=say)
+
+    def plan(self) -> None:
+        """Finds out which shards are missing."""
+        self.shards = divide_into_shards(self._task.name, self._instruction, self._files)
+        self.wanted = {shard.name for shard in self.shards if not _is_whole(self.pending / shard.name)}
+
+    def join(self) -> None:
+        """Makes the finished files of the shards.
+
+        Raises:
+          TokenCacheError: where there is no trajectory at all, or none that fits.
+        """
+        name, max_length = self._task.name, self._recipe.max_length
+        files = self.pending / "files"
+        # A process that was killed may have left some.
+        shutil.rmtree(files, ignore_errors=True)
+        facts = {"format": FORMAT, "key": self._key, "task": name}
+        paths = [self.pending / shard.name for shard in self.shards]
+        counts = join_shards(paths, files, dtype=self._recipe.dtype, facts=facts)
         if not counts["read"]:
-            raise TokenCacheError(f"task '{task.name}': its files hold no trajectory; {task.remedy_for(data_dir)}.")
-        if not ids:
+            remedy = self._task.remedy_for(self._data_dir)
+            raise TokenCacheError(f"task '{name}': its files hold no trajectory; {remedy}.")
+        if not counts["kept"]:
             raise TokenCacheError(
-                f"task '{task.name}': none of {counts['read']} trajectories fits into {max_length} tokens; "
-                "expected at least one. Raise max_length."
+                f"task '{name}': none of {counts['read']} trajectories fits into {max_length} tokens; expected at "
+                "least one. Raise max_length."
             )
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64).tofile(temporary / "offsets.bin")
-        np.array(turns, np.int32).tofile(temporary / "turns.bin")
-        (temporary / "ids.json").write_text(json.dumps(ids), encoding="utf-8")
-        manifest = {
-            "format": FORMAT,
-            "key": key,
-            "task": task.name,
-            "dtype": dtype.name,
-            "counts": counts,
-            "sha256": {file.name: _checksum(file) for file in sorted(temporary.iterdir())},
-        }
-        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        os.replace(files, self.folder)
+        self.discard()
+
+    def discard(self) -> None:
+        """Removes the shards."""
+        shutil.rmtree(self.pending, ignore_errors=True)
+
+    def open(self) -> TaskTokens:
+        """Reads the finished files; see `read_token_files`."""
+        files = read_token_files(self.folder, task=self._task.name, key=self._key)
+        return TaskTokens(task=self._task, **files._asdict())
+
+
+def _make(missing: list[_TaskCache], recipe: ShardRecipe, make: ShardMaker, progress: Progress) -> None:
+    with contextlib.ExitStack() as stack:
+        # In one order everywhere: else two processes could wait for each other.
+        for cache in sorted(missing, key=lambda cache: cache.folder):
+            stack.enter_context(cache.lock())
+        unfinished = []
+        for cache in missing:
+            if cache.folder.is_dir():
+                # Another process has made it in the meantime.
+                cache.discard()
+            else:
+                unfinished.append(cache)
         try:
-            os.replace(temporary, folder)
-        except OSError:
-            # Another process has made the same cache in the meantime.
-            if not folder.is_dir():
-                raise
-    except OSError as error:
-        raise TokenCacheError(
-            f"{folder}: the token cache cannot be written ({error.strerror}); name another folder."
-        ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            for cache in unfinished:
+                cache.plan()
+            with contextlib.closing(_finished(unfinished, recipe, make, progress)) as finished:
+                for cache in finished:
+                    cache.join()
+                    unfinished.remove(cache)
+        except InterruptedMaking:
+            raise
+        except AgentBankError:
+            # A mistake in the sources: other sources have another key.
+            for cache in unfinished:
+                cache.discard()
+            raise
+        except OSError as error:
+            raise TokenCacheError(
+                f"{error.filename}: the token cache cannot be written ({error.strerror}); name another folder."
+            ) from None
 
 
-def _encoded(
-    trajectories: Iterable[Trajectory], template: ChatTemplate, num_threads: int
-) -> Iterator[EncodedTrajectory]:
-    iterator = iter(trajectories)
-    while batch := list(itertools.islice(iterator, _BATCH)):
-        yield from template.encode_batch(batch, num_threads=num_threads)
-
-
-def _open(folder: Path, task: TaskDeclaration, key: str) -> TaskTokens:
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        damaged = [name for name, checksum in manifest["sha256"].items() if _checksum(folder / name) != checksum]
-        if manifest["key"] != key:
-            damaged.append("manifest.json")
-    except (OSError, ValueError, KeyError, TokenCacheError) as error:
-        raise _damaged(folder, str(error)) from None
-    if damaged:
-        raise _damaged(folder, f"the content of {', '.join(damaged)} has changed")
-    return TaskTokens(
-        task=task,
-        tokens=np.memmap(folder / "tokens.bin", np.dtype(manifest["dtype"]), "r"),
-        trained=np.memmap(folder / "trained.bin", np.bool_, "r"),
-        offsets=np.fromfile(folder / "offsets.bin", np.int64),
-        turns=np.fromfile(folder / "turns.bin", np.int32),
-        ids=tuple(json.loads((folder / "ids.json").read_text(encoding="utf-8"))),
-        manifest=manifest,
-    )
-
-
-def _damaged(folder: Path, reason: str) -> TokenCacheError:
-    return TokenCacheError(
-        f"{folder}: the token cache is damaged ({reason}). Remove the folder; it will be made again."
-    )
+def _finished(
+    caches: list[_TaskCache], recipe: ShardRecipe, make: ShardMaker, progress: Progress
+) -> Generator[_TaskCache, None, None]:
+    """Yields each cache as soon as it has all its shards."""
+    jobs: list[ShardJob] = []
+    owners: dict[Path, _TaskCache] = {}
+    done = total = 0
+    for cache in caches:
+        for shard in cache.shards:
+            total += shard.span.count or 0
+            if shard.name in cache.wanted:
+                jobs.append((shard, cache.pending))
+                owners[cache.pending] = cache
+            else:
+                done += shard.span.count or 0
+    progress(done, total)
+    yield from (cache for cache in list(caches) if not cache.wanted)
+    with contextlib.closing(make(jobs, recipe)) as made:
+        for shard, folder in made:
+            cache = owners[folder]
+            cache.wanted.remove(shard.name)
+            done += shard.span.count or 0
+            progress(done, total)
+            if not cache.wanted:
+                yield cache
 
 
 def _checksum(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256(file)
     except OSError as error:
         raise TokenCacheError(f"{file}: cannot be read ({error.strerror}); expected a file that can.") from None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a shard is there and as it was written."""
+    try:
+        TokenShard.from_file(path)
+    except TokenCacheError:
+        return False
+    return True

@@ -58,6 +58,4 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Llama2Template:
 def cache(
     mixture: str, data_dir: Path, template: Llama2Template, tmp_path_factory: pytest.TempPathFactory
 ) -> TokenCache:
-    return build_cache(
-        mixture, template, max_length=400, data_dir=data_dir, cache_dir=tmp_path_factory.mktemp("cache"), num_threads=1
-    )
+    return build_cache(mixture, template, max_length=400, data_dir=data_dir, cache_dir=tmp_path_factory.mktemp("cache"))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agentbank_jax.data import token_shards
 from agentbank_jax.data.declarations import DeclarationError, get_task
 from agentbank_jax.data.over_long import fit_to_length
 from agentbank_jax.data.sources import read_mixture, task_files
@@ -82,6 +83,33 @@ def test_damage_is_found_and_named(mixture: str, own_data: Path, template: Llama
         build(template, own_data)
 
 
+@pytest.mark.parametrize("name", ["tokens.bin", "trained.bin"])
+def test_a_damaged_shard_is_named(
+    mixture: str, own_data: Path, template: Llama2Template, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_shards, "SHARD_ROWS", 10)
+    shards = build(template, own_data).tasks[0].manifest["shards"]
+    assert [shard["rows"] for shard in shards] == [10, 10, 5]
+    (folder,) = (own_data / "cache").iterdir()
+    whole = (folder / name).read_bytes()
+    width = len(whole) // sum(shard["tokens"] for shard in shards)
+    ends = [width * sum(shard["tokens"] for shard in shards[: number + 1]) for number in range(3)]
+    rows = ["rows 0 to 9", "rows 10 to 19", "rows 20 to 24"]
+    for number, place in ((0, 0), (0, ends[0] - 1), (1, ends[0]), (1, ends[1] - 1), (2, ends[1]), (2, ends[2] - 1)):
+        content = bytearray(whole)
+        content[place] ^= 1
+        (folder / name).write_bytes(content)
+        expected = rf"task 'fake_house' is damaged \(shard {number + 1} of 3 in {name}, {rows[number]}, has changed\)"
+        with pytest.raises(TokenCacheError, match=expected):
+            build(template, own_data)
+    for content in (whole[:-1], whole + b"\0"):
+        (folder / name).write_bytes(content)
+        with pytest.raises(TokenCacheError, match=rf"the size of {name} has changed"):
+            build(template, own_data)
+    shutil.rmtree(folder)
+    assert build(template, own_data).tasks[0].manifest["shards"] == shards
+
+
 def test_a_failed_build_leaves_nothing(mixture: str, own_data: Path, template: Llama2Template) -> None:
     (own_data / "fake_house" / "train-00000-of-00001.parquet").unlink()
     row = {"id": "a", "conversations": [{"from": "gpt", "value": "x"}]}
@@ -93,7 +121,7 @@ def test_a_failed_build_leaves_nothing(mixture: str, own_data: Path, template: L
 
 def test_a_folder_that_cannot_be_written_is_named(mixture: str, own_data: Path, template: Llama2Template) -> None:
     (own_data / "cache").write_text("a file")
-    with pytest.raises(TokenCacheError, match=r"cannot be written"):
+    with pytest.raises(AgentBankError, match=r"cache/.*cannot be written.*--cache_dir"):
         build(template, own_data)
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,12 @@ from agentbank_jax.trajectories.schema import TrajectoryError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 KINDS = (".parquet", ".json", ".jsonl", ".json.gz", ".jsonl.gz")
 
 _READ_BATCH = 1024
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def find_files(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -57,6 +59,27 @@ def file_kind(path: Path) -> str:
     raise TrajectoryError(f"{path}: unknown kind of file; expected {', '.join(KINDS[:-1])} or {KINDS[-1]}.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class RowSpan:
+    """Neighbouring rows of a file, and where they stand in it; as it is, the whole file.
+
+    Fields:
+      first: the number of the first row.
+      count: how many rows; None for all from the first on.
+      begin, end: the bytes of a text file, unzipped, from which and up to which they reach; None for the file's end.
+      line: the number of the line at `begin`, from 1.
+    """
+
+    first: int = 0
+    count: int | None = None
+    begin: int = 0
+    end: int | None = None
+    line: int = 1
+
+
+WHOLE_FILE = RowSpan()
+
+
 class RowReader:
     """Iterates over (number, row) of a file; numbers count from 0, empty lines do not count.
 
@@ -66,13 +89,16 @@ class RowReader:
       fraction: how much of the file has been read, 0 to 1.
     """
 
-    def __init__(self, path: Path, *, columns: Sequence[str] = (), reject: Reject = raise_error) -> None:
+    def __init__(
+        self, path: Path, *, columns: Sequence[str] = (), reject: Reject = raise_error, span: RowSpan = WHOLE_FILE
+    ) -> None:
         """Prepares to read `path`.
 
         Args:
           path: the file.
           columns: those that a parquet file must have.
           reject: called with what is no row at all, such as a line that is not JSON.
+          span: the rows to read, as `row_spans.find_spans` gives them; numbers stay those of the whole file.
 
         Raises:
           TrajectoryError: on an unknown kind of file; while iterating, on a file that cannot be read.
@@ -82,6 +108,7 @@ class RowReader:
         self._kind = file_kind(path)
         self._columns = columns
         self._reject = reject
+        self._span = span
 
     def __iter__(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         if self._kind == ".parquet":
@@ -90,7 +117,7 @@ class RowReader:
             rows = iter(self._read_json())
         else:
             rows = self._read_json_lines()
-        for number, row in enumerate(rows):
+        for number, row in enumerate(rows, start=self._span.first):
             if isinstance(row, dict):
                 yield number, row
                 continue
@@ -106,7 +133,6 @@ class RowReader:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        number = 0
         try:
             with pq.ParquetFile(self._path) as file:
                 names = file.schema_arrow.names
@@ -119,12 +145,28 @@ class RowReader:
                         f"{self._path}: column {', '.join(missing)} is missing; found {', '.join(names)}; "
                         f"expected {' and '.join(self._columns)}."
                     )
-                for batch in file.iter_batches(batch_size=_READ_BATCH):
-                    yield from self._rows_of(batch, number)
+                groups, number, end = self._row_groups(file.metadata)
+                for batch in file.iter_batches(batch_size=_READ_BATCH, row_groups=groups):
+                    if number + batch.num_rows > self._span.first and number < end:
+                        skipped = max(self._span.first - number, 0)
+                        yield from self._rows_of(batch.slice(skipped, end - number - skipped), number + skipped)
                     number += batch.num_rows
                     self.fraction = number / file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             raise TrajectoryError(f"{self._path}: cannot be read as parquet ({_first_line(error)}).") from None
+
+    def _row_groups(self, metadata: "pq.FileMetaData") -> tuple[list[int], int, int]:
+        """Returns the row groups of the span, the number of their first row, and that behind the span's last."""
+        first, count = self._span.first, self._span.count
+        end = metadata.num_rows if count is None else first + count
+        groups, start, begins = [], 0, []
+        for group in range(metadata.num_row_groups):
+            rows = metadata.row_group(group).num_rows
+            if start + rows > first and start < end:
+                groups.append(group)
+                begins.append(start)
+            start += rows
+        return groups, begins[0] if begins else first, end
 
     def _rows_of(self, batch: "pa.RecordBatch", number: int) -> Iterator[Any]:
         try:
@@ -143,8 +185,11 @@ class RowReader:
                 yield self._not_a_row(number + offset, f"cannot be read ({_first_line(error)})", "values of Python")
 
     def _read_json(self) -> list[Any]:
-        with self._open_text() as (file, _):
-            content = file.read().removeprefix(_BYTE_ORDER_MARK)
+        with open_text(self._path, self._span.begin) as (file, _):
+            if self._span.end is None:
+                content = file.read().removeprefix(BYTE_ORDER_MARK)
+            else:
+                content = b"[%b]" % file.read(self._span.end - self._span.begin)
         try:
             rows = json.loads(content.decode("utf-8"))
         except UnicodeDecodeError as error:
@@ -158,13 +203,16 @@ class RowReader:
         return rows
 
     def _read_json_lines(self) -> Iterator[Any]:
-        number = 0
-        with self._open_text() as (file, raw):
+        number = self._span.first
+        end = None if self._span.count is None else number + self._span.count
+        with open_text(self._path, self._span.begin) as (file, raw):
             size = max(1, os.fstat(raw.fileno()).st_size)
-            for line_number, line in enumerate(file, start=1):
+            for line_number, line in enumerate(file, start=self._span.line):
+                if number == end:
+                    return
                 self.fraction = raw.tell() / size
                 if line_number == 1:
-                    line = line.removeprefix(_BYTE_ORDER_MARK)
+                    line = line.removeprefix(BYTE_ORDER_MARK)
                 if not line.strip():
                     continue
                 try:
@@ -176,18 +224,25 @@ class RowReader:
                 yield row
                 number += 1
 
-    @contextlib.contextmanager
-    def _open_text(self) -> Iterator[tuple[io.BufferedIOBase, io.BufferedIOBase]]:
-        """Opens a text file; gives it, and the file on disk beneath it, whose position tells the progress."""
-        try:
-            with open(self._path, "rb") as raw:
-                if not self._kind.endswith(".gz"):
-                    yield raw, raw
-                    return
-                with gzip.GzipFile(fileobj=raw) as unzipped:
-                    yield unzipped, raw
-        except (OSError, EOFError, zlib.error) as error:
-            raise TrajectoryError(f"{self._path}: cannot be read ({_first_line(error)}).") from None
+
+@contextlib.contextmanager
+def open_text(path: Path, begin: int = 0) -> Iterator[tuple[io.BufferedIOBase, io.BufferedIOBase]]:
+    """Opens a text file, unzipped from the byte `begin` on.
+
+    Gives it, and the file on disk beneath it, whose position tells the progress.
+
+    Raises:
+      TrajectoryError: where it cannot be read, then or later.
+    """
+    try:
+        with open(path, "rb") as raw, contextlib.ExitStack() as stack:
+            file: io.BufferedIOBase = raw
+            if file_kind(path).endswith(".gz"):
+                file = stack.enter_context(gzip.GzipFile(fileobj=raw))
+            file.seek(begin)
+            yield file, raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise TrajectoryError(f"{path}: cannot be read ({_first_line(error)}).") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -146,6 +146,9 @@ class ChatTemplate(abc.ABC):
         self.tokenizer = tokenizer
         self.options = options
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.tokenizer, self.options)
+
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same trajectory and tokenizer would give other ids or masks."""

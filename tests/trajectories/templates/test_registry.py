@@ -1,6 +1,7 @@
 """The Llama-2 template gives the published ids, and trains replies and their stop tokens only."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError, Turn
-from agentbank_jax.trajectories.templates.registry import Llama2Template, get_template
+from agentbank_jax.trajectories.templates.registry import Llama2Template, TemplateOptions, get_template
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 from tests.trajectories.fake import make_trajectory
 
 PARTS = [*"ab 1\n\t.é漢😀\u2581", "[INST]", "[/INST]", "</s>", "<s>", "<<SYS>>", "```sql\n", " the", "Action: "]
@@ -114,6 +116,19 @@ def test_an_unknown_template_is_named(template: Llama2Template) -> None:
     assert get_template("llama2", template.tokenizer).fingerprint == template.fingerprint
     with pytest.raises(AgentBankError, match=r"'llama_2'.*Did you mean 'llama2'"):
         get_template("llama_2", template.tokenizer)
+
+
+@pytest.mark.parametrize(("checkpoint", "name"), [("llama2_model", "llama2"), ("llama3", "llama3"), ("chatml", "hf")])
+def test_a_template_in_another_process_is_the_same(
+    checkpoints: dict[str, Tokenizer], checkpoint: str, name: str
+) -> None:
+    template = get_template(name, checkpoints[checkpoint], TemplateOptions(train_on="last", train_thoughts=False))
+    again = pickle.loads(pickle.dumps(template))
+    assert again.fingerprint == template.fingerprint and again.stop_ids == template.stop_ids
+    for trajectory in map(make_trajectory, range(10)):
+        for field in ("tokens", "trained", "turn"):
+            encoded, expected = again.encode(trajectory), template.encode(trajectory)
+            np.testing.assert_array_equal(getattr(encoded, field), getattr(expected, field))
 
 
 # What the model reads, whether it is trained on it, and the turn to which it belongs.

@@ -1,0 +1,162 @@
+"""A cache is the same however it came about: by how many processes, how often killed, and with whom beside it."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from agentbank_jax.data import declarations, token_shards
+from agentbank_jax.data.declarations import declare_task
+from agentbank_jax.data.shard_workers import InterruptedMaking, LocalWorkers, ShardJob
+from agentbank_jax.data.token_cache import TokenCache, build_cache
+from agentbank_jax.data.token_shards import ShardRecipe
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.formats.agentbank import row_from_trajectory, write_parquet
+from agentbank_jax.trajectories.templates.registry import Llama2Template
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
+from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
+from tests.data import run_build_cache
+from tests.data.run_build_cache import MADE, SHARD_ROWS
+from tests.small_bank import ROOT, environment
+from tests.trajectories.fake import make_texts, make_trajectory
+
+ROWS = 95
+SHARDS = 10
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _task() -> Iterator[None]:
+    declarations.task_names()
+    known = dict(declarations._TASKS)
+    declare_task(MADE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(token_shards, "SHARD_ROWS", SHARD_ROWS)
+        yield
+    declarations._TASKS.clear()
+    declarations._TASKS.update(known)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A bank whose trajectories fit, or come in two parts."""
+    trajectories = [make_trajectory(n, exchanges=1 + n % 6, system=False, task="made") for n in range(ROWS)]
+    write_parquet(tmp_path / "made" / "train-00000-of-00001.parquet", trajectories)
+    train_vocabulary(make_texts(), 430, tmp_path / "v.model")
+    return tmp_path
+
+
+class Recorded:
+    """Makes shards in this process, and remembers which."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, jobs: Sequence[ShardJob], recipe: ShardRecipe) -> Generator[ShardJob, None, None]:
+        self.names += [source.name for source, _ in jobs]
+        yield from LocalWorkers(1)(jobs, recipe)
+
+
+def build(folder: Path, cache: str = "cache", make: Recorded | LocalWorkers | None = None) -> TokenCache:
+    return build_cache(
+        "made",
+        Llama2Template(Tokenizer.load(folder / "v.model")),
+        max_length=200,
+        data_dir=folder,
+        cache_dir=folder / cache,
+        over_long="split_at_turn",
+        make=make,
+    )
+
+
+def start(folder: Path, workers: int, kill_after: int = 0) -> "subprocess.Popen[str]":
+    program = [sys.executable, run_build_cache.__file__, str(folder), str(workers), str(kill_after)]
+    return subprocess.Popen(program, cwd=ROOT, env=environment(folder), stderr=subprocess.PIPE, text=True)
+
+
+def killed(folder: Path, workers: int, after: int) -> set[str]:
+    """Runs a build that is killed; returns the shards that it leaves."""
+    process = start(folder, workers, after)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert not [path for path in (folder / "cache").iterdir() if not path.name.startswith(".")], "nothing unfinished"
+    return {path.name for path in (folder / "cache").glob(".*/shard-*.npz")}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    (made,) = folder.iterdir()
+    return {str(path.relative_to(folder)): path.read_bytes() for path in made.iterdir()}
+
+
+def test_the_number_of_processes_changes_no_byte(folder: Path) -> None:
+    caches = [build(folder, name, LocalWorkers(count)) for name, count in (("one", 1), ("three", 3))]
+    assert len(caches[0].tasks[0].manifest["shards"]) == SHARDS
+    assert caches[0].tasks[0].manifest["counts"]["split"] > 0, "otherwise this shows less"
+    assert content(folder / "one") == content(folder / "three")
+    assert caches[0].fingerprint == caches[1].fingerprint
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_build_goes_on_with_the_missing_shards(folder: Path, workers: int) -> None:
+    build(folder, "uninterrupted")
+    left = killed(folder, workers, 2)
+    more = killed(folder, workers, 3)
+    # Processes may be ahead of the one that counts.
+    assert left <= more and (len(left), len(more)) >= (2, 5)
+    assert workers > 1 or (len(left), len(more)) == (2, 5)
+    # One that is damaged counts as missing.
+    (damaged,) = (folder / "cache").glob(f".*/{min(left)}")
+    damaged.write_bytes(damaged.read_bytes()[:-1000])
+    made = Recorded()
+    build(folder, make=made)
+    names = {f"shard-{number:05d}-of-{SHARDS:05d}.npz" for number in range(SHARDS)}
+    assert set(made.names) == names - more | {min(left)} and len(made.names) == len(set(made.names))
+    assert content(folder / "cache") == content(folder / "uninterrupted")
+
+
+def test_a_build_that_is_killed_before_its_last_step_makes_no_shard_again(folder: Path) -> None:
+    build(folder, "uninterrupted")
+    assert len(killed(folder, 1, SHARDS)) == SHARDS
+    made = Recorded()
+    build(folder, make=made)
+    assert made.names == []
+    assert content(folder / "cache") == content(folder / "uninterrupted")
+
+
+def test_several_processes_at_once_make_one_cache(folder: Path) -> None:
+    processes = [start(folder, 1) for _ in range(3)]
+    said = [process.communicate(timeout=120)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    build(folder, "alone")
+    assert content(folder / "cache") == content(folder / "alone")
+
+
+def test_a_bad_row_leaves_nothing_whoever_reads_it(folder: Path) -> None:
+    (folder / "made" / "train-00000-of-00001.parquet").unlink()
+    rows = [row_from_trajectory(make_trajectory(n, system=False)) for n in range(ROWS)]
+    rows[57]["conversations"][0]["value"] = 3
+    (folder / "made" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for workers in (1, 2):
+        with pytest.raises(AgentBankError, match=r"train.jsonl, row 57, field conversations\[0\].value: 3; expected"):
+            build(folder, make=LocalWorkers(workers))
+        assert not list((folder / "cache").iterdir())
+
+
+def test_what_another_cause_cuts_short_is_kept(folder: Path) -> None:
+    def two_shards(jobs: Sequence[ShardJob], recipe: ShardRecipe) -> Generator[ShardJob, None, None]:
+        yield from LocalWorkers(1)(jobs[:2], recipe)
+        raise InterruptedMaking("a worker process was killed")
+
+    with pytest.raises(InterruptedMaking):
+        build(folder, make=two_shards)  # type: ignore[arg-type]
+    made = Recorded()
+    build(folder, make=made)
+    assert len(made.names) == SHARDS - 2
+
+
+def test_no_worker_is_an_error() -> None:
+    with pytest.raises(AgentBankError, match=r"workers = 0: expected at least 1"):
+        LocalWorkers(0)
