@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -92,6 +93,8 @@ def worker_pool(
 
 
 def _start_worker(start: Callable[..., None] | None, arguments: Sequence[Any]) -> None:
+    # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
     if start is not None:
         start(*arguments)

@@ -25,7 +25,7 @@ from agentbank_jax.data.token_cache import TokenCache, build_cache
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.models import forward
-from agentbank_jax.progress import TrajectoryProgress
+from agentbank_jax.progress import Progress
 from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.loop import Batches
 from agentbank_jax.training.loop import train as train_model
@@ -60,7 +60,7 @@ def train(command_line: CommandLine) -> int:
     check_writable(training.data.cache_path(), "--gin.DataConfig.cache_dir")
 
     # ---- data -----------------------------------------------------------------------------------------------------
-    with TrajectoryProgress(f"tokenising {training.data.mixture}") as progress:
+    with Progress("trajectories tokenised") as progress:
         cache = build_cache(
             training.data.mixture,
             template,

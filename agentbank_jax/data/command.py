@@ -117,7 +117,7 @@ def _open_cache(options: argparse.Namespace, make: "ShardMaker | None" = None) -
     from agentbank_jax.data.sources import task_files
     from agentbank_jax.data.token_cache import build_cache
     from agentbank_jax.data.vocabularies import vocabulary_path
-    from agentbank_jax.progress import TrajectoryProgress
+    from agentbank_jax.progress import Progress
     from agentbank_jax.trajectories.templates.registry import TemplateOptions, get_template
     from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
@@ -126,7 +126,7 @@ def _open_cache(options: argparse.Namespace, make: "ShardMaker | None" = None) -
     path = options.tokenizer or vocabulary_path(options.mixture, options.data_dir)
     chosen = TemplateOptions(train_on=options.train_on, train_thoughts=options.train_thoughts)
     template = get_template(options.template, Tokenizer.load(path), chosen)
-    with TrajectoryProgress("tokenising") as progress:
+    with Progress("trajectories tokenised") as progress:
         cache = build_cache(
             options.mixture,
             template,

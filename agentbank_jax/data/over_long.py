@@ -47,10 +47,7 @@ def fit_to_length(encoded: EncodedTrajectory, max_tokens: int, policy: OverLongP
     Raises:
       AgentBankError: on an unknown policy.
     """
-    if policy not in POLICIES:
-        raise AgentBankError(
-            f"policy for over-long trajectories {policy!r} is unknown.{did_you_mean(policy, POLICIES)}"
-        )
+    check_policy(policy)
     if len(encoded.tokens) <= max_tokens:
         return FittedTrajectory(parts=(encoded,))
     turns = _reply_spans(encoded)
@@ -63,6 +60,14 @@ def fit_to_length(encoded: EncodedTrajectory, max_tokens: int, policy: OverLongP
     trained = sum(bool(encoded.trained[begin:end].any()) for begin, end in turns)
     kept_turns = sum(len(np.unique(part.turn[part.trained])) for part in parts)
     return FittedTrajectory(parts=tuple(parts), lost_turns=trained - kept_turns)
+
+
+def check_policy(policy: str) -> None:
+    """Raises an AgentBankError where there is no such policy."""
+    if policy not in POLICIES:
+        raise AgentBankError(
+            f"policy for over-long trajectories {policy!r} is unknown.{did_you_mean(policy, POLICIES)}"
+        )
 
 
 def whole_id(part_id: str) -> str:

@@ -1,33 +1,31 @@
 """Who makes the shards of a token cache: this process, or several worker processes."""
 
+import multiprocessing
 import os
-import signal
 from collections.abc import Generator, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Protocol
 
-from agentbank_jax.data.token_shards import ShardRecipe, ShardSource, TokenCacheError, write_shard
+from agentbank_jax.data.token_shards import ShardRecipe, ShardSource, write_shard
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.worker_pool import worker_pool
+from agentbank_jax.trajectories.schema import TrajectoryError
+from agentbank_jax.worker_pool import map_in_order
 
 # Shards below which starting processes takes longer than it saves.
 _FEW = 8
-
 
 ShardJob = tuple[ShardSource, Path]
 """A shard to make, and the folder for its file."""
 
 
 class ShardMaker(Protocol):
-    """Makes shards; yields each job once its file is whole in the job's folder, in any order."""
+    """Makes shards; yields each job once its file is whole in the job's folder.
+
+    Raises:
+      TrajectoryError: on rows that cannot be used; what else ends it is no fault of theirs.
+    """
 
     def __call__(self, jobs: Sequence[ShardJob], recipe: ShardRecipe) -> Generator[ShardJob, None, None]: ...
-
-
-class InterruptedMaking(TokenCacheError):
-    """What ended before all shards were made, for no fault of the sources: those that are whole are kept."""
 
 
 class LocalWorkers:
@@ -44,57 +42,34 @@ class LocalWorkers:
           AgentBankError: where there are none.
         """
         if workers is not None and workers < 1:
-            raise AgentBankError(f"workers = {workers}: expected at least 1.")
+            raise AgentBankError(f"--workers={workers}: expected at least 1.")
         self._workers = workers
 
     def __call__(self, jobs: Sequence[ShardJob], recipe: ShardRecipe) -> Generator[ShardJob, None, None]:
-        """Makes the shards; see `ShardMaker`.
+        """Makes the shards, in order; see `ShardMaker`.
 
         Raises:
-          AgentBankError: as `write_shard`, or where a worker was killed.
+          AgentBankError: where a worker was killed.
         """
         cores = len(os.sched_getaffinity(0))
-        workers = min(self._workers or (cores if len(jobs) >= _FEW else 1), len(jobs))
-        if workers > 1:
-            yield from _in_processes(jobs, recipe, workers)
-            return
-        for source, folder in jobs:
-            write_shard(source, recipe, folder, num_threads=self._workers or cores)
-            yield source, folder
+        workers = min(self._workers or (cores if len(jobs) >= _FEW else 1), max(len(jobs), 1))
+        threads = self._workers or cores if workers == 1 else 1
+        for job, refusal in zip(jobs, map_in_order(try_shard, (recipe, threads), jobs, workers), strict=True):
+            if refusal:
+                raise TrajectoryError(refusal)
+            yield job
 
 
-def _in_processes(jobs: Sequence[ShardJob], recipe: ShardRecipe, workers: int) -> Generator[ShardJob, None, None]:
-    with worker_pool(workers, start=_take_recipe, arguments=(recipe,)) as pool:
-        futures = {pool.submit(_make, source, folder): (source, folder) for source, folder in jobs}
-        try:
-            for future in as_completed(futures):
-                future.result()
-                yield futures[future]
-        except BrokenProcessPool:
-            raise InterruptedMaking(
-                "a worker process was killed (out of memory?); the same command goes on from the shards that are "
-                "complete, and --workers=1 needs the least memory."
-            ) from None
-        finally:
-            # What has begun is finished, what has not is not begun.
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-# Of a worker process: sent once, and not with each shard.
-_worker: dict[str, ShardRecipe] = {}
-
-
-def _take_recipe(recipe: ShardRecipe) -> None:
-    # Ctrl-C reaches all processes of a terminal; the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # One thread a process: the library tokenizers would start one for each core in each of them.
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _worker["recipe"] = recipe
-
-
-def _make(source: ShardSource, folder: Path) -> None:
+def try_shard(state: tuple[ShardRecipe, int], job: ShardJob) -> str:
+    """Makes a shard with so many threads of the tokenizer; returns why its rows cannot be used, or an empty text."""
+    recipe, threads = state
+    if multiprocessing.parent_process() is not None:
+        # The library tokenizers would start a thread for each core in each of the processes.
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    source, folder = job
     try:
-        write_shard(source, _worker["recipe"], folder, num_threads=1)
-    except AgentBankError as error:
-        # Some of these errors take more than their message and so cannot travel between processes.
-        raise AgentBankError(str(error)) from None
+        write_shard(source, recipe, folder, num_threads=threads)
+    except TrajectoryError as error:
+        # Some of these take more than their message and so cannot travel between processes.
+        return str(error)
+    return ""

@@ -24,10 +24,11 @@ from jaxtyping import Bool, Int
 
 from agentbank_jax.data.declarations import TaskDeclaration, get_mixture, get_task
 from agentbank_jax.data.over_long import OverLongPolicy, whole_id
-from agentbank_jax.data.shard_workers import InterruptedMaking, LocalWorkers, ShardJob, ShardMaker
+from agentbank_jax.data.shard_workers import LocalWorkers, ShardJob, ShardMaker
 from agentbank_jax.data.sources import task_files
 from agentbank_jax.data.token_files import join_shards, read_token_files, sha256
 from agentbank_jax.data.token_shards import (
+    AGENTBANK,
     SHARD_ROWS,
     ShardRecipe,
     ShardSource,
@@ -35,14 +36,14 @@ from agentbank_jax.data.token_shards import (
     TokenShard,
     divide_into_shards,
 )
-from agentbank_jax.errors import AgentBankError
 from agentbank_jax.folder_lock import locked
+from agentbank_jax.trajectories.schema import TrajectoryError
 from agentbank_jax.trajectories.templates.registry import ChatTemplate
 
 FORMAT = f"token_cache/2, shards of {SHARD_ROWS} rows"
 
-Progress = Callable[[int, int], None]
-"""Called with the trajectories that are tokenised, and how many there are."""
+Progress = Callable[[float, int], None]
+"""Called with the part of what was missing that is done, 0 to 1, and how many trajectories that is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +171,7 @@ def build_cache(
     caches = [_TaskCache(get_task(name), recipe, Path(data_dir), Path(cache_dir)) for name in declaration.rates]
     missing = [cache for cache in caches if not cache.folder.is_dir()]
     if missing:
-        _make(missing, recipe, make or LocalWorkers(), progress or (lambda done, total: None))
+        _make(missing, recipe, make or LocalWorkers(), progress or (lambda part, count: None))
     return TokenCache(
         mixture=mixture,
         tasks=tuple(cache.open() for cache in caches),
@@ -221,7 +222,7 @@ class _TaskCache:
 
     def plan(self) -> None:
         """Finds out which shards are missing."""
-        self.shards = divide_into_shards(self._task.name, self._instruction, self._files)
+        self.shards = divide_into_shards(self._task.name, self._files, instruction=self._instruction, layout=AGENTBANK)
         self.wanted = {shard.name for shard in self.shards if not _is_whole(self.pending / shard.name)}
 
     def join(self) -> None:
@@ -277,9 +278,7 @@ def _make(missing: list[_TaskCache], recipe: ShardRecipe, make: ShardMaker, prog
                 for cache in finished:
                     cache.join()
                     unfinished.remove(cache)
-        except InterruptedMaking:
-            raise
-        except AgentBankError:
+        except (TrajectoryError, TokenCacheError):
             # A mistake in the sources: other sources have another key.
             for cache in unfinished:
                 cache.discard()
@@ -296,23 +295,20 @@ def _finished(
     """Yields each cache as soon as it has all its shards."""
     jobs: list[ShardJob] = []
     owners: dict[Path, _TaskCache] = {}
-    done = total = 0
     for cache in caches:
-        for shard in cache.shards:
-            total += shard.span.count or 0
-            if shard.name in cache.wanted:
-                jobs.append((shard, cache.pending))
-                owners[cache.pending] = cache
-            else:
-                done += shard.span.count or 0
-    progress(done, total)
+        owners[cache.pending] = cache
+        jobs += ((shard, cache.pending) for shard in cache.shards if shard.name in cache.wanted)
+    total = sum(shard.span.count or 1 for shard, _ in jobs)
+    done = 0
+    if jobs:
+        progress(0.0, 0)
     yield from (cache for cache in list(caches) if not cache.wanted)
     with contextlib.closing(make(jobs, recipe)) as made:
         for shard, folder in made:
             cache = owners[folder]
             cache.wanted.remove(shard.name)
-            done += shard.span.count or 0
-            progress(done, total)
+            done += shard.span.count or 1
+            progress(done / total, done)
             if not cache.wanted:
                 yield cache
 

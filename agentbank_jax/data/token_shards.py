@@ -5,16 +5,16 @@ import itertools
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from agentbank_jax.data.over_long import OverLongPolicy, fit_to_length
+from agentbank_jax.data.over_long import OverLongPolicy, check_policy, fit_to_length
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.formats.agentbank import COLUMNS, trajectory_from_row
+from agentbank_jax.trajectories.formats.registry import AUTO, detect_format, get_format
 from agentbank_jax.trajectories.rows.files import RowReader, RowSpan
 from agentbank_jax.trajectories.rows.spans import find_spans
 from agentbank_jax.trajectories.schema import Trajectory
@@ -23,6 +23,9 @@ from agentbank_jax.whole_files import whole_file
 
 SHARD_ROWS = 1024
 """Rows of a shard: what is lost when a process is killed, and what one has to do at least."""
+
+AGENTBANK = "agentbank"
+"""The name of the released layout."""
 
 # Trajectories that are tokenised by one call.
 _BATCH = 256
@@ -42,11 +45,17 @@ class ShardRecipe:
       template: turns trajectories into ids; holds the tokenizer.
       max_length: places of a row of tokens; a trajectory of n tokens takes n - 1 of them.
       over_long: what becomes of trajectories that do not fit.
+
+    Raises:
+      AgentBankError: on an unknown policy.
     """
 
     template: ChatTemplate
     max_length: int
     over_long: OverLongPolicy
+
+    def __post_init__(self) -> None:
+        check_policy(self.over_long)
 
     @property
     def dtype(self) -> np.dtype:
@@ -61,13 +70,15 @@ class ShardSource:
     Fields:
       name: the shard's file, such as `shard-00003-of-00052.npz`.
       task: the task's name.
-      instruction: the system turn of its trajectories.
+      instruction: the system turn of its trajectories; None where they bring their own or none.
+      layout: of the rows, a name out of `trajectories.formats.registry.FORMATS`.
       path, span: where the rows stand.
     """
 
     name: str
     task: str
-    instruction: str
+    instruction: str | None
+    layout: str
     path: Path
     span: RowSpan
 
@@ -77,9 +88,13 @@ class ShardSource:
         Raises:
           TrajectoryError: on a file or a row that breaks the layout; names file, row and field.
         """
-        for number, row in RowReader(self.path, columns=COLUMNS, span=self.span):
-            yield trajectory_from_row(
-                row, where=f"{self.path}, row {number}", task=self.task, instruction=self.instruction
+        layout = get_format(self.layout)
+        for number, row in RowReader(self.path, columns=layout.columns, span=self.span):
+            yield layout.trajectory_from_row(
+                layout.with_id(row, self.path, number),
+                where=f"{self.path}, row {number}",
+                task=self.task,
+                instruction=self.instruction,
             )
 
 
@@ -138,19 +153,35 @@ class TokenShard:
             raise TokenCacheError(f"{path}: damaged ({error}). Remove it; it will be made again.") from None
 
 
-def divide_into_shards(task: str, instruction: str, files: list[Path]) -> list[ShardSource]:
-    """Returns the shards of a task's files, in order; they depend on nothing but the files."""
+def divide_into_shards(task: str, files: Sequence[Path], *, instruction: str | None, layout: str) -> list[ShardSource]:
+    """Returns the shards of a task's files, in order; they depend on nothing but the files.
+
+    Args:
+      task, instruction, layout: as the fields of `ShardSource`; `auto` tells a file's layout by its first row.
+      files: what holds the rows.
+
+    Raises:
+      TrajectoryError: on a file of an unknown kind or, with `auto`, one that cannot be read or is of no known layout.
+    """
     spans = [(path, span) for path in files for span in find_spans(path, SHARD_ROWS)]
+    layouts = {path: _layout_of(path, span) if layout == AUTO else layout for path, span in reversed(spans)}
     return [
         ShardSource(
             name=f"shard-{number:05d}-of-{len(spans):05d}.npz",
             task=task,
             instruction=instruction,
+            layout=layouts[path],
             path=path,
             span=span,
         )
         for number, (path, span) in enumerate(spans)
     ]
+
+
+def _layout_of(path: Path, span: RowSpan) -> str:
+    for number, row in RowReader(path, span=span):
+        return detect_format(row, f"{path}, row {number}").name
+    return AGENTBANK
 
 
 def make_shard(source: ShardSource, recipe: ShardRecipe, *, num_threads: int = 1) -> TokenShard:

@@ -25,7 +25,7 @@ def main(folder: Path, workers: int, kill_after: int) -> None:
     declare_task(MADE)
     calls = 0
 
-    def progress(done: int, total: int) -> None:
+    def progress(part: float, count: int) -> None:
         # The first call comes before any shard.
         nonlocal calls
         if calls == kill_after > 0:

@@ -11,7 +11,7 @@ import pytest
 
 from agentbank_jax.data import declarations, token_shards
 from agentbank_jax.data.declarations import declare_task
-from agentbank_jax.data.shard_workers import InterruptedMaking, LocalWorkers, ShardJob
+from agentbank_jax.data.shard_workers import LocalWorkers, ShardJob
 from agentbank_jax.data.token_cache import TokenCache, build_cache
 from agentbank_jax.data.token_shards import ShardRecipe
 from agentbank_jax.errors import AgentBankError
@@ -148,15 +148,28 @@ def test_a_bad_row_leaves_nothing_whoever_reads_it(folder: Path) -> None:
 def test_what_another_cause_cuts_short_is_kept(folder: Path) -> None:
     def two_shards(jobs: Sequence[ShardJob], recipe: ShardRecipe) -> Generator[ShardJob, None, None]:
         yield from LocalWorkers(1)(jobs[:2], recipe)
-        raise InterruptedMaking("a worker process was killed")
+        raise AgentBankError("a worker process was killed")
 
-    with pytest.raises(InterruptedMaking):
+    with pytest.raises(AgentBankError, match=r"killed"):
         build(folder, make=two_shards)  # type: ignore[arg-type]
     made = Recorded()
     build(folder, make=made)
     assert len(made.names) == SHARDS - 2
 
 
+def test_an_unknown_policy_is_refused_before_anything_is_written(folder: Path) -> None:
+    with pytest.raises(AgentBankError, match=r"'drp' is unknown. Did you mean 'drop'"):
+        build_cache(
+            "made",
+            Llama2Template(Tokenizer.load(folder / "v.model")),
+            max_length=200,
+            data_dir=folder,
+            cache_dir=folder / "cache",
+            over_long="drp",  # type: ignore[arg-type]
+        )
+    assert not (folder / "cache").exists()
+
+
 def test_no_worker_is_an_error() -> None:
-    with pytest.raises(AgentBankError, match=r"workers = 0: expected at least 1"):
+    with pytest.raises(AgentBankError, match=r"--workers=0: expected at least 1"):
         LocalWorkers(0)
