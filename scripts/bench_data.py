@@ -1,13 +1,14 @@
 """Measures the way from trajectories to packed batches, on made trajectories.
 
   python scripts/bench_data.py                  packing, planning, reading and what a checkpoint holds
-  python scripts/bench_data.py --figures caching  tokenising into the cache beside SeqIO's own path
+  python scripts/bench_data.py --figures caching  tokenising into the cache beside SeqIO and transformers, minutes long
 
 Lengths are log-normal (mean about 900 tokens), as those of real banks are skewed; a few exceed the row. The first
 form needs neither TensorFlow nor SeqIO. On a machine that does other work too, read the seconds of CPU.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -16,13 +17,34 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from agentbank_jax.data.declarations import TaskDeclaration
 
 # The script also runs from a checkout that is not installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 TASK = "bench_made"
+
+# The published chat templates with what `transformers` needs for assistant masks: the trained part is marked.
+LLAMA2_MASKED = (
+    "{% set first = messages[0]['role'] == 'system' %}"
+    "{% for message in (messages[1:] if first else messages) %}"
+    "{% set content = message['content'] %}"
+    "{% if first and loop.index0 == 0 %}"
+    "{% set content = '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' + content %}{% endif %}"
+    "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
+    "{% else %}{% generation %}{{ ' ' + content.strip() + ' ' + eos_token }}{% endgeneration %}{% endif %}{% endfor %}"
+)
+LLAMA3_MASKED = (
+    "{% for message in messages %}{% if loop.first %}{{ bos_token }}{% endif %}"
+    "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' }}"
+    "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] | trim + '<|eot_id|>' }}"
+    "{% endgeneration %}{% else %}{{ message['content'] | trim + '<|eot_id|>' }}{% endif %}{% endfor %}"
+)
 
 
 def made_lengths(count: int, seed: int = 0) -> np.ndarray:
@@ -129,40 +151,80 @@ def made_bank(folder: Path, count: int) -> int:
 
 
 def measure_caching(flags: argparse.Namespace) -> None:
-    """Tokens per second into the cache, beside SeqIO's `get_dataset` and `trim_and_pack`, interleaved."""
+    """Tokens per second into the cache, beside two other ways to tokens and masks, all interleaved.
+
+    They are SeqIO's `get_dataset` with `trim_and_pack`, which calls this project's templates, and the
+    batched `apply_chat_template` of `transformers` with its assistant masks.
+    """
     from agentbank_jax.data.declarations import declare_task
-    from agentbank_jax.data.sources import read_task
-    from agentbank_jax.data.token_cache import build_cache
-    from agentbank_jax.trajectories.templates.registry import Llama2Template
-    from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
 
     task = declare_task(_declaration())
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        os.environ["AGENTBANK_DATA_DIR"] = name
         characters = made_bank(root / TASK, flags.cached)
-        texts = (text for trajectory in read_task(task, root) for text in Llama2Template.render(trajectory))
-        tokenizer = train_vocabulary(
-            (text for _, text in zip(range(2000), texts, strict=False)), 8000, root / "v.model"
-        )
-        os.environ["AGENTBANK_TOKENIZER"] = str(root / "v.model")
-        template = Llama2Template(tokenizer)
-        print(f"{flags.cached:,} trajectories, {characters / 1e6:.0f} MB of text, {tokenizer.vocab_size:,} pieces")
-        ours, theirs = [], []
-        for repeat in range(flags.repeats):
-            started = time.perf_counter()
-            cache = build_cache(
-                TASK, template, max_length=flags.length, data_dir=root, cache_dir=root / f"cache{repeat}"
+        checkpoints = made_checkpoints(root, task)
+        os.environ["AGENTBANK_DATA_DIR"] = name
+        os.environ["AGENTBANK_TOKENIZER"] = str(checkpoints["llama2"] / "tokenizer.model")
+        ours = {
+            template: lambda template=template, path=path: _cached_tokens(root, template, path, flags.length)
+            for template, path in (
+                ("llama2", checkpoints["llama2"] / "tokenizer.model"),
+                ("llama3", checkpoints["llama3"]),
             )
-            tokens = int(cache.lengths.sum())
-            ours.append(tokens / (time.perf_counter() - started))
-            theirs.append(_seqio_tokens_per_second(flags.length))
-            print(f"  cache {ours[-1]:12,.0f} tokens/s    SeqIO {theirs[-1]:12,.0f} tokens/s", flush=True)
-    ratio = np.median(np.array(ours) / np.array(theirs))
-    print(f"median: cache {np.median(ours):,.0f}, SeqIO {np.median(theirs):,.0f} tokens/s; ratio {ratio:.2f}")
+        }
+        ways = {
+            "cache, llama2": ours["llama2"],
+            "SeqIO, llama2": lambda: _seqio_tokens(flags.length),
+            "transformers, llama2": lambda: _transformers_tokens(root, task, checkpoints["llama2"], LLAMA2_MASKED),
+            "cache, llama3": ours["llama3"],
+            "transformers, llama3": lambda: _transformers_tokens(root, task, checkpoints["llama3"], LLAMA3_MASKED),
+        }
+        cores = len(os.sched_getaffinity(0))
+        print(f"{flags.cached:,} trajectories, {characters / 1e6:.0f} MB of text, {cores} cores, tokens/s:")
+        speeds: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(flags.repeats):
+            for way, run in ways.items():
+                started = time.perf_counter()
+                tokens = run()
+                speeds[way].append(tokens / (time.perf_counter() - started))
+            print("  " + "   ".join(f"{way} {of[-1] / 1e6:.2f}M" for way, of in speeds.items()), flush=True)
+    print("median: " + "   ".join(f"{way} {np.median(of) / 1e6:.2f}M" for way, of in speeds.items()))
+    for way in list(ways)[1:]:
+        template = way.rpartition(" ")[2]
+        if not way.startswith("cache"):
+            ratio = np.median(np.array(speeds[f"cache, {template}"]) / np.array(speeds[way]))
+            print(f"the cache is {ratio:.1f} times as fast as {way}")
 
 
-def _seqio_tokens_per_second(length: int) -> float:
+def made_checkpoints(root: Path, task: "TaskDeclaration") -> "dict[str, Path]":
+    """Trains vocabularies in the layouts of Llama-2 and Llama-3 on the made bank; returns their folders."""
+    from agentbank_jax.data.sources import read_task
+    from agentbank_jax.trajectories.templates.registry import Llama2Template
+    from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
+    from tests.trajectories.published import LLAMA3_SPECIALS, byte_level_json, llama2_json, write_checkpoint
+
+    texts = [text for trajectory in itertools.islice(read_task(task, root), 400)
+             for text in Llama2Template.render(trajectory)]  # fmt: skip
+    model = train_vocabulary(texts, 8000, root / "llama2" / "tokenizer.model").model
+    write_checkpoint(root / "llama2", llama2_json(model), None, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    specification = byte_level_json(texts, LLAMA3_SPECIALS, 8000)
+    specials = {"bos_token": "<|begin_of_text|>", "eos_token": "<|eot_id|>"}
+    write_checkpoint(root / "llama3", specification, None, **specials)
+    return {name: root / name for name in ("llama2", "llama3")}
+
+
+def _cached_tokens(root: Path, template: str, path: Path, length: int) -> int:
+    from agentbank_jax.data.token_cache import build_cache
+    from agentbank_jax.trajectories.templates.registry import get_template
+    from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
+
+    with tempfile.TemporaryDirectory(dir=root) as folder:
+        chosen = get_template(template, Tokenizer.load(path))
+        cache = build_cache(TASK, chosen, max_length=length, data_dir=root, cache_dir=folder)
+        return int(cache.lengths.sum())
+
+
+def _seqio_tokens(length: int) -> int:
     import seqio
 
     from agentbank_jax.data.declarations import get_task
@@ -170,14 +232,30 @@ def _seqio_tokens_per_second(length: int) -> float:
 
     task = seqio_registry.register_task(get_task(TASK))
     lengths = {"targets": length + 1, "trained": length + 1}
-    started, tokens = time.perf_counter(), 0
     dataset = task.get_dataset(sequence_length=lengths, split="train", shuffle=False, use_cached=False)
     packed = seqio.trim_and_pack_dataset(
         dataset.map(lambda example: {key: example[key] for key in lengths}), lengths, use_custom_ops=False
     )
-    for row in packed.as_numpy_iterator():
-        tokens += int(np.count_nonzero(row["targets"]))
-    return tokens / (time.perf_counter() - started)
+    return sum(int(np.count_nonzero(row["targets"])) for row in packed.as_numpy_iterator())
+
+
+def _transformers_tokens(root: Path, task: "TaskDeclaration", checkpoint: Path, chat_template: str) -> int:
+    import transformers
+
+    from agentbank_jax.data.sources import read_task
+
+    transformers.logging.set_verbosity_error()
+    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(checkpoint)
+    tokens = 0
+    trajectories = read_task(task, root)
+    while batch := list(itertools.islice(trajectories, 256)):
+        messages = [[{"role": turn.role, "content": turn.content} for turn in each.turns] for each in batch]
+        encoded = tokenizer.apply_chat_template(
+            messages, chat_template=chat_template, tokenize=True, return_dict=True, return_assistant_tokens_mask=True
+        )
+        assert any(encoded["assistant_masks"][0])
+        tokens += sum(map(len, encoded["input_ids"]))
+    return tokens
 
 
 def main() -> int:
@@ -186,8 +264,8 @@ def main() -> int:
     parser.add_argument("--trajectories", type=int, default=50_000, help="of the plan")
     parser.add_argument("--length", type=int, default=4096, help="places of a row")
     parser.add_argument("--seconds", type=float, default=10.0, help="of reading")
-    parser.add_argument("--cached", type=int, default=2_000, help="trajectories that are tokenised")
-    parser.add_argument("--repeats", type=int, default=3, help="of caching, interleaved with SeqIO")
+    parser.add_argument("--cached", type=int, default=8_192, help="trajectories that are tokenised")
+    parser.add_argument("--repeats", type=int, default=3, help="of caching, interleaved with the other ways")
     flags = parser.parse_args()
     for figure in flags.figures:
         {"delivery": measure_delivery, "caching": measure_caching}[figure](flags)

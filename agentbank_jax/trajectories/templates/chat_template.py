@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError, Turn
 from agentbank_jax.trajectories.templates.thought_span import thought_span
-from agentbank_jax.trajectories.tokenizers.tokenizer import Encoding, Tokenizer
+from agentbank_jax.trajectories.tokenizers.tokenizer import Encoding, Tokenizer, size_in_bytes
 
 TrainOn = Literal["all", "last"]
 
@@ -245,11 +245,6 @@ class ChatTemplate(abc.ABC):
         for part in parts:
             ids += part.ids if isinstance(part, Ids) else next(encodings).ids.tolist()
         return ids
-
-
-def size_in_bytes(text: str) -> int:
-    """Returns the length of a text in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
 
 
 def _assemble(trajectory: Trajectory, parts: Sequence[Part], encodings: Sequence[Encoding | None]) -> EncodedTrajectory:

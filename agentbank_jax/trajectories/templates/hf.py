@@ -17,10 +17,9 @@ from agentbank_jax.trajectories.templates.chat_template import (
     TemplateError,
     TemplateOptions,
     Text,
-    size_in_bytes,
 )
 from agentbank_jax.trajectories.templates.jinja_text import compile_chat_template
-from agentbank_jax.trajectories.tokenizers.tokenizer import AddedToken, Tokenizer
+from agentbank_jax.trajectories.tokenizers.tokenizer import AddedToken, Tokenizer, size_in_bytes
 
 
 class _Layout(NamedTuple):

@@ -12,9 +12,8 @@ from agentbank_jax.trajectories.templates.chat_template import (
     Part,
     TemplateOptions,
     Text,
-    size_in_bytes,
 )
-from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer, TokenizerError
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer, TokenizerError, size_in_bytes
 
 
 class _Exchange(NamedTuple):

@@ -8,7 +8,13 @@ import sentencepiece
 from jaxtyping import Int
 
 from agentbank_jax.trajectories.tokenizers.files import TokenizerSettings
-from agentbank_jax.trajectories.tokenizers.tokenizer import AddedToken, Encoding, Tokenizer, TokenizerError
+from agentbank_jax.trajectories.tokenizers.tokenizer import (
+    AddedToken,
+    Encoding,
+    Tokenizer,
+    TokenizerError,
+    size_in_bytes,
+)
 
 # SentencePiece writes a space as this character, U+2581.
 SPACE_SYMBOL = "\u2581"
@@ -90,8 +96,7 @@ class SentencePieceTokenizer(Tokenizer):
         lengths = bytes_before[bounds[1:]] - bytes_before[bounds[:-1]]
         encodings: list[Encoding] = []
         for index, (text, ids) in enumerate(zip(texts, encoded, strict=True)):
-            size = len(text) if text.isascii() else len(text.encode())
-            if lengths[index] == size + self._prefix_bytes or not len(ids):
+            if lengths[index] == size_in_bytes(text) + self._prefix_bytes or not len(ids):
                 starts = bytes_before[bounds[index] : bounds[index + 1]] - (
                     bytes_before[bounds[index]] + self._prefix_bytes
                 )

@@ -21,6 +21,11 @@ class TokenizerError(AgentBankError):
     """A tokenizer that is missing or that cannot be used."""
 
 
+def size_in_bytes(text: str) -> int:
+    """Returns the length of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 class Encoding(NamedTuple):
     """Token ids of a text, and the byte of its UTF-8 form at which each token begins.
 
