@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,12 @@ from agentbank_jax.data.token_shards import (
 from agentbank_jax.folder_lock import locked
 from agentbank_jax.trajectories.schema import TrajectoryError
 from agentbank_jax.trajectories.templates.registry import ChatTemplate
+from agentbank_jax.whole_files import whole_folder
 
 FORMAT = f"token_cache/2, shards of {SHARD_ROWS} rows"
 
 Progress = Callable[[float, int], None]
-"""Called with the part of what was missing that is done, 0 to 1, and how many trajectories that is."""
+"""Called with the part that is done, 0 to 1, and how many trajectories that is; first, how much was done before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,9 @@ class TaskTokens:
     @cached_property
     def trained_counts(self) -> Int[np.ndarray, " trajectories"]:
         """Trained tokens of each trajectory."""
-        return np.add.reduceat(self.trained, self.offsets[:-1], dtype=np.int64)
+        # One by one: NumPy's sums by segment would widen the whole mask to eight bytes a token.
+        trained, bounds = np.asarray(self.trained), pairwise(self.offsets.tolist())
+        return np.fromiter((np.count_nonzero(trained[begin:end]) for begin, end in bounds), np.int64, len(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,21 +236,18 @@ class _TaskCache:
           TokenCacheError: where there is no trajectory at all, or none that fits.
         """
         name, max_length = self._task.name, self._recipe.max_length
-        files = self.pending / "files"
-        # A process that was killed may have left some.
-        shutil.rmtree(files, ignore_errors=True)
         facts = {"format": FORMAT, "key": self._key, "task": name}
         paths = [self.pending / shard.name for shard in self.shards]
-        counts = join_shards(paths, files, dtype=self._recipe.dtype, facts=facts)
-        if not counts["read"]:
-            remedy = self._task.remedy_for(self._data_dir)
-            raise TokenCacheError(f"task '{name}': its files hold no trajectory; {remedy}.")
-        if not counts["kept"]:
-            raise TokenCacheError(
-                f"task '{name}': none of {counts['read']} trajectories fits into {max_length} tokens; expected at "
-                "least one. Raise max_length."
-            )
-        os.replace(files, self.folder)
+        with whole_folder(self.folder) as files:
+            counts = join_shards(paths, files, dtype=self._recipe.dtype, facts=facts)
+            if not counts["read"]:
+                remedy = self._task.remedy_for(self._data_dir)
+                raise TokenCacheError(f"task '{name}': its files hold no trajectory; {remedy}.")
+            if not counts["kept"]:
+                raise TokenCacheError(
+                    f"task '{name}': none of {counts['read']} trajectories fits into {max_length} tokens; expected at "
+                    "least one. Raise max_length."
+                )
         self.discard()
 
     def discard(self) -> None:
@@ -295,22 +296,31 @@ def _finished(
     """Yields each cache as soon as it has all its shards."""
     jobs: list[ShardJob] = []
     owners: dict[Path, _TaskCache] = {}
+    done = total = 0
     for cache in caches:
         owners[cache.pending] = cache
-        jobs += ((shard, cache.pending) for shard in cache.shards if shard.name in cache.wanted)
-    total = sum(shard.span.count or 1 for shard, _ in jobs)
-    done = 0
+        for shard in cache.shards:
+            total += _rows(shard)
+            if shard.name in cache.wanted:
+                jobs.append((shard, cache.pending))
+            else:
+                done += _rows(shard)
     if jobs:
-        progress(0.0, 0)
+        progress(done / total, done)
     yield from (cache for cache in list(caches) if not cache.wanted)
     with contextlib.closing(make(jobs, recipe)) as made:
         for shard, folder in made:
             cache = owners[folder]
             cache.wanted.remove(shard.name)
-            done += shard.span.count or 1
+            done += _rows(shard)
             progress(done / total, done)
             if not cache.wanted:
                 yield cache
+
+
+def _rows(shard: ShardSource) -> int:
+    # Of a file that could not be divided the number is not known.
+    return shard.span.count or 1
 
 
 def _checksum(file: Path) -> str:

@@ -36,7 +36,7 @@ def join_shards(paths: Sequence[Path], folder: Path, *, dtype: np.dtype, facts: 
 
     Args:
       paths: the shards, in order.
-      folder: for the files; made here.
+      folder: for the files.
       dtype: of the ids.
       facts: what else the manifest says.
 
@@ -49,7 +49,6 @@ def join_shards(paths: Sequence[Path], folder: Path, *, dtype: np.dtype, facts: 
     turns: list[np.ndarray] = []
     ids: list[str] = []
     shards: list[dict[str, Any]] = []
-    folder.mkdir()
     with contextlib.ExitStack() as stack:
         tokens, trained = (stack.enter_context((folder / name).open("wb")) for name in _FLAT)
         for path in paths:
