@@ -2,20 +2,24 @@
 
   python scripts/bench_data.py                  packing, planning, reading and what a checkpoint holds
   python scripts/bench_data.py --figures caching  tokenising into the cache beside SeqIO and transformers, minutes long
+  python scripts/bench_data.py --figures memory   what caching and inspecting four times AgentBank takes, minutes long
 
 Lengths are log-normal (mean about 900 tokens), as those of real banks are skewed; a few exceed the row. The first
 form needs neither TensorFlow nor SeqIO. On a machine that does other work too, read the seconds of CPU.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +27,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from agentbank_jax.data.declarations import TaskDeclaration
+    from agentbank_jax.trajectories.schema import Trajectory
 
 # The script also runs from a checkout that is not installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -122,9 +127,8 @@ def measure_delivery(flags: argparse.Namespace) -> None:
     print(f"position in a checkpoint: {len(position)} bytes")
 
 
-def made_bank(folder: Path, count: int) -> int:
-    """Writes made trajectories in the released layout; returns their number of characters."""
-    from agentbank_jax.trajectories.formats.agentbank import write_parquet
+def made_trajectories(task: str, count: int) -> "Iterator[Trajectory]":
+    """Yields trajectories of made words; all tasks have the same."""
     from agentbank_jax.trajectories.schema import Trajectory, Turn
 
     rng = random.Random(0)
@@ -132,7 +136,6 @@ def made_bank(folder: Path, count: int) -> int:
         "".join(rng.choices("etaoinshrdlu", k=rng.randint(2, 8))) + rng.choice(("", "", "", ",", "."))
         for _ in range(6000)
     ]
-    trajectories = []
     for number, length in enumerate(made_lengths(count)):
         turns, left = [], int(length)
         while left > 0:
@@ -144,10 +147,15 @@ def made_bank(folder: Path, count: int) -> int:
                 )
             )
             left -= 2 * (observation + thought)
-        trajectories.append(Trajectory(id=str(number), task=TASK, turns=tuple(turns), metadata={}))
+        yield Trajectory(id=str(number), task=task, turns=tuple(turns), metadata={})
+
+
+def made_bank(folder: Path, count: int) -> None:
+    """Writes made trajectories in the released layout."""
+    from agentbank_jax.trajectories.formats.agentbank import write_parquet
+
     folder.mkdir(parents=True)
-    write_parquet(folder / "train-00000-of-00001.parquet", trajectories)
-    return sum(len(turn.content) for trajectory in trajectories for turn in trajectory.turns)
+    write_parquet(folder / "train-00000-of-00001.parquet", made_trajectories(folder.name, count))
 
 
 def measure_caching(flags: argparse.Namespace) -> None:
@@ -161,7 +169,7 @@ def measure_caching(flags: argparse.Namespace) -> None:
     task = declare_task(_declaration())
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        characters = made_bank(root / TASK, flags.cached)
+        made_bank(root / TASK, flags.cached)
         checkpoints = made_checkpoints(root, task)
         os.environ["AGENTBANK_DATA_DIR"] = name
         os.environ["AGENTBANK_TOKENIZER"] = str(checkpoints["llama2"] / "tokenizer.model")
@@ -180,7 +188,7 @@ def measure_caching(flags: argparse.Namespace) -> None:
             "transformers, llama3": lambda: _transformers_tokens(root, task, checkpoints["llama3"], LLAMA3_MASKED),
         }
         cores = len(os.sched_getaffinity(0))
-        print(f"{flags.cached:,} trajectories, {characters / 1e6:.0f} MB of text, {cores} cores, tokens/s:")
+        print(f"{flags.cached:,} trajectories, {cores} cores, tokens/s:")
         speeds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(flags.repeats):
             for way, run in ways.items():
@@ -258,17 +266,71 @@ def _transformers_tokens(root: Path, task: "TaskDeclaration", checkpoint: Path, 
     return tokens
 
 
+def measure_memory(flags: argparse.Namespace) -> None:
+    """Memory of all processes together while the `agentbank` mixture, made several times as large, is cached and shown.
+
+    It is the sum of the proportional set sizes (PSS) of a command and its processes, which counts a shared page once.
+    """
+    from agentbank_jax.data.declarations import get_mixture
+    from agentbank_jax.trajectories.formats.agentbank import write_parquet
+    from agentbank_jax.trajectories.templates.registry import Llama2Template
+    from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
+
+    tasks = list(get_mixture("agentbank").rates)
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        trajectories = list(made_trajectories(TASK, flags.large // len(tasks)))
+        texts = (text for each in trajectories[:400] for text in Llama2Template.render(each))
+        train_vocabulary(texts, 8000, root / "vocabulary" / "agentbank.model")
+        for task in tasks:
+            write_parquet(root / task / "train-00000-of-00001.parquet", trajectories)
+        print(f"{len(trajectories) * len(tasks):,} trajectories in {len(tasks)} tasks")
+        del trajectories
+        scripts = Path(__file__).resolve().parent
+        for script in ("cache_tasks.py", "inspect_mixture.py"):
+            command = [sys.executable, str(scripts / script), "--mixture=agentbank", f"--data_dir={root}",
+                       f"--max_length={flags.length}"]  # fmt: skip
+            started = time.perf_counter()
+            with (root / "output").open("w") as output, subprocess.Popen(command, stdout=output) as process:
+                most = 0
+                while process.poll() is None:
+                    most = max(most, _memory_of(process.pid))
+                    time.sleep(0.1)
+            assert process.returncode == 0, f"{script} failed"
+            seconds = time.perf_counter() - started
+            print(f"{script}: at most {most / 2**30:.2f} GiB in {seconds:.0f} s", flush=True)
+
+
+def _memory_of(process: int) -> int:
+    """Returns the sum of the PSS of a process and of all that it started, in bytes."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        # A process may end while it is looked at; its name may hold spaces and brackets.
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    family = {process}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    total = 0
+    for member in family:
+        with contextlib.suppress(OSError):
+            rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
+            total += sum(int(line.split()[1]) << 10 for line in rollup.splitlines() if line.startswith("Pss:"))
+    return total
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--figures", nargs="+", default=["delivery"], choices=["delivery", "caching"])
+    parser.add_argument("--figures", nargs="+", default=["delivery"], choices=["delivery", "caching", "memory"])
     parser.add_argument("--trajectories", type=int, default=50_000, help="of the plan")
     parser.add_argument("--length", type=int, default=4096, help="places of a row")
     parser.add_argument("--seconds", type=float, default=10.0, help="of reading")
     parser.add_argument("--cached", type=int, default=8_192, help="trajectories that are tokenised")
     parser.add_argument("--repeats", type=int, default=3, help="of caching, interleaved with the other ways")
+    parser.add_argument("--large", type=int, default=200_000, help="trajectories for which memory is measured")
     flags = parser.parse_args()
     for figure in flags.figures:
-        {"delivery": measure_delivery, "caching": measure_caching}[figure](flags)
+        {"delivery": measure_delivery, "caching": measure_caching, "memory": measure_memory}[figure](flags)
     print(f"peak resident memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     return 0
 

@@ -5,6 +5,7 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from agentbank_jax.trajectories.tokenizers.fast import FastTokenizer
 from agentbank_jax.trajectories.tokenizers.files import TokenizerSettings, copied_files
 from agentbank_jax.trajectories.tokenizers.sentencepiece import SentencePieceTokenizer
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer, TokenizerError
-from tests.trajectories.published import LITERALS
+from tests.trajectories.published import LITERALS, conversations, texts_of
 
 PARTS = (*"ab 12\n\t[]<>/é漢😀\u2028", "the cup", " search[", *LITERALS)
 TEXT = st.lists(st.sampled_from(PARTS), max_size=20).map("".join)
@@ -100,6 +101,33 @@ def test_a_space_only_before_the_first_text_where_the_file_says_so(published: di
     first, later = tokenizer.encode_with_offsets(["[INST] a", "[INST] a"], continues=[False, True])
     assert tokenizer.spell(first.ids.tolist()) == " [INST] a"
     assert tokenizer.spell(later.ids.tolist()) == "[INST] a"
+
+
+def test_offsets_are_those_of_the_library_where_they_are_sums(checkpoints: dict[str, Tokenizer]) -> None:
+    for name in ("llama3", "chatml"):
+        tokenizer = checkpoints[name]
+        assert isinstance(tokenizer, FastTokenizer) and tokenizer._bytes_of_id is not None
+        texts = ["", *texts_of(conversations(60, literals=True, seed=5))]
+        for text, encoding in zip(texts, tokenizer.encode_with_offsets(texts), strict=True):
+            library = tokenizer._backend.encode(text, add_special_tokens=False)
+            assert encoding.ids.tolist() == library.ids
+            bounds = np.cumsum([0, *(len(character.encode()) for character in text)])
+            starts = bounds[[begin for begin, _ in library.offsets]]
+            # Within a character the library gives the character's beginning for each of its tokens.
+            assert encoding.starts.searchsorted(bounds).tolist() == starts.searchsorted(bounds).tolist()
+    assert checkpoints["llama2"]._bytes_of_id is None  # type: ignore[attr-defined]
+
+
+def test_offsets_are_right_where_an_added_token_takes_white_space_along(published: dict[str, Path]) -> None:
+    specification = json.loads((published["llama3"] / "tokenizer.json").read_text())
+    flags = {"single_word": False, "lstrip": True, "rstrip": False, "normalized": False, "special": False}
+    identifier = max(entry["id"] for entry in specification["added_tokens"]) + 1
+    specification["added_tokens"].append({"id": identifier, "content": "<code>", **flags})
+    tokenizer = FastTokenizer(json.dumps(specification).encode())
+    stripped, plain = tokenizer.encode_with_offsets(["é  <code>b", "é<code>b"])
+    for encoding, starts in ((stripped, [2, 10]), (plain, [2, 8])):
+        assert encoding.ids[-2] == identifier
+        assert encoding.starts[-2:].tolist() == starts
 
 
 def test_files_are_found_by_kind(published: dict[str, Path], tmp_path: Path) -> None:
