@@ -43,6 +43,8 @@ EXTRAS = {
     # Simulators of the published benchmarks; ScienceWorld also needs a Java runtime and MiniWoB++
     # a Chromium with its driver.
     "environments": ["scienceworld>=1.2.3", "miniwob>=1.1.0"],
+    # Beam asks for older protobuf and pyarrow than constraints.txt has; this project works with both.
+    "beam": ["apache-beam>=2.77"],
     "serve": ["starlette>=0.46", "uvicorn>=0.34"],
     "test": [
         "pytest>=8",

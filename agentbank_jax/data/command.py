@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
+from agentbank_jax.errors import AgentBankError
 
 if TYPE_CHECKING:
     from agentbank_jax.data.shard_workers import ShardMaker
@@ -37,15 +38,34 @@ def cache_tasks(arguments: Sequence[str]) -> int:
     parser = _parser("cache_tasks.py", "Tokenises the trajectories of a mixture, as training would at its start.\n"
         "What was cut short goes on from the shards that are complete.")  # fmt: skip
     _add_tokens(parser)
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one for each core, or none where "
-        "there is little to do); the cache is the same for any")  # fmt: skip
-    options = _parse(parser, arguments)
+    add = parser.add_argument
+    add("--workers", type=int, metavar="N", help="processes (default: one for each core, or none where there is little "
+        "to do); the cache is the same for any")  # fmt: skip
+    add("--runner", metavar="NAME", help="let Apache Beam do it, with DirectRunner, DataflowRunner, …; options of the "
+        "pipeline follow after --, such as -- --temp_location=gs://bucket/temp")  # fmt: skip
+    place = list(arguments).index("--") if "--" in arguments else len(arguments)
+    options = _parse(parser, arguments[:place])
     begin = time.perf_counter()
-    from agentbank_jax.data.shard_workers import LocalWorkers
-
-    cache, _ = _open_cache(options, LocalWorkers(options.workers))
+    cache, _ = _open_cache(options, _shard_maker(options, arguments[place + 1 :]))
     print(f"{len(cache):,} trajectories, {int(cache.lengths.sum()):,} tokens in {time.perf_counter() - begin:.1f} s")
     return 0
+
+
+def _shard_maker(options: argparse.Namespace, of_pipeline: Sequence[str]) -> "ShardMaker":
+    if not options.runner:
+        if of_pipeline:
+            raise AgentBankError(f"-- {of_pipeline[0]}: what follows -- is Beam's; expected a --runner before it.")
+        from agentbank_jax.data.shard_workers import LocalWorkers
+
+        return LocalWorkers(options.workers)
+    if options.workers:
+        raise AgentBankError(
+            f"--workers={options.workers}: for processes of this machine; with --runner its own options say how many, "
+            "such as -- --direct_num_workers=2."
+        )
+    from agentbank_jax.data.beam_shards import BeamRunner
+
+    return BeamRunner(options.runner, of_pipeline)
 
 
 def inspect_mixture(arguments: Sequence[str]) -> int:

@@ -227,7 +227,7 @@ class _TaskCache:
     def plan(self) -> None:
         """Finds out which shards are missing."""
         self.shards = divide_into_shards(self._task.name, self._files, instruction=self._instruction, layout=AGENTBANK)
-        self.wanted = {shard.name for shard in self.shards if not _is_whole(self.pending / shard.name)}
+        self.wanted = {shard.name for shard in self.shards if not _keep_if_whole(self.pending / shard.name)}
 
     def join(self) -> None:
         """Makes the finished files of the shards.
@@ -330,10 +330,11 @@ def _checksum(file: Path) -> str:
         raise TokenCacheError(f"{file}: cannot be read ({error.strerror}); expected a file that can.") from None
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a shard is there and as it was written."""
+def _keep_if_whole(path: Path) -> bool:
+    """Whether a shard is there and as it was written; else it is removed."""
     try:
         TokenShard.from_file(path)
     except TokenCacheError:
+        path.unlink(missing_ok=True)
         return False
     return True

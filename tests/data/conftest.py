@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from agentbank_jax.data import declarations
+from agentbank_jax.data import declarations, token_shards
 from agentbank_jax.data.declarations import MixtureDeclaration, TaskDeclaration, declare_mixture, declare_task
 from agentbank_jax.data.token_cache import TokenCache, build_cache
 from agentbank_jax.trajectories.formats.agentbank import write_parquet
 from agentbank_jax.trajectories.templates.registry import Llama2Template
 from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
+from tests.data.run_build_cache import MADE, SHARD_ROWS
+from tests.data.sharded import make_bank
 from tests.trajectories.fake import make_texts, make_trajectory
 
 INSTRUCTION = "Use search[query] or answer."
@@ -59,3 +61,13 @@ def cache(
     mixture: str, data_dir: Path, template: Llama2Template, tmp_path_factory: pytest.TempPathFactory
 ) -> TokenCache:
     return build_cache(mixture, template, max_length=400, data_dir=data_dir, cache_dir=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def sharded_bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the bank of a declared task that makes ten shards; see `tests.data.sharded`."""
+    declarations.task_names()
+    monkeypatch.setitem(declarations._TASKS, MADE.name, MADE)
+    monkeypatch.setattr(token_shards, "SHARD_ROWS", SHARD_ROWS)
+    make_bank(tmp_path)
+    return tmp_path

@@ -4,49 +4,22 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
 
-from agentbank_jax.data import declarations, token_shards
-from agentbank_jax.data.declarations import declare_task
 from agentbank_jax.data.shard_workers import LocalWorkers, ShardJob
-from agentbank_jax.data.token_cache import TokenCache, build_cache
+from agentbank_jax.data.token_cache import build_cache
 from agentbank_jax.data.token_shards import ShardRecipe
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.formats.agentbank import row_from_trajectory, write_parquet
+from agentbank_jax.trajectories.formats.agentbank import row_from_trajectory
 from agentbank_jax.trajectories.templates.registry import Llama2Template
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
-from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
 from tests.data import run_build_cache
-from tests.data.run_build_cache import MADE, SHARD_ROWS
+from tests.data.sharded import ROWS, SHARDS, build, content
 from tests.small_bank import ROOT, environment
-from tests.trajectories.fake import make_texts, make_trajectory
-
-ROWS = 95
-SHARDS = 10
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _task() -> Iterator[None]:
-    declarations.task_names()
-    known = dict(declarations._TASKS)
-    declare_task(MADE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(token_shards, "SHARD_ROWS", SHARD_ROWS)
-        yield
-    declarations._TASKS.clear()
-    declarations._TASKS.update(known)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A bank whose trajectories fit, or come in two parts."""
-    trajectories = [make_trajectory(n, exchanges=1 + n % 6, system=False, task="made") for n in range(ROWS)]
-    write_parquet(tmp_path / "made" / "train-00000-of-00001.parquet", trajectories)
-    train_vocabulary(make_texts(), 430, tmp_path / "v.model")
-    return tmp_path
+from tests.trajectories.fake import make_trajectory
 
 
 class Recorded:
@@ -58,18 +31,6 @@ class Recorded:
     def __call__(self, jobs: Sequence[ShardJob], recipe: ShardRecipe) -> Generator[ShardJob, None, None]:
         self.names += [source.name for source, _ in jobs]
         yield from LocalWorkers(1)(jobs, recipe)
-
-
-def build(folder: Path, cache: str = "cache", make: Recorded | LocalWorkers | None = None) -> TokenCache:
-    return build_cache(
-        "made",
-        Llama2Template(Tokenizer.load(folder / "v.model")),
-        max_length=200,
-        data_dir=folder,
-        cache_dir=folder / cache,
-        over_long="split_at_turn",
-        make=make,
-    )
 
 
 def start(folder: Path, workers: int, kill_after: int = 0) -> "subprocess.Popen[str]":
@@ -86,88 +47,83 @@ def killed(folder: Path, workers: int, after: int) -> set[str]:
     return {path.name for path in (folder / "cache").glob(".*/shard-*.npz")}
 
 
-def content(folder: Path) -> dict[str, bytes]:
-    (made,) = folder.iterdir()
-    return {str(path.relative_to(folder)): path.read_bytes() for path in made.iterdir()}
-
-
-def test_the_number_of_processes_changes_no_byte(folder: Path) -> None:
-    caches = [build(folder, name, LocalWorkers(count)) for name, count in (("one", 1), ("three", 3))]
+def test_the_number_of_processes_changes_no_byte(sharded_bank: Path) -> None:
+    caches = [build(sharded_bank, name, LocalWorkers(count)) for name, count in (("one", 1), ("three", 3))]
     assert len(caches[0].tasks[0].manifest["shards"]) == SHARDS
     assert caches[0].tasks[0].manifest["counts"]["split"] > 0, "otherwise this shows less"
-    assert content(folder / "one") == content(folder / "three")
+    assert content(sharded_bank / "one") == content(sharded_bank / "three")
     assert caches[0].fingerprint == caches[1].fingerprint
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_build_goes_on_with_the_missing_shards(folder: Path, workers: int) -> None:
-    build(folder, "uninterrupted")
-    left = killed(folder, workers, 2)
-    more = killed(folder, workers, 3)
+def test_a_killed_build_goes_on_with_the_missing_shards(sharded_bank: Path, workers: int) -> None:
+    build(sharded_bank, "uninterrupted")
+    left = killed(sharded_bank, workers, 2)
+    more = killed(sharded_bank, workers, 3)
     # Processes may be ahead of the one that counts.
     assert left <= more and (len(left), len(more)) >= (2, 5)
     assert workers > 1 or (len(left), len(more)) == (2, 5)
     # One that is damaged counts as missing.
-    (damaged,) = (folder / "cache").glob(f".*/{min(left)}")
+    (damaged,) = (sharded_bank / "cache").glob(f".*/{min(left)}")
     damaged.write_bytes(damaged.read_bytes()[:-1000])
     made = Recorded()
-    build(folder, make=made)
+    build(sharded_bank, make=made)
     names = {f"shard-{number:05d}-of-{SHARDS:05d}.npz" for number in range(SHARDS)}
     assert set(made.names) == names - more | {min(left)} and len(made.names) == len(set(made.names))
-    assert content(folder / "cache") == content(folder / "uninterrupted")
+    assert content(sharded_bank / "cache") == content(sharded_bank / "uninterrupted")
 
 
-def test_a_build_that_is_killed_before_its_last_step_makes_no_shard_again(folder: Path) -> None:
-    build(folder, "uninterrupted")
-    assert len(killed(folder, 1, SHARDS)) == SHARDS
+def test_a_build_that_is_killed_before_its_last_step_makes_no_shard_again(sharded_bank: Path) -> None:
+    build(sharded_bank, "uninterrupted")
+    assert len(killed(sharded_bank, 1, SHARDS)) == SHARDS
     made = Recorded()
-    build(folder, make=made)
+    build(sharded_bank, make=made)
     assert made.names == []
-    assert content(folder / "cache") == content(folder / "uninterrupted")
+    assert content(sharded_bank / "cache") == content(sharded_bank / "uninterrupted")
 
 
-def test_several_processes_at_once_make_one_cache(folder: Path) -> None:
-    processes = [start(folder, 1) for _ in range(3)]
+def test_several_processes_at_once_make_one_cache(sharded_bank: Path) -> None:
+    processes = [start(sharded_bank, 1) for _ in range(3)]
     said = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said
-    build(folder, "alone")
-    assert content(folder / "cache") == content(folder / "alone")
+    build(sharded_bank, "alone")
+    assert content(sharded_bank / "cache") == content(sharded_bank / "alone")
 
 
-def test_a_bad_row_leaves_nothing_whoever_reads_it(folder: Path) -> None:
-    (folder / "made" / "train-00000-of-00001.parquet").unlink()
+def test_a_bad_row_leaves_nothing_whoever_reads_it(sharded_bank: Path) -> None:
+    (sharded_bank / "made" / "train-00000-of-00001.parquet").unlink()
     rows = [row_from_trajectory(make_trajectory(n, system=False)) for n in range(ROWS)]
     rows[57]["conversations"][0]["value"] = 3
-    (folder / "made" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (sharded_bank / "made" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for workers in (1, 2):
         with pytest.raises(AgentBankError, match=r"train.jsonl, row 57, field conversations\[0\].value: 3; expected"):
-            build(folder, make=LocalWorkers(workers))
-        assert not list((folder / "cache").iterdir())
+            build(sharded_bank, make=LocalWorkers(workers))
+        assert not list((sharded_bank / "cache").iterdir())
 
 
-def test_what_another_cause_cuts_short_is_kept(folder: Path) -> None:
+def test_what_another_cause_cuts_short_is_kept(sharded_bank: Path) -> None:
     def two_shards(jobs: Sequence[ShardJob], recipe: ShardRecipe) -> Generator[ShardJob, None, None]:
         yield from LocalWorkers(1)(jobs[:2], recipe)
         raise AgentBankError("a worker process was killed")
 
     with pytest.raises(AgentBankError, match=r"killed"):
-        build(folder, make=two_shards)  # type: ignore[arg-type]
+        build(sharded_bank, make=two_shards)
     made = Recorded()
-    build(folder, make=made)
+    build(sharded_bank, make=made)
     assert len(made.names) == SHARDS - 2
 
 
-def test_an_unknown_policy_is_refused_before_anything_is_written(folder: Path) -> None:
+def test_an_unknown_policy_is_refused_before_anything_is_written(sharded_bank: Path) -> None:
     with pytest.raises(AgentBankError, match=r"'drp' is unknown. Did you mean 'drop'"):
         build_cache(
             "made",
-            Llama2Template(Tokenizer.load(folder / "v.model")),
+            Llama2Template(Tokenizer.load(sharded_bank / "v.model")),
             max_length=200,
-            data_dir=folder,
-            cache_dir=folder / "cache",
+            data_dir=sharded_bank,
+            cache_dir=sharded_bank / "cache",
             over_long="drp",  # type: ignore[arg-type]
         )
-    assert not (folder / "cache").exists()
+    assert not (sharded_bank / "cache").exists()
 
 
 def test_no_worker_is_an_error() -> None:
