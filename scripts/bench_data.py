@@ -269,7 +269,8 @@ def _transformers_tokens(root: Path, task: "TaskDeclaration", checkpoint: Path, 
 def measure_memory(flags: argparse.Namespace) -> None:
     """Memory of all processes together while the `agentbank` mixture, made several times as large, is cached and shown.
 
-    It is the sum of the proportional set sizes (PSS) of a command and its processes, which counts a shared page once.
+    It is summed over a command and its processes: the resident sizes (RSS), which count a page as often as processes
+    share it, and the proportional ones (PSS), which divide it among all processes of the machine.
     """
     from agentbank_jax.data.declarations import get_mixture
     from agentbank_jax.trajectories.formats.agentbank import write_parquet
@@ -279,9 +280,9 @@ def measure_memory(flags: argparse.Namespace) -> None:
     tasks = list(get_mixture("agentbank").rates)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        trajectories = list(made_trajectories(TASK, flags.large // len(tasks)))
-        texts = (text for each in trajectories[:400] for text in Llama2Template.render(each))
+        texts = (text for each in made_trajectories(TASK, 400) for text in Llama2Template.render(each))
         train_vocabulary(texts, 8000, root / "vocabulary" / "agentbank.model")
+        trajectories = list(made_trajectories(TASK, flags.large // len(tasks)))
         for task in tasks:
             write_parquet(root / task / "train-00000-of-00001.parquet", trajectories)
         print(f"{len(trajectories) * len(tasks):,} trajectories in {len(tasks)} tasks")
@@ -292,17 +293,19 @@ def measure_memory(flags: argparse.Namespace) -> None:
                        f"--max_length={flags.length}"]  # fmt: skip
             started = time.perf_counter()
             with (root / "output").open("w") as output, subprocess.Popen(command, stdout=output) as process:
-                most = 0
+                most = {"Rss": 0, "Pss": 0}
                 while process.poll() is None:
-                    most = max(most, _memory_of(process.pid))
+                    now = _memory_of(process.pid)
+                    most = {kind: max(most[kind], now[kind]) for kind in most}
                     time.sleep(0.1)
             assert process.returncode == 0, f"{script} failed"
             seconds = time.perf_counter() - started
-            print(f"{script}: at most {most / 2**30:.2f} GiB in {seconds:.0f} s", flush=True)
+            shown = ", ".join(f"{kind.upper()} {size / 2**30:.2f} GiB" for kind, size in most.items())
+            print(f"{script}: at most {shown}, in {seconds:.0f} s", flush=True)
 
 
-def _memory_of(process: int) -> int:
-    """Returns the sum of the PSS of a process and of all that it started, in bytes."""
+def _memory_of(process: int) -> dict[str, int]:
+    """Returns the sums of RSS and PSS of a process and of all that it started, in bytes."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         # A process may end while it is looked at; its name may hold spaces and brackets.
@@ -311,11 +314,13 @@ def _memory_of(process: int) -> int:
     family = {process}
     while more := {child for child, parent in parents.items() if parent in family} - family:
         family |= more
-    total = 0
+    total = {"Rss": 0, "Pss": 0}
     for member in family:
         with contextlib.suppress(OSError):
-            rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
-            total += sum(int(line.split()[1]) << 10 for line in rollup.splitlines() if line.startswith("Pss:"))
+            for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
+                kind, _, size = line.partition(":")
+                if kind in total:
+                    total[kind] += int(size.split()[0]) << 10
     return total
 
 

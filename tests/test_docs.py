@@ -43,6 +43,7 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/inspect_mixture.py": (),
     "python scripts/cache_tasks.py": (),
     "python scripts/bench_data.py": ("--trajectories=500", "--seconds=0.1"),
+    "python scripts/bench_data.py --figures memory": ("--large=160",),
     "python scripts/lint_bank.py": ("--workers=1",),
     "python scripts/convert_bank.py": (),
     # The rows made up here are both the bank and the test.
