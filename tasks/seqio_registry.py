@@ -25,13 +25,13 @@ from agentbank_jax.data.declarations import (
     task_names,
 )
 from agentbank_jax.data.over_long import OverLongPolicy
-from agentbank_jax.data.seqio_metrics import action_accuracy
+from agentbank_jax.data.seqio_metrics import action_accuracy, reply_postprocessor
 from agentbank_jax.data.seqio_preprocessors import preprocessors
 from agentbank_jax.data.seqio_source import trajectory_source
+from agentbank_jax.data.seqio_vocabulary import make_vocabulary
 from agentbank_jax.data.sources import count_rows
 from agentbank_jax.data.vocabularies import vocabulary_path
 from agentbank_jax.trajectories.templates.registry import DEFAULT_OPTIONS, ChatTemplate, TemplateOptions, get_template
-from agentbank_jax.trajectories.tokenizers.files import find_tokenizer
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
 
@@ -61,7 +61,7 @@ def register_task(
     Args:
       task: the declaration.
       tokenizer: a SentencePiece model, a `tokenizer.json` or a checkpoint's folder; None means
-        `default_tokenizer()`. SeqIO itself decodes only with a SentencePiece model.
+        `default_tokenizer()`.
       template: name of the chat template.
       options: which tokens are trained.
       over_long: what becomes of trajectories that are longer than the length asked for.
@@ -74,25 +74,19 @@ def register_task(
     def loaded() -> ChatTemplate:
         return get_template(template, Tokenizer.load(path), options)
 
+    vocabulary = make_vocabulary(path, lambda: loaded().stop_ids[0])
     return seqio.TaskRegistry.add(
         task.name,
         source=trajectory_source(task, data_dir),
         preprocessors=preprocessors(loaded, over_long),
         output_features={
             # The template places BOS and EOS.
-            "targets": seqio.Feature(_vocabulary(path), add_eos=False, required=True, dtype=tf.int32),
+            "targets": seqio.Feature(vocabulary, add_eos=False, required=True, dtype=tf.int32),
             "trained": seqio.Feature(seqio.PassThroughVocabulary(3), add_eos=False, required=True, dtype=tf.int32),
         },
+        postprocess_fn=reply_postprocessor(lambda: loaded().tokenizer),
         metric_fns=[action_accuracy],
     )
-
-
-def _vocabulary(path: Path) -> seqio.Vocabulary:
-    # A model that is not there yet is asked for when it is used.
-    file = find_tokenizer(path) if path.exists() else path
-    if file.suffix == ".json":
-        return seqio.PassThroughVocabulary(Tokenizer.load(file).vocab_size)
-    return seqio.SentencePieceVocabulary(os.fspath(file))
 
 
 def register_mixture(mixture: MixtureDeclaration) -> seqio.Mixture:

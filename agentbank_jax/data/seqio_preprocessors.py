@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from agentbank_jax.data.over_long import OverLongPolicy, fit_to_length
 from agentbank_jax.data.seqio_source import ROLE_NUMBERS
+from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.schema import Trajectory, Turn
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, EncodedTrajectory
 
@@ -25,6 +26,9 @@ def encode_turns(dataset: tf.data.Dataset, *, template: Callable[[], ChatTemplat
     Args:
       dataset: of `trajectory_source`.
       template: gives the template; asked when the first example is encoded.
+
+    Raises:
+      AgentBankError: on a trajectory with a token of id 0, within what TensorFlow raises.
     """
 
     def encode(id_: bytes, role: np.ndarray, content: np.ndarray, trained: np.ndarray) -> list[np.ndarray]:
@@ -33,6 +37,7 @@ def encode_turns(dataset: tf.data.Dataset, *, template: Callable[[], ChatTemplat
             for number, text, mask in zip(role, content, trained, strict=True)
         )
         encoded = template().encode(Trajectory(id=id_.decode(), task="", turns=turns))
+        _refuse_id_0(encoded, template())
         return [encoded.tokens, np.where(encoded.trained, TRAINED, UNTRAINED).astype(np.int32), encoded.turn]
 
     def preprocess(example: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -47,8 +52,8 @@ def encode_turns(dataset: tf.data.Dataset, *, template: Callable[[], ChatTemplat
 
 def fit_lengths(
     dataset: tf.data.Dataset,
-    sequence_length: Mapping[str, int] | None,
-    output_features: Mapping[str, Any],
+    sequence_length: Mapping[str, int] | None = None,
+    output_features: Mapping[str, Any] | None = None,
     *,
     over_long: OverLongPolicy = "drop",
 ) -> tf.data.Dataset:
@@ -80,15 +85,25 @@ def fit_lengths(
         ids, lengths, *columns = tf.numpy_function(fit, inputs, [tf.string, tf.int64, *[tf.int32] * 3])
         for output in (ids, lengths, *columns):
             output.set_shape([None])
-        ragged = {
-            name: tf.RaggedTensor.from_row_lengths(column, lengths) for name, column in zip(names, columns, strict=True)
-        }
-        parts = tf.data.Dataset.from_tensor_slices({"id": ids, **ragged})
+        ends = tf.cumsum(lengths)
         rest = {name: value for name, value in example.items() if name not in ("id", *names)}
-        # A slice of a ragged tensor may still be one.
-        return parts.map(lambda part: {**rest, **part, **{name: tf.identity(part[name]) for name in names}})
+
+        def part_of(number: tf.Tensor) -> dict[str, tf.Tensor]:
+            part = slice(ends[number] - lengths[number], ends[number])
+            taken = {name: column[part] for name, column in zip(names, columns, strict=True)}
+            return {**rest, "id": ids[number], **taken}
+
+        return tf.data.Dataset.range(tf.size(ids, tf.int64)).map(part_of)
 
     return dataset.flat_map(parts_of)
+
+
+def _refuse_id_0(encoded: EncodedTrajectory, template: ChatTemplate) -> None:
+    if not encoded.tokens.all():
+        raise AgentBankError(
+            f"trajectory '{encoded.id}' holds {template.tokenizer.piece(0)!r}, the token with id 0, which SeqIO's "
+            "packing takes for padding; expected none. Train from the token cache, which packs by known lengths."
+        )
 
 
 def preprocessors(template: Callable[[], ChatTemplate], over_long: OverLongPolicy = "drop") -> list[Any]:
@@ -98,7 +113,9 @@ def preprocessors(template: Callable[[], ChatTemplate], over_long: OverLongPolic
         return encode_turns(dataset, template=template)
 
     def fit(
-        dataset: tf.data.Dataset, sequence_length: Mapping[str, int] | None, output_features: Mapping[str, Any]
+        dataset: tf.data.Dataset,
+        sequence_length: Mapping[str, int] | None = None,
+        output_features: Mapping[str, Any] | None = None,
     ) -> tf.data.Dataset:
         return fit_lengths(dataset, sequence_length, output_features, over_long=over_long)
 

@@ -1,6 +1,7 @@
 """SeqIO gives exactly the ids, masks and rows that the token cache and the delivery give."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ import tensorflow as tf  # noqa: E402
 
 from agentbank_jax.data.declarations import get_mixture, get_task  # noqa: E402
 from agentbank_jax.data.seqio_feature_converter import TrajectoryFeatureConverter, task_feature_lengths  # noqa: E402
-from agentbank_jax.data.seqio_metrics import action_accuracy  # noqa: E402
-from agentbank_jax.data.seqio_preprocessors import TRAINED  # noqa: E402
+from agentbank_jax.data.seqio_preprocessors import TRAINED, encode_turns  # noqa: E402
+from agentbank_jax.data.seqio_source import trajectory_source  # noqa: E402
 from agentbank_jax.data.token_cache import TokenCache, build_cache  # noqa: E402
-from agentbank_jax.trajectories.templates.registry import Llama2Template  # noqa: E402
+from agentbank_jax.trajectories.formats.agentbank import write_parquet  # noqa: E402
+from agentbank_jax.trajectories.schema import Turn  # noqa: E402
+from agentbank_jax.trajectories.templates.registry import Llama2Template, get_template  # noqa: E402
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer  # noqa: E402
+from tests.trajectories.fake import make_trajectory  # noqa: E402
+from tests.trajectories.published import LLAMA3_SPECIALS, byte_level_json, texts_of, write_checkpoint  # noqa: E402
 
 LENGTH = 400
 
@@ -114,6 +120,21 @@ def test_a_token_with_id_0_is_refused() -> None:
         list(converted.as_numpy_iterator())
 
 
+def test_a_trajectory_with_id_0_is_named_and_refused_whatever_converts_it(data_dir: Path, tmp_path: Path) -> None:
+    specification = byte_level_json(texts_of(make_trajectory(number) for number in range(50)), LLAMA3_SPECIALS, 400)
+    # As Llama-3's: byte-level vocabularies begin with the exclamation mark.
+    tokenizer = Tokenizer.load(write_checkpoint(tmp_path / "llama3", specification, None))
+    assert tokenizer.piece(0) == "!"
+    shouting = replace(make_trajectory(1), id="loud", turns=(Turn.user("Look!"), Turn.assistant("Action: look")))
+    write_parquet(tmp_path / "data/starter_web/train-00000-of-00001.parquet", [make_trajectory(0), shouting])
+    source = trajectory_source(get_task("starter_web"), lambda: tmp_path / "data")
+    dataset = encode_turns(source.get_dataset("train"), template=lambda: get_template("llama3", tokenizer))
+    rows = dataset.as_numpy_iterator()
+    assert next(rows)["id"] == b"t0"
+    with pytest.raises(tf.errors.OpError, match=r"trajectory 'loud' holds '!', the token with id 0.*token cache"):
+        next(rows)
+
+
 def test_the_mixture_draws_in_proportion_to_its_tasks(registered: str) -> None:
     mixture = seqio.get_mixture_or_task(registered)
     rates = {task.name: mixture.get_rate(task) for task in mixture.tasks}
@@ -124,12 +145,6 @@ def test_all_declared_names_are_registered(registered: str) -> None:
     for name in ("starter", "starter_reasoning", "starter_embodied", "gsm8k"):
         provider = seqio.get_mixture_or_task(name)
         assert all(task.metric_fns for task in getattr(provider, "tasks", [provider]))
-
-
-def test_only_the_action_counts() -> None:
-    targets = ["Thought: a\nAction: look", "Thought: a\nFinal Answer: 3", "Thought: a\nAction: take cup"]
-    predictions = ["Thought: b\nAction:  look ", "Thought: b\nFinal Answer: 4", "nothing"]
-    assert action_accuracy(targets, predictions)["action_accuracy"].value == pytest.approx(1 / 3)
 
 
 def test_split_trajectories_are_the_parts_of_the_cache(
