@@ -8,10 +8,10 @@ from pathlib import Path
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.evaluation.sweep import SweepResult
-from agentbank_jax.evaluation.tables import Table, detail_table, reasons_table, success_table
+from agentbank_jax.evaluation.tables import detail_table, reasons_table, success_table
+from agentbank_jax.presentation.printable import printable
+from agentbank_jax.presentation.table import Table
 from agentbank_jax.whole_files import whole_file
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 MEANING = (
     "Success: reward at or above the environment's threshold. Average reward and success rate are sums over all "
@@ -110,7 +110,7 @@ def episode_turns(record: EpisodeRecord) -> list[tuple[str, str]]:
         turns.append(("environment", record.final_observation))
     if record.error:
         turns.append(("error", record.error))
-    return [(speaker, _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)) for speaker, text in turns]
+    return [(speaker, printable(text)) for speaker, text in turns]
 
 
 def _fence(text: str) -> str:

@@ -1,66 +1,14 @@
-"""The tables of a sweep, made once and shown in the terminal, in Markdown and in HTML."""
+"""The tables of a sweep."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from agentbank_jax.agents.rollout import TERMINATE_REASONS
 from agentbank_jax.environments.registry import SKILLS
 from agentbank_jax.evaluation.results import Summary
 from agentbank_jax.evaluation.sweep import SweepResult, TaskResult
-
-if TYPE_CHECKING:
-    import rich.table
+from agentbank_jax.presentation.table import Table
 
 ABSENT = "–"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Text cells under headings.
-
-    Fields:
-      title: what it shows.
-      columns: headings; the first `text_columns` are text, the others figures.
-      rows: cells, as many as there are columns.
-      strong: indices of rows that sum others up.
-      notes: what a reader must know, a line each.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    text_columns: int = 2
-    strong: frozenset[int] = frozenset()
-    notes: tuple[str, ...] = ()
-
-    def to_rich(self) -> "rich.table.Table":
-        import rich.box
-        import rich.table
-        from rich.text import Text
-
-        shown = rich.table.Table(title=self.title, box=rich.box.SIMPLE_HEAD, title_justify="left")
-        for index, column in enumerate(self.columns):
-            shown.add_column(column, justify="left" if index < self.text_columns else "right")
-        for index, row in enumerate(self.rows):
-            shown.add_row(*map(Text, row), style="bold" if index in self.strong else None)
-        if self.notes:
-            shown.caption = Text("\n".join(self.notes))
-            shown.caption_justify = "left"
-        return shown
-
-    def to_markdown(self) -> str:
-        def line(cells: Iterable[str]) -> str:
-            return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-        rule = ["---"] * self.text_columns + ["---:"] * (len(self.columns) - self.text_columns)
-        rows = [
-            [f"**{cell}**" if index in self.strong and cell else cell for cell in row]
-            for index, row in enumerate(self.rows)
-        ]
-        notes = [f"- {note}" for note in self.notes]
-        lines = [f"### {self.title}", "", line(self.columns), line(rule), *map(line, rows), *([""] if notes else [])]
-        return "\n".join([*lines, *notes])
 
 
 def success_table(result: SweepResult) -> Table:

@@ -1,20 +1,15 @@
 import io
-import re
-from html.parser import HTMLParser
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from agentbank_jax.agents.policy import OraclePolicy, RandomPolicy, Reply
-from agentbank_jax.evaluation.charts import Bar, bar_chart, line_chart
 from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.report import Report, to_markdown, write_report
 from agentbank_jax.evaluation.sweep import Contender, SweepConfig, SweepResult, run_sweep
 from agentbank_jax.evaluation.tables import detail_table, reasons_table, success_table
+from tests.pages import check_page
 
 HOSTILE = "Thought: <script>alert(1)</script> ```` | \x00\nAction: <b>&amp;\"'"
 
@@ -74,38 +69,12 @@ def test_tables_print_in_the_terminal_whatever_the_cells_hold(result: SweepResul
     assert "held-in mean" in console.export_text()
 
 
-class _Checker(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-
-    def handle_starttag(self, tag, attributes) -> None:
-        self.tags.add(tag)
-        for name, _ in attributes:
-            assert name not in ("src", "href", "onclick"), (tag, name)
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes) -> None:
-        self.tags.add(tag)
-
-    def handle_endtag(self, tag) -> None:
-        assert self.open.pop() == tag
-
-
 def test_the_page_is_balanced_self_contained_and_escapes_what_agents_say(report: Report, tmp_path: Path) -> None:
     markdown, page = write_report(report, tmp_path)
     text = page.read_text()
-    checker = _Checker()
-    checker.feed(text)
-    assert checker.open == [] and {"svg", "table", "details"} <= checker.tags
-    assert "script" not in checker.tags and "<b>" not in text and "\x00" not in text
-    assert "&lt;script&gt;" in text
-    assert re.findall(r"https?://[^\"]*", text) == ["http://www.w3.org/2000/svg"] * text.count("<svg")
+    assert {"svg", "table", "details"} <= check_page(text)
+    assert "<b>" not in text and "&lt;script&gt;" in text
     assert sorted(path.name for path in tmp_path.glob("*report*")) == ["report.html", "report.md"]
-    for svg in re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL):
-        ElementTree.fromstring(svg)
     assert "Training loss: 8.000 at step 0, 0.004 at step 1,999." in markdown.read_text()
 
 
@@ -113,19 +82,3 @@ def test_episodes_are_readable_turn_by_turn_and_fences_cannot_be_closed_from_wit
     text = to_markdown(report)
     assert "### counting/test/0: failure (max steps), reward 0.00, 8 steps" in text
     assert "**agent**\n\n`````text\nThought: <script>" in text
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 10**6), st.floats(allow_nan=True, allow_infinity=True)), max_size=30),
-    st.text(max_size=20),
-)
-def test_a_line_chart_is_well_formed_for_any_values(points, title: str) -> None:
-    printable = "".join(character for character in title if character.isprintable())
-    ElementTree.fromstring(line_chart(points, title=printable, x_label="<x>", y_label="&"))
-
-
-def test_a_bar_chart_shows_each_value_and_says_where_there_is_none() -> None:
-    bars = [Bar(value=0.5, interval=(0.3, 0.7)), Bar(value=None, label="not run")]
-    svg = bar_chart([("a<b", bars)], ["m", "n"], title="t")
-    texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
-    assert "50" in texts and "not run" in texts and "a<b" in texts

@@ -14,10 +14,10 @@ _LARGEST = 1e30
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One bar: a rate from 0 to 1 with its interval; None where there is no value."""
+    """One bar: a rate from 0 to 1 with its interval, if it has one; None where there is no value."""
 
     value: float | None
-    interval: tuple[float, float] = (0.0, 1.0)
+    interval: tuple[float, float] | None = None
     label: str = ""
 
 
@@ -57,17 +57,51 @@ def _bar(value: Bar, index: int, series: str, group: str, left: int, width: int,
     if value.value is None:
         return f'<text class="axis" x="{left + 4}" y="{y + size - 3:.1f}">{escape(value.label)}</text>'
     length = width * min(max(value.value, 0.0), 1.0)
-    low, high = (left + width * bound for bound in value.interval)
-    middle = y + size / 2
     text = f"{group}, {series}: {100 * value.value:.1f} %"
+    whisker, end = "", left + length
+    if value.interval is not None:
+        low, high = (left + width * bound for bound in value.interval)
+        middle, end = y + size / 2, max(end, high)
+        whisker = f'<line class="whisker" x1="{low:.1f}" y1="{middle:.1f}" x2="{high:.1f}" y2="{middle:.1f}"/>'
     return (
         f"<g><title>{escape(text)}</title>"
         f'<rect class="series-{index}" x="{left}" y="{y + 1:.1f}" width="{max(length, 1.5):.1f}" height="{size - 2}" '
-        'rx="2"/>'
-        f'<line class="whisker" x1="{low:.1f}" y1="{middle:.1f}" x2="{high:.1f}" y2="{middle:.1f}"/>'
-        f'<text class="axis" x="{max(left + length, high) + 5:.1f}" y="{y + size - 3:.1f}">'
-        f"{100 * value.value:.0f}</text></g>"
+        f'rx="2"/>{whisker}'
+        f'<text class="axis" x="{end + 5:.1f}" y="{y + size - 3:.1f}">{100 * value.value:.0f}</text></g>'
     )
+
+
+def histogram(edges: Sequence[int], counts: Sequence[int], *, title: str, x_label: str, y_label: str) -> str:
+    """Upright bars of counts; bar `i` reaches from `edges[i]` to `edges[i + 1]`.
+
+    Args:
+      edges: one more than there are counts, ascending.
+      counts: 0 or more each.
+      title: for readers who cannot see the picture.
+      x_label, y_label: what edges and counts are.
+    """
+    left, top, width, height = 62, 20, 660, 220
+    parts = [_open(left + width + 20, top + height + 46, title)]
+    most, step = max(*counts, 1), width / len(counts)
+    for part in range(5):
+        y = top + height * (1 - part / 4)
+        parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{left + width}" y2="{y:.1f}"/>')
+        parts.append(
+            f'<text class="axis" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{most * part / 4:,.4g}</text>'
+        )
+    for index, count in enumerate(counts):
+        x, size = left + index * step, height * count / most
+        parts.append(
+            f"<g><title>{edges[index]:,} to {edges[index + 1] - 1:,}: {count:,}</title>"
+            f'<rect class="series-0" x="{x + 1:.1f}" y="{top + height - size:.1f}" width="{step - 2:.1f}" '
+            f'height="{size:.1f}"/></g>'
+        )
+    # Not so many labels that they touch.
+    every = -(-len(edges) // 12)
+    for index in range(0, len(edges), every):
+        place = f'x="{left + index * step:.1f}" y="{top + height + 18}" text-anchor="middle"'
+        parts.append(f'<text class="axis" {place}>{edges[index]:,}</text>')
+    return "".join([*parts, _axis_labels(left, top, width, height, x_label, y_label), "</svg>"])
 
 
 def line_chart(points: Sequence[tuple[float, float]], *, title: str, x_label: str, y_label: str) -> str:
@@ -104,13 +138,16 @@ def line_chart(points: Sequence[tuple[float, float]], *, title: str, x_label: st
         parts.append(f'<text class="axis" {place}>{x_value:,.0f}</text>')
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(x, y) for x, y in zip(xs, scaled, strict=True)))
     parts.append(f'<polyline class="curve" points="{path}"/>')
-    parts.append(
+    return "".join([*parts, _axis_labels(left, top, width, height, x_label, y_label), "</svg>"])
+
+
+def _axis_labels(left: int, top: int, width: int, height: int, x_label: str, y_label: str) -> str:
+    return (
         f'<text class="label" x="{left + width / 2:.0f}" y="{top + height + 38}" text-anchor="middle">'
         f"{escape(x_label)}</text>"
         f'<text class="label" x="14" y="{top + height / 2:.0f}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {top + height / 2:.0f})">{escape(y_label)}</text></svg>'
+        f'transform="rotate(-90 14 {top + height / 2:.0f})">{escape(y_label)}</text>'
     )
-    return "".join(parts)
 
 
 def _thin(points: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:

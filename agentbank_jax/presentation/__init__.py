@@ -1,0 +1,1 @@
+"""Tables, charts and pages of reports, whatever they are about."""

@@ -1,0 +1,71 @@
+"""A table, made once and shown in the terminal, in Markdown and in HTML."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import rich.table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Text cells under headings.
+
+    Fields:
+      title: what it shows.
+      columns: headings; the first `text_columns` are text, the others figures.
+      rows: cells, as many as there are columns.
+      strong: indices of rows that sum others up.
+      notes: what a reader must know, a line each.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: int = 2
+    strong: frozenset[int] = frozenset()
+    notes: tuple[str, ...] = ()
+
+    def to_rich(self) -> "rich.table.Table":
+        import rich.box
+        import rich.table
+        from rich.text import Text
+
+        shown = rich.table.Table(title=self.title, box=rich.box.SIMPLE_HEAD, title_justify="left")
+        for index, column in enumerate(self.columns):
+            shown.add_column(column, justify="left" if index < self.text_columns else "right", no_wrap=index == 0)
+        for index, row in enumerate(self.rows):
+            shown.add_row(*map(Text, row), style="bold" if index in self.strong else None)
+        if self.notes:
+            shown.caption = Text("\n".join(self.notes))
+            shown.caption_justify = "left"
+        return shown
+
+    def to_markdown(self) -> str:
+        def line(cells: Iterable[str]) -> str:
+            return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+        rule = ["---"] * self.text_columns + ["---:"] * (len(self.columns) - self.text_columns)
+        rows = [
+            [f"**{cell}**" if index in self.strong and cell else cell for cell in row]
+            for index, row in enumerate(self.rows)
+        ]
+        notes = [f"- {note}" for note in self.notes]
+        lines = [f"### {self.title}", "", line(self.columns), line(rule), *map(line, rows), *([""] if notes else [])]
+        return "\n".join([*lines, *notes])
+
+    def to_html(self) -> str:
+        def cells(tag: str, row: tuple[str, ...]) -> str:
+            kinds = [""] * self.text_columns + [' class="figure"'] * (len(row) - self.text_columns)
+            return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+
+        kinds = [' class="strong"' if index in self.strong else "" for index in range(len(self.rows))]
+        rows = "".join(f"<tr{kind}>{cells('td', row)}</tr>" for kind, row in zip(kinds, self.rows, strict=True))
+        notes = "".join(f'<p class="note">{escape(note)}</p>' for note in self.notes)
+        head = cells("th", self.columns)
+        return (
+            f'<h3>{escape(self.title)}</h3><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+            f"<tbody>{rows}</tbody></table></div>{notes}"
+        )

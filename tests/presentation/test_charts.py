@@ -1,0 +1,43 @@
+"""Charts are well-formed whatever they show, and show every value."""
+
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentbank_jax.presentation.charts import Bar, bar_chart, histogram, line_chart
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.floats(allow_nan=True, allow_infinity=True)), max_size=30),
+    st.text(max_size=20),
+)
+def test_a_line_chart_is_well_formed_for_any_values(points, title: str) -> None:
+    printable = "".join(character for character in title if character.isprintable())
+    ElementTree.fromstring(line_chart(points, title=printable, x_label="<x>", y_label="&"))
+
+
+def test_a_bar_chart_shows_each_value_and_says_where_there_is_none() -> None:
+    bars = [Bar(value=0.5, interval=(0.3, 0.7)), Bar(value=None, label="not run")]
+    svg = bar_chart([("a<b", bars)], ["m", "n"], title="t")
+    texts = [element.text for element in ElementTree.fromstring(svg).iter() if element.text]
+    assert "50" in texts and "not run" in texts and "a<b" in texts
+
+
+def test_a_bar_without_an_interval_has_no_whisker() -> None:
+    assert "whisker" not in bar_chart([("a", [Bar(value=0.5)])], ["m"], title="t")
+    assert "whisker" in bar_chart([("a", [Bar(value=0.5, interval=(0.3, 0.7))])], ["m"], title="t")
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=25))
+def test_a_histogram_has_a_bar_for_each_count_in_proportion(counts: list[int]) -> None:
+    edges = list(range(0, 50 * len(counts) + 1, 50))
+    root = ElementTree.fromstring(histogram(edges, counts, title="<t>", x_label="x", y_label="y"))
+    bars = [element for element in root.iter() if element.tag.endswith("rect")]
+    most = max(*counts, 1)
+    heights = [float(bar.get("height", "nan")) for bar in bars]
+    # They are written with one decimal.
+    assert heights == pytest.approx([220 * count / most for count in counts], abs=0.051)
+    titles = [element.text for element in root.iter() if element.tag.endswith("title")]
+    assert titles[1:] == [f"{edge:,} to {edge + 49:,}: {count:,}" for edge, count in zip(edges, counts, strict=False)]
