@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from agentbank_jax.data.declarations import MixtureDeclaration, TaskDeclaration, declare_mixture
+from agentbank_jax.data.samoyed import SamoyedConfig, declare_samoyed
 from agentbank_jax.tasks import embodied, math, programming, reasoning, web
 
 SKILLS = {"reasoning": reasoning, "math": math, "programming": programming, "web": web, "embodied": embodied}
@@ -20,3 +21,6 @@ RELEASED = [task for module in SKILLS.values() for task in module.RELEASED]
 AGENTBANK = _once("agentbank", RELEASED)
 AGENTBANK_SKILLS = {skill: _once(f"agentbank_{skill}", module.RELEASED) for skill, module in SKILLS.items()}
 AGENTBANK_ALL = _once("agentbank_all", [*RELEASED, *programming.EXTRA, *embodied.EXTRA])
+
+# Their general conversations and code are the user's own files; a gin file says where, and at which rates.
+SAMOYED = declare_samoyed(SamoyedConfig(), AGENTBANK)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from agentbank_jax.configuration.run_config import DataConfig, RunConfig
-from agentbank_jax.data.declarations import get_mixture, get_task
+from agentbank_jax.data.declarations import MissingFilesError, get_mixture, get_task
 from agentbank_jax.data.sources import task_files
 from agentbank_jax.errors import AgentBankError
 
@@ -52,13 +52,17 @@ def check_writable(folder: Path, flag: str) -> None:
 def _missing_banks(data: DataConfig) -> list[str]:
     folder = data.data_path()
     by_remedy: dict[str, list[str]] = defaultdict(list)
+    own: list[str] = []
     for name in get_mixture(data.mixture).rates:
         task = get_task(name)
-        if any((folder / task.config).glob("train*")):
-            task_files(task, folder)  # raises where the shards are not one complete set
-        else:
-            by_remedy[task.remedy_for(folder)].append(task.config)
-    return [f"bank: {', '.join(names)} in {folder}; {remedy}" for remedy, names in by_remedy.items()]
+        try:
+            task_files(task, folder)
+        except MissingFilesError as error:
+            if task.files:
+                own.append(f"bank: {error}")
+            else:
+                by_remedy[task.remedy_for(folder)].append(task.config)
+    return [*(f"bank: {', '.join(names)} in {folder}; {remedy}" for remedy, names in by_remedy.items()), *own]
 
 
 def _missing_tokenizer(data: DataConfig) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union
 import gin
 
 from agentbank_jax.configuration.run_config import DataConfig, RunConfig
+from agentbank_jax.data.samoyed import SamoyedConfig
 from agentbank_jax.environments.gsm8k import Gsm8kConfig
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.sweep import SweepConfig
@@ -31,6 +32,7 @@ CONFIG_CLASSES: tuple[type[Any], ...] = (
     MeshConfig,
     OptimizerConfig,
     RunConfig,
+    SamoyedConfig,
     SweepConfig,
     TrainConfig,
 )

@@ -1,5 +1,6 @@
 """The flags that every entry point has; light to import, so that `--help` answers at once."""
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,25 +58,20 @@ def parse_command_line(
     """
     parser = make_parser(program, description, f"example: {example}")
     add = parser.add_argument
-    add("--gin_file", action="append", default=[], metavar="NAME", help="a gin file: in the current folder, "
-        "in --gin_search_paths, or among the shipped ones; may be repeated")  # fmt: skip
-    add("--gin.NAME", dest="gin_override", metavar="VALUE", help="bind one gin name, such as "
-        "--gin.TrainConfig.steps=100; after all files")  # fmt: skip
-    add("--gin_search_paths", action="append", default=[], metavar="FOLDER[,FOLDER…]",
-        help="more folders to look for gin files in")  # fmt: skip
+    add_gin_flags(parser, "TrainConfig.steps=100")
     add("--model_dir", metavar="FOLDER", help=f"where the run lives (default: {model_dir_default})")
     add("--checkpoint", metavar="PATH", help=checkpoint_help)
     add("--seed", type=int, metavar="N", help="seed of weights, data order and episodes")
     add("--dry_run", action="store_true", help="print the plan and end")
 
-    plain, overrides = _split_overrides(arguments)
+    plain, overrides = split_overrides(arguments)
     known = parse_flags(parser, plain)
     if not known.gin_file:
         raise AgentBankError(f"no gin file is named; for example: {example}")
     return CommandLine(
         gin_files=tuple(known.gin_file),
         overrides=overrides,
-        gin_search_paths=tuple(path for paths in known.gin_search_paths for path in paths.split(",") if path),
+        gin_search_paths=split_paths(known.gin_search_paths),
         model_dir=known.model_dir,
         checkpoint=known.checkpoint,
         seed=known.seed,
@@ -83,7 +79,23 @@ def parse_command_line(
     )
 
 
-def _split_overrides(arguments: Sequence[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:
+def add_gin_flags(parser: argparse.ArgumentParser, example: str) -> None:
+    """Adds `--gin_file`, `--gin.NAME` and `--gin_search_paths`; `example` is a binding for `--help`."""
+    add = parser.add_argument
+    add("--gin_file", action="append", default=[], metavar="NAME", help="a gin file: in the current folder, "
+        "in --gin_search_paths, or among the shipped ones; may be repeated")  # fmt: skip
+    add("--gin.NAME", dest="gin_override", metavar="VALUE", help=f"bind one gin name, such as --gin.{example}; "
+        "after all files")  # fmt: skip
+    add("--gin_search_paths", action="append", default=[], metavar="FOLDER[,FOLDER…]",
+        help="more folders to look for gin files in")  # fmt: skip
+
+
+def split_paths(values: Sequence[str]) -> tuple[str, ...]:
+    """Returns the folders of all values of `--gin_search_paths`."""
+    return tuple(path for paths in values for path in paths.split(",") if path)
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:
     """Takes `--gin.NAME=VALUE` and `--gin.NAME VALUE` out of the arguments."""
     plain: list[str] = []
     overrides: list[tuple[str, str]] = []

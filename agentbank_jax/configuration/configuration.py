@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agentbank_jax.configuration import bindings
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.gin_files import GinLoader
 from agentbank_jax.configuration.run_config import DataConfig, RunConfig
+from agentbank_jax.data import samoyed
 from agentbank_jax.data.declarations import get_mixture
 from agentbank_jax.environments.gsm8k import Gsm8kConfig
 from agentbank_jax.errors import AgentBankError, did_you_mean
@@ -42,8 +44,13 @@ class EvaluationConfiguration:
     gsm8k: Gsm8kConfig
 
 
-def read_gin(command_line: CommandLine) -> GinLoader:
-    """Reads all gin files and overrides, in the order of the command line, and `--seed`."""
+def read_gin(command_line: CommandLine, *, unused_macros: bool = False) -> GinLoader:
+    """Reads all gin files and overrides, in the order of the command line, and `--seed`.
+
+    Args:
+      command_line: names the files.
+      unused_macros: whether a macro may be used by nothing, where the files are a part of a run's.
+    """
     loader = GinLoader(command_line.gin_search_paths)
     for name in command_line.gin_files:
         loader.read(name)
@@ -52,7 +59,7 @@ def read_gin(command_line: CommandLine) -> GinLoader:
     if command_line.seed is not None:
         for config in (TrainConfig, SweepConfig):
             loader.override(f"{config.__name__}.seed", str(command_line.seed))
-    loader.finish()
+    loader.finish(unused_macros=unused_macros)
     for name in bindings.KNOWN:
         if name != SweepConfig.__name__ and (scopes := loader.scopes_of(name)):
             raise AgentBankError(
@@ -67,16 +74,30 @@ def read_training() -> TrainingConfiguration:
     Raises:
       AgentBankError: on a missing or refused value, or a mixture that does not exist.
     """
-    configuration = TrainingConfiguration(
+    return TrainingConfiguration(
         model=bindings.build(LlamaConfig),
-        data=bindings.build(DataConfig),
+        data=read_data(),
         train=bindings.build(TrainConfig),
         optimizer=bindings.build(OptimizerConfig),
         mesh=bindings.build(MeshConfig),
         run=bindings.build(RunConfig),
     )
-    get_mixture(configuration.data.mixture)
-    return configuration
+
+
+def read_data(**values: Any) -> DataConfig:
+    """Makes what gin holds of the data, and declares the mixture that gin configures.
+
+    Args:
+      **values: fields that the caller decides itself.
+
+    Raises:
+      AgentBankError: on a missing or refused value, or a mixture that does not exist.
+    """
+    data = bindings.build(DataConfig, **values)
+    if data.mixture in samoyed.NAMES:
+        samoyed.configure_samoyed(bindings.build(samoyed.SamoyedConfig))
+    get_mixture(data.mixture)
+    return data
 
 
 def read_evaluation(loader: GinLoader) -> EvaluationConfiguration:

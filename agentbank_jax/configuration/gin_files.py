@@ -162,16 +162,17 @@ class GinLoader:
         scope, selector, parameter = config_parser.parse_binding_key(name)
         self._bind(scope, selector, parameter, self._parse_value(value, where), where)
 
-    def finish(self) -> None:
+    def finish(self, *, unused_macros: bool = False) -> None:
         """Checks the macros and locks gin's configuration.
 
         Raises:
-          GinConfigError: on a macro that is used but not defined, or the reverse.
+          GinConfigError: on a macro that is used but not defined, or the reverse, unless
+            `unused_macros` allows that.
         """
         used, defined = self._delegate.macros_used, self._macros_defined
         for name in sorted(used - set(defined)):
             raise GinConfigError(f"macro '%{name}' is used but not defined.{did_you_mean(name, defined)}")
-        for name in sorted(set(defined) - used):
+        for name in () if unused_macros else sorted(set(defined) - used):
             raise GinConfigError(f"{defined[name]}: macro '{name}' is used by nothing.{did_you_mean(name, used)}")
         gin.finalize()
 

@@ -14,9 +14,16 @@ from agentbank_jax.errors import AgentBankError, did_you_mean
 SKILLS = ("reasoning", "math", "programming", "web", "embodied")
 ACTION_SPACES = ("continuous", "discrete")
 
+# In a skill's place: conversations in which nobody acts.
+GENERAL = "general"
+
 
 class DeclarationError(AgentBankError):
     """A malformed declaration, or a task or mixture that does not exist."""
+
+
+class MissingFilesError(DeclarationError):
+    """A task whose files are not there; the message says how a user gets them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,21 +32,25 @@ class TaskDeclaration:
 
     Fields:
       name: unique, such as `starter_math`.
-      skill: one of `SKILLS`.
+      skill: one of `SKILLS`, or `GENERAL`.
       action_space: `continuous` (free text, code, API calls) or `discrete` (a listable set).
       remedy: how a user gets the files, for the message when they are missing; `{data_dir}` stands for the data
         folder.
       config: folder of the files within the data folder; the name where it is empty.
+      files: files, patterns or folders that hold the trajectories instead; in the data folder, but for those
+        that start with `.`, `~` or `/`.
+      layout: of the rows, as `trajectories.formats.registry` names it; `auto` tells it by a file's first row.
       environment: name of the registered environment whose instruction the task uses, so that
         training and acting use the same text.
-      instruction: the instruction of a task without an environment.
+      instruction: the instruction of a task without an environment; those of the skill `GENERAL` have
+        neither, and their conversations keep what system turn they bring.
       expected_rows: trajectories that the released files hold; None where that is open.
       verified: whether `expected_rows` was read at the source.
       spoils: evaluations that a model trained on the task can no longer be judged by.
 
     Raises:
       DeclarationError: on a value outside the sets above, or without exactly one of `environment`
-        and `instruction`.
+        and `instruction` where there must be one.
     """
 
     name: str
@@ -47,6 +58,8 @@ class TaskDeclaration:
     action_space: str
     remedy: str
     config: str = ""
+    files: tuple[str, ...] = ()
+    layout: str = "agentbank"
     environment: str | None = None
     instruction: str | None = None
     expected_rows: int | None = None
@@ -55,14 +68,16 @@ class TaskDeclaration:
 
     def __post_init__(self) -> None:
         where = f"task '{self.name}'"
-        if self.skill not in SKILLS:
-            raise DeclarationError(f"{where}: skill {self.skill!r}; expected one of {', '.join(SKILLS)}.")
+        if self.skill not in (*SKILLS, GENERAL):
+            raise DeclarationError(f"{where}: skill {self.skill!r}; expected one of {', '.join((*SKILLS, GENERAL))}.")
         if self.action_space not in ACTION_SPACES:
             raise DeclarationError(
                 f"{where}: action space {self.action_space!r}; expected one of {', '.join(ACTION_SPACES)}."
             )
-        if (self.environment is None) == (self.instruction is None):
-            raise DeclarationError(f"{where}: expected either the environment's name or an instruction.")
+        given = (self.environment is not None) + (self.instruction is not None)
+        if given != (self.skill != GENERAL):
+            expected = "neither" if self.skill == GENERAL else "either"
+            raise DeclarationError(f"{where}: expected {expected} of an environment's name and an instruction.")
         if not self.config:
             object.__setattr__(self, "config", self.name)
 
@@ -71,12 +86,11 @@ class TaskDeclaration:
         return self.remedy.replace("{data_dir}", os.fspath(data_dir))
 
     def resolve_instruction(self) -> str:
-        """Returns the system turn of the task's trajectories."""
-        if self.instruction is not None:
-            return self.instruction
+        """Returns the system turn of the task's trajectories, empty where they bring their own or none."""
+        if self.environment is None:
+            return self.instruction or ""
         from agentbank_jax.environments import registry
 
-        assert self.environment is not None
         return registry.get(self.environment).instruction
 
 
@@ -108,23 +122,35 @@ _TASKS: dict[str, TaskDeclaration] = {}
 _MIXTURES: dict[str, MixtureDeclaration] = {}
 
 
-def declare_task(declaration: TaskDeclaration) -> TaskDeclaration:
+def declare_task(declaration: TaskDeclaration, *, replace: bool = False) -> TaskDeclaration:
     """Adds a task; the same one again is no error.
+
+    Args:
+      declaration: the task.
+      replace: take the place of a task of that name, if there is one.
 
     Raises:
       DeclarationError: where another task or a mixture has the name already.
     """
+    if replace:
+        _TASKS.pop(declaration.name, None)
     if _TASKS.setdefault(declaration.name, declaration) != declaration or declaration.name in _MIXTURES:
         raise DeclarationError(f"'{declaration.name}' is declared twice; give one of the two another name.")
     return declaration
 
 
-def declare_mixture(declaration: MixtureDeclaration) -> MixtureDeclaration:
+def declare_mixture(declaration: MixtureDeclaration, *, replace: bool = False) -> MixtureDeclaration:
     """Adds a mixture of declared tasks; the same one again is no error.
+
+    Args:
+      declaration: the mixture.
+      replace: take the place of a mixture of that name, if there is one.
 
     Raises:
       DeclarationError: where a task is unknown, or another mixture or a task has the name already.
     """
+    if replace:
+        _MIXTURES.pop(declaration.name, None)
     for task in declaration.rates:
         if task not in _TASKS:
             raise DeclarationError(

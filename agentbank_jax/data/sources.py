@@ -5,9 +5,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from agentbank_jax.data.declarations import DeclarationError, TaskDeclaration, get_mixture, get_task
-from agentbank_jax.trajectories.formats.agentbank import read_trajectories
-from agentbank_jax.trajectories.schema import Trajectory
+from agentbank_jax.data.declarations import (
+    DeclarationError,
+    MissingFilesError,
+    TaskDeclaration,
+    get_mixture,
+    get_task,
+)
+from agentbank_jax.trajectories.formats.registry import read_trajectories
+from agentbank_jax.trajectories.rows.files import KINDS, find_files
+from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError
 
 _PATTERNS = ("train*.parquet", "train*.json", "train*.jsonl", "train*.json.gz", "train*.jsonl.gz")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
@@ -17,15 +24,18 @@ def task_files(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> list[
     """Returns the files of a task's training split, in the order of their shards.
 
     Raises:
-      DeclarationError: where there are none, or shards are missing or of two different banks.
+      MissingFilesError: where there are none.
+      DeclarationError: where shards are missing or of two different banks.
     """
+    if task.files:
+        return _own_files(task, Path(data_dir))
     folder = Path(data_dir) / task.config
     for pattern in _PATTERNS:
         files = sorted(folder.glob(pattern))
         if files:
             break
     else:
-        raise DeclarationError(
+        raise MissingFilesError(
             f"task '{task.name}': no trajectories in {folder}; expected train-00000-of-00001.parquet or more shards; "
             f"{task.remedy_for(data_dir)}."
         )
@@ -43,7 +53,7 @@ def task_files(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> list[
 
 def read_task(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> Iterator[Trajectory]:
     """Yields a task's trajectories, each with the task's instruction as its system turn."""
-    return read_trajectories(task_files(task, data_dir), task.name, task.resolve_instruction())
+    return _read(task, task_files(task, data_dir))
 
 
 def read_mixture(name: str, data_dir: str | os.PathLike[str]) -> Iterator[Trajectory]:
@@ -55,8 +65,32 @@ def read_mixture(name: str, data_dir: str | os.PathLike[str]) -> Iterator[Trajec
 def count_rows(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> int:
     """Returns the number of a task's trajectories, of parquet files without reading them."""
     files = task_files(task, data_dir)
-    if files[0].suffix != ".parquet":
-        return sum(1 for _ in read_trajectories(files, task.name))
+    if any(file.suffix != ".parquet" for file in files):
+        return sum(1 for _ in _read(task, files))
     import pyarrow.parquet as pq
 
     return sum(pq.read_metadata(file).num_rows for file in files)
+
+
+def _read(task: TaskDeclaration, files: list[Path]) -> Iterator[Trajectory]:
+    rows = read_trajectories(files, format=task.layout, task=task.name, instruction=task.resolve_instruction() or None)
+    return (trajectory for _, trajectory in rows)
+
+
+def _own_files(task: TaskDeclaration, data_dir: Path) -> list[Path]:
+    """Returns the files that a task names: every one of its paths and patterns stands for at least one."""
+    found: list[Path] = []
+    for name in task.files:
+        path = Path(name).expanduser() if name.startswith((".", "~", "/")) else data_dir / name
+        try:
+            chosen = [each for each in path.iterdir() if each.name.endswith(KINDS)] if path.is_dir() else [path]
+            matches = find_files(chosen)
+        except TrajectoryError:
+            matches = []
+        if not matches:
+            raise MissingFilesError(
+                f"task '{task.name}': no trajectories in {path}; expected files ending in one of {', '.join(KINDS)}; "
+                f"{task.remedy_for(data_dir)}."
+            )
+        found += matches
+    return sorted(set(found))

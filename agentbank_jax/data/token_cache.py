@@ -29,7 +29,6 @@ from agentbank_jax.data.shard_workers import LocalWorkers, ShardJob, ShardMaker
 from agentbank_jax.data.sources import task_files
 from agentbank_jax.data.token_files import join_shards, read_token_files, sha256
 from agentbank_jax.data.token_shards import (
-    AGENTBANK,
     SHARD_ROWS,
     ShardRecipe,
     ShardSource,
@@ -206,6 +205,8 @@ class _TaskCache:
             FORMAT,
             task.name,
             self._instruction,
+            # Tasks with files of their own may be read in several layouts.
+            *([task.layout] if task.files else []),
             recipe.template.fingerprint,
             recipe.template.tokenizer.fingerprint,
             recipe.max_length,
@@ -226,7 +227,9 @@ class _TaskCache:
 
     def plan(self) -> None:
         """Finds out which shards are missing."""
-        self.shards = divide_into_shards(self._task.name, self._files, instruction=self._instruction, layout=AGENTBANK)
+        self.shards = divide_into_shards(
+            self._task.name, self._files, instruction=self._instruction or None, layout=self._task.layout
+        )
         self.wanted = {shard.name for shard in self.shards if not _keep_if_whole(self.pending / shard.name)}
 
     def join(self) -> None:

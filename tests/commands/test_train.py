@@ -34,11 +34,6 @@ def run_folder(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return cwd
 
 
-@pytest.fixture
-def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> ProgramRunner:
-    return ProgramRunner(monkeypatch, capfd)
-
-
 def test_one_command_trains_acts_and_reports(run_folder: Path) -> None:
     run = run_folder / "runs/samoyed_tiny"
     assert {path.name for path in (run / "checkpoints").iterdir() if path.is_dir()} == {"2"}

@@ -82,6 +82,8 @@ def test_unknown_names_are_suggested() -> None:
         ({"action_space": "big"}, "action space 'big'"),
         ({"environment": "starter_web"}, "either"),
         ({"instruction": None}, "either"),
+        ({"skill": "general"}, "neither"),
+        ({"skill": "general", "instruction": None, "environment": "starter_web"}, "neither"),
     ],
 )
 def test_malformed_tasks_are_refused(changes: dict[str, object], message: str) -> None:
@@ -106,11 +108,17 @@ def test_a_name_is_declared_once() -> None:
         declare_task(make_task(name="gsm8k"))
     with pytest.raises(DeclarationError, match=r"declared twice"):
         declare_mixture(MixtureDeclaration(name="gsm8k", rates={"gsm8k": 1}))
+    # What takes the place of another is of the same kind.
+    with pytest.raises(DeclarationError, match=r"declared twice"):
+        declare_task(make_task(name="starter"), replace=True)
+    with pytest.raises(DeclarationError, match=r"declared twice"):
+        declare_mixture(MixtureDeclaration(name="gsm8k", rates={"gsm8k": 1}), replace=True)
+    assert get_task("gsm8k") is known
 
 
 def test_declarations_cache_and_delivery_import_no_tensorflow() -> None:
     program = (
-        "import sys; from agentbank_jax.data import declarations, delivery, token_cache, inspection; import grain; "
+        "import sys; from agentbank_jax.data import declarations, delivery, token_cache, inspection_page, samoyed; import grain; "
         "declarations.task_names(); "
         "print([name for name in ('tensorflow', 'seqio', 'tensorflow_datasets') if name in sys.modules])"
     )
