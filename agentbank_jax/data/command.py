@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from agentbank_jax.configuration.command_line import CommandLine, add_gin_flags, split_overrides, split_paths
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
 
@@ -72,35 +73,80 @@ def inspect_mixture(arguments: Sequence[str]) -> int:
     """Shows what a mixture holds; returns the exit status."""
     parser = _parser(
         "inspect_mixture.py",
-        "Shows a mixture's rates, counts and token statistics, and examples as the model sees them:\n"
-        "trained tokens are green, or stand in \u27e6 \u27e7 where the output is no terminal.",
+        "Shows a mixture's rates, counts, token statistics, lengths, packing and contamination, and\n"
+        "examples as the model sees them: trained tokens stand in \u27e6 \u27e7.",
     )
     _add_tokens(parser)
-    parser.add_argument("--examples", type=int, default=1, metavar="N", help="of each task (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the examples (default: 0)")
+    add = parser.add_argument
+    add("--pack_length", type=int, action="append", metavar="N", help="tokens of a row for which the packing is shown; "
+        "may be repeated (default: --max_length)")  # fmt: skip
+    add("--examples", type=int, default=1, metavar="N", help="of each task (default: 1)")
+    add("--seed", type=int, default=0, metavar="N", help="chooses the examples and the order packed (default: 0)")
+    add("--html", metavar="FILE", help="write all of it as one HTML page too")
+    add("--json", metavar="FILE", help="write all of it as JSON too")
     options = _parse(parser, arguments)
     cache, template = _open_cache(options)
 
-    import numpy as np
+    import json
+
     from rich.console import Console
+    from rich.text import Text
 
-    from agentbank_jax.data.inspection import render_example, render_statistics
+    from agentbank_jax.data.inspection import inspect_cache
+    from agentbank_jax.data.inspection_page import to_html
+    from agentbank_jax.data.inspection_text import render
 
+    inspection = inspect_cache(
+        cache,
+        template,
+        lengths=options.pack_length or [options.max_length],
+        examples=options.examples,
+        seed=options.seed,
+    )
     # A table that is piped into a file is not cut at 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(render_statistics(cache, length=options.max_length))
-    generator = np.random.default_rng(options.seed)
-    for start, task in zip(cache.starts, cache.tasks, strict=False):
-        chosen = generator.choice(len(task), min(max(options.examples, 0), len(task)), replace=False)
-        for index in sorted(chosen.tolist()):
-            example = render_example(cache, template.tokenizer, int(start) + index, colour=console.is_terminal)
-            console.print(example, soft_wrap=True)
+    for part in render(inspection):
+        # Long lines of texts are the terminal's to break.
+        console.print(part, soft_wrap=isinstance(part, Text))
+    for flag, path, content in (
+        ("--html", options.html, to_html(inspection) if options.html else ""),
+        ("--json", options.json, json.dumps(inspection.to_json(), indent=1, ensure_ascii=False)),
+    ):
+        if path:
+            _write(flag, path, content)
+            console.print(f"{flag.strip('-')}: {path}", soft_wrap=True, markup=False)
     return 0
+
+
+def _write(flag: str, path: str, content: str) -> None:
+    from agentbank_jax.whole_files import whole_file
+
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise AgentBankError(f"{flag}={path}: cannot be written ({error.strerror}); name another file.") from None
+
+
+# What a gin file may say in a flag's place, and the values where neither says anything.
+_DEFAULTS = {
+    "mixture": "starter",
+    "data_dir": None,
+    "tokenizer": None,
+    "template": "llama2",
+    "train_on": "all",
+    "train_thoughts": True,
+    "max_length": 1024,
+    "over_long": "drop",
+    "cache_dir": None,
+}
 
 
 def _parser(program: str, description: str) -> argparse.ArgumentParser:
     parser = make_parser(program, description, f"example: python scripts/{program} --mixture=starter")
-    parser.add_argument("--mixture", default="starter", metavar="NAME", help="a mixture or task (default: starter)")
+    add_gin_flags(parser, "DataConfig.mixture=starter")
+    parser.add_argument("--mixture", metavar="NAME", help="a mixture or task (default: what the gin files say, else "
+        "starter; so for all flags of the data)")  # fmt: skip
     parser.add_argument(
         "--data_dir", metavar="FOLDER", help="where the bank is (default: $AGENTBANK_DATA_DIR, else ./data)"
     )
@@ -111,25 +157,60 @@ def _add_tokens(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--tokenizer", metavar="PATH", help="a SentencePiece model, a tokenizer.json or a checkpoint's folder "
         "(default: vocabulary/<mixture>.model in the data folder)")  # fmt: skip
-    add("--template", default="llama2", metavar="NAME", help="a chat template: llama2, codellama, llama3 or hf, the "
+    add("--template", metavar="NAME", help="a chat template: llama2, codellama, llama3 or hf, the "
         "checkpoint's own (default: llama2)")  # fmt: skip
-    add("--train_on", default="all", metavar="TURNS", help="which assistant turns are trained: all, or the last "
+    add("--train_on", metavar="TURNS", help="which assistant turns are trained: all, or the last "
         "(default: all)")  # fmt: skip
-    add("--train_thoughts", default=True, action=argparse.BooleanOptionalAction, help="whether Thoughts are trained")
-    add("--max_length", type=int, default=1024, metavar="N", help="tokens of a packed row (default: 1024)")
-    add("--over_long", default="drop", metavar="POLICY", help="what becomes of longer trajectories: drop, "
+    add("--train_thoughts", action=argparse.BooleanOptionalAction, help="whether Thoughts are trained (default: yes)")
+    add("--max_length", type=int, metavar="N", help="tokens of a packed row (default: 1024)")
+    add("--over_long", metavar="POLICY", help="what becomes of longer trajectories: drop, "
         "truncate_at_turn or split_at_turn (default: drop)")  # fmt: skip
     add("--cache_dir", metavar="FOLDER", help="default: token_cache in the data folder")
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    options = parse_flags(parser, arguments)
+    plain, overrides = split_overrides(arguments)
+    options = parse_flags(parser, plain)
+    given = {name: value for name in _DEFAULTS if (value := getattr(options, name, None)) is not None}
+    if options.gin_file or overrides:
+        given = _with_gin(options, overrides, given)
+    for name, default in _DEFAULTS.items():
+        setattr(options, name, given.get(name, default))
     options.data_dir = Path(options.data_dir or os.environ.get("AGENTBANK_DATA_DIR") or "data")
     from agentbank_jax.data.declarations import get_mixture
 
     # An unknown name is the first thing to say, before any file that is missing on its account.
     get_mixture(options.mixture)
     return options
+
+
+def _with_gin(
+    options: argparse.Namespace, overrides: tuple[tuple[str, str], ...], given: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the values of gin's `DataConfig`, flags before bindings."""
+    # They bring the trainer, which the other commands about data need not wait for.
+    from agentbank_jax.configuration import bindings
+    from agentbank_jax.configuration.configuration import read_data, read_gin
+    from agentbank_jax.configuration.run_config import DataConfig
+
+    read_gin(
+        CommandLine(
+            gin_files=tuple(options.gin_file),
+            overrides=overrides,
+            gin_search_paths=split_paths(options.gin_search_paths),
+        ),
+        unused_macros=True,
+    )
+    values = dict(given)
+    if "tokenizer" in given:
+        # A flag's path begins at the current folder, gin's at the data folder.
+        values["tokenizer"] = os.path.abspath(given["tokenizer"])
+    for name in ("mixture", "tokenizer"):
+        if name not in values and not bindings.is_bound(DataConfig, name):
+            values[name] = _DEFAULTS[name] or ""
+    data = read_data(**values)
+    tokenizer = data.tokenizer_path() if data.tokenizer else None
+    return {**vars(data), "data_dir": data.data_path(), "cache_dir": data.cache_path(), "tokenizer": tokenizer}
 
 
 def _open_cache(options: argparse.Namespace, make: "ShardMaker | None" = None) -> "tuple[TokenCache, ChatTemplate]":

@@ -1,68 +1,193 @@
 """The inspection counts what the cache holds and marks exactly the trained tokens."""
 
 import io
+import json
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from agentbank_jax.data import command
+from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.inspection import (
-    TRAINED_CLOSE,
-    TRAINED_OPEN,
+    Inspection,
+    choose_examples,
+    inspect_cache,
+    length_histogram,
     mark_trained,
-    packing_fill,
-    render_example,
-    render_statistics,
-    task_statistics,
+    packing_of,
 )
+from agentbank_jax.data.inspection_page import to_html
+from agentbank_jax.data.inspection_text import TRAINED_CLOSE, TRAINED_OPEN, contamination_lines, render, tables
 from agentbank_jax.data.sources import read_mixture
-from agentbank_jax.data.token_cache import TokenCache
+from agentbank_jax.data.token_cache import TaskTokens, TokenCache, build_cache
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.formats.agentbank import write_parquet
+from agentbank_jax.trajectories.schema import Trajectory, Turn
 from agentbank_jax.trajectories.templates.registry import Llama2Template
+from tests.pages import check_page
+
+HOSTILE = "Thought: <script>alert(1)</script> &amp; \x1b[31m</mark>\nAction: <b>look</b>"
 
 
-def test_the_figures_are_sums_over_the_cache(cache: TokenCache) -> None:
-    rows = task_statistics(cache)
-    assert [row.name for row in rows] == ["fake_qa", "fake_house", "all"]
-    for row, task in zip(rows, cache.tasks, strict=False):
+@pytest.fixture(scope="module")
+def inspection(cache: TokenCache, template: Llama2Template) -> Inspection:
+    return inspect_cache(cache, template, lengths=[400, 1000], examples=2, seed=3)
+
+
+def shown(inspection: Inspection, *, terminal: bool = False) -> str:
+    console = Console(
+        file=io.StringIO(), width=160, force_terminal=terminal, color_system="standard" if terminal else None
+    )
+    for part in render(inspection):
+        console.print(part)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def changed_task(cache: TokenCache, **fields: object) -> TokenCache:
+    """The cache, but for the declaration of its first task."""
+    first: TaskTokens = cache.tasks[0]
+    return replace(cache, tasks=(replace(first, task=replace(first.task, **fields)), *cache.tasks[1:]))  # type: ignore[arg-type]
+
+
+def test_the_figures_are_sums_over_the_cache(cache: TokenCache, inspection: Inspection) -> None:
+    assert [row.name for row in inspection.tasks] == ["fake_qa", "fake_house"] and inspection.total.name == "all"
+    for row, task in zip(inspection.tasks, cache.tasks, strict=True):
         assert (row.trajectories, row.tokens, row.trained) == (len(task), len(task.tokens), task.trained.sum())
         assert row.longest == task.lengths.max() and row.turns == task.turns.sum()
-    for name in ("trajectories", "tokens", "trained", "turns", "dropped"):
-        assert getattr(rows[2], name) == getattr(rows[0], name) + getattr(rows[1], name)
-    packed, fill = packing_fill(cache, length=400)
-    assert fill == pytest.approx((cache.lengths - 1).sum() / (packed * 400))
+        assert row.tokens_per_turn == pytest.approx(len(task.tokens) / task.turns.sum())
+        assert row.trained_per_turn == pytest.approx(task.trained.sum() / task.turns.sum())
+        assert row.read == len(task)
+    for name in ("trajectories", "read", "tokens", "trained", "turns", "dropped", "share"):
+        total = sum(getattr(row, name) for row in inspection.tasks)
+        assert getattr(inspection.total, name) == pytest.approx(total)
 
 
-def test_brackets_stand_around_each_reply(cache: TokenCache, template: Llama2Template, data_dir: Path) -> None:
+def test_shares_follow_the_rates(cache: TokenCache, template: Llama2Template) -> None:
+    uneven = inspect_cache(replace(cache, rates=(0.5, 3.0)), template, lengths=[], examples=0)
+    drawn = [0.5 * len(cache.tasks[0].tokens), 3 * len(cache.tasks[1].tokens)]
+    assert [row.share for row in uneven.tasks] == pytest.approx([part / sum(drawn) for part in drawn])
+
+
+def test_packing_is_that_of_training(cache: TokenCache, inspection: Inspection) -> None:
+    for packing, length in zip(inspection.packing, (400, 1000), strict=True):
+        batches = PackedBatches(cache, batch_size=1, length=length, seed=3)
+        assert (packing.length, packing.rows, packing.fill) == (length, batches.steps_per_epoch, batches.fill)
+        assert packing.fill == pytest.approx((cache.lengths - 1).sum() / (packing.rows * length))
+    twice = packing_of(replace(cache, rates=(2.0, 2.0)), 400)
+    assert twice.rows * twice.fill == pytest.approx(2 * inspection.packing[0].rows * inspection.packing[0].fill)
+    with pytest.raises(AgentBankError, match="rows have 50 places"):
+        packing_of(cache, 50)
+
+
+@given(st.lists(st.integers(1, 200_000), min_size=1, max_size=60))
+def test_a_histogram_holds_each_length_once_in_few_even_steps(lengths: list[int]) -> None:
+    found = length_histogram(np.array(lengths))
+    steps = set(np.diff(found.edges).tolist())
+    assert len(steps) == 1 and str(steps.pop()).rstrip("0") in ("1", "2", "5")
+    assert 1 <= len(found.counts) <= 20 and found.counts[0] and found.counts[-1]
+    for begin, end, count in zip(found.edges, found.edges[1:], found.counts, strict=False):
+        assert count == sum(begin <= length < end for length in lengths)
+
+
+def test_marks_stand_around_each_reply(cache: TokenCache, template: Llama2Template, data_dir: Path) -> None:
     for index, trajectory in enumerate(read_mixture("fake", data_dir)):
         tokens, trained = cache.example(index)
-        marked = mark_trained(template.tokenizer, tokens.tolist(), trained.tolist())
+        spans = mark_trained(template.tokenizer, tokens.tolist(), trained.tolist())
         replies = [f" {turn.content} </s>" for turn in trajectory.turns if turn.role == "assistant"]
-        assert [part.split(TRAINED_CLOSE)[0] for part in marked.split(TRAINED_OPEN)[1:]] == replies
-        assert f"<<SYS>>\n{trajectory.turns[0].content}\n<</SYS>>" in marked
+        assert [text for text, is_trained in spans if is_trained] == replies
+        assert f"<<SYS>>\n{trajectory.turns[0].content}\n<</SYS>>" in spans[0][0]
 
 
-def test_a_terminal_gets_colours_and_a_file_gets_brackets(cache: TokenCache, template: Llama2Template) -> None:
-    for colour in (True, False):
-        console = Console(file=io.StringIO(), force_terminal=colour, color_system="standard" if colour else None)
-        console.print(render_statistics(cache, length=400))
-        console.print(render_example(cache, template.tokenizer, 3, colour=colour))
-        text = console.file.getvalue()
-        assert (TRAINED_OPEN in text) != colour
-        assert ("\x1b[1;32m" in text) == colour
+def test_examples_are_chosen_by_the_seed_from_each_task(cache: TokenCache, template: Llama2Template) -> None:
+    def ids(count: int, seed: int) -> list[str]:
+        return [example.id for example in choose_examples(cache, template.tokenizer, count, seed=seed)]
+
+    assert ids(3, 0) == ids(3, 0) != ids(3, 1)
+    assert len(ids(3, 0)) == 6 and ids(0, 0) == []
+    assert ids(100, 0) == [*cache.tasks[0].ids, *cache.tasks[1].ids]
+    with pytest.raises(AgentBankError, match="-1 examples"):
+        ids(-1, 0)
 
 
-def test_a_mixture_says_which_evaluations_it_spoils(cache: TokenCache) -> None:
-    def shown(spoils: tuple[str, ...]) -> str:
-        first = replace(cache.tasks[0], task=replace(cache.tasks[0].task, spoils=spoils))
-        console = Console(file=io.StringIO(), width=160)
-        console.print(render_statistics(replace(cache, tasks=(first, *cache.tasks[1:])), length=400))
-        return console.file.getvalue()
+def test_trained_tokens_are_told_without_and_with_colours(inspection: Inspection) -> None:
+    replies = [text for example in inspection.examples for text, is_trained in example.spans if is_trained]
+    for terminal in (False, True):
+        text = shown(inspection, terminal=terminal)
+        assert text.count(TRAINED_OPEN) == text.count(TRAINED_CLOSE) == len(replies)
+        # Bold, underlined and green.
+        assert ("\x1b[1;4;32m" in text) == terminal
 
-    assert "spoils" not in shown(())
-    assert "spoils the evaluation of house_hunt (fake_qa)" in shown(("house_hunt",))
+
+def test_counts_are_told_beside_the_expected_ones(cache: TokenCache, template: Llama2Template) -> None:
+    for fields, expected in (
+        ({"expected_rows": 60}, "60"),
+        ({"expected_rows": 61}, "≠ 61"),
+        ({"expected_rows": 60, "verified": False}, "60 (unverified)"),
+        ({"expected_rows": 61, "verified": False}, "≠ 61 (unverified)"),
+        ({"expected_rows": None, "verified": False}, "unknown"),
+        ({"expected_rows": None}, "-"),
+    ):
+        found, _ = tables(inspect_cache(changed_task(cache, **fields), template, lengths=[], examples=0))
+        row = dict(zip(found.columns, found.rows[0], strict=True))
+        assert (row["read"], row["expected"]) == ("60", expected)
+
+
+def test_what_did_not_fit_is_read_but_not_kept(
+    mixture: str, data_dir: Path, template: Llama2Template, tmp_path: Path
+) -> None:
+    short = build_cache(mixture, template, max_length=150, data_dir=data_dir, cache_dir=tmp_path)
+    found, _ = tables(inspect_cache(short, template, lengths=[150], examples=0))
+    for row in found.rows:
+        cells = dict(zip(found.columns, row, strict=True))
+        assert int(cells["kept"]) + int(cells["dropped"]) == int(cells["read"]) > int(cells["kept"])
+    assert any("dropped and cut" in note for note in found.notes)
+
+
+def test_a_mixture_says_which_evaluations_it_spoils(cache: TokenCache, template: Llama2Template) -> None:
+    def told(spoils: tuple[str, ...]) -> Inspection:
+        return inspect_cache(changed_task(cache, spoils=spoils), template, lengths=[], examples=0)
+
+    assert "no task of this mixture is known to hold" in shown(told(()))
+    spoilt = told(("house_hunt", "humaneval"))
+    assert len(contamination_lines(spoilt)) == 2
+    for line in contamination_lines(spoilt):
+        assert "60 trajectories of task 'fake_qa'" in line
+        assert line in shown(spoilt) and line in unescape(to_html(spoilt))
+    assert "CONTAMINATION: the evaluation 'house_hunt' is spoilt" in shown(spoilt)
+
+
+def test_the_page_holds_all_of_it_and_tells_trained_tokens_without_colours(inspection: Inspection) -> None:
+    text = to_html(inspection)
+    assert {"svg", "table", "details", "mark", "pre"} <= check_page(text)
+    plain = unescape(text)
+    for table in tables(inspection):
+        for row in table.rows:
+            assert all(f">{cell}<" in plain for cell in row)
+    for example in inspection.examples:
+        assert "".join(f"<mark>{part}</mark>" if is_trained else part for part, is_trained in example.spans) in plain
+    style = text[text.index("mark {") :].split("}")[0]
+    assert "underline" in style and "font-weight" in style
+
+
+def test_the_page_escapes_what_trajectories_say(mixture: str, template: Llama2Template, tmp_path: Path) -> None:
+    turns = (Turn.user("<img src=x onerror=alert(1)>"), Turn.assistant(HOSTILE))
+    trajectory = Trajectory(id="<i>1</i>", task="fake_house", turns=turns)
+    write_parquet(tmp_path / "data/fake_house/train-00000-of-00001.parquet", [trajectory])
+    cache = build_cache(
+        "fake_house", template, max_length=400, data_dir=tmp_path / "data", cache_dir=tmp_path / "cache"
+    )
+    inspection = inspect_cache(cache, template, lengths=[400])
+    text = to_html(inspection)
+    tags = check_page(text)
+    assert not tags & {"script", "img", "b", "i"} and text.count("<mark>") == text.count("</mark>")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp;amp;" in text and "\x1b" not in text
+    assert "\x1b" not in shown(inspection)
 
 
 def test_the_commands_go_from_files_to_figures(
@@ -75,9 +200,18 @@ def test_the_commands_go_from_files_to_figures(
     tokens = [f"--tokenizer={model}", f"--cache_dir={cache_dir}"]
     assert command.cache_tasks([*common, *tokens]) == 0
     assert "85 trajectories" in capsys.readouterr().out
-    assert command.inspect_mixture([*common, *tokens, "--examples=2"]) == 0
+    files = [f"--html={tmp_path / 'new/page.html'}", f"--json={tmp_path / 'report.json'}"]
+    arguments = [*common, *tokens, "--examples=2", "--pack_length=1024", "--pack_length=2048", *files]
+    assert command.inspect_mixture(arguments) == 0
     out = capsys.readouterr().out
-    assert out.count(" trained\n") == 4 and "filled" in out and TRAINED_OPEN in out
+    assert out.count(" trained\n") == 4 and TRAINED_OPEN in out
+    assert "rows of 1,024 tokens" in out and "rows of 2,048 tokens" in out
+    assert "trajectories by their tokens" in out
+    check_page((tmp_path / "new/page.html").read_text())
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["total"]["trajectories"] == 85 and len(report["examples"]) == 4
+    assert [packing["length"] for packing in report["packing"]] == [1024, 2048]
+    assert f"html: {tmp_path / 'new/page.html'}" in out
 
 
 @pytest.mark.parametrize(
@@ -90,6 +224,10 @@ def test_the_commands_go_from_files_to_figures(
         (["--mixture=fake", "--over_long=cut"], "policy for over-long trajectories 'cut'"),
         (["--mixture=fake", "--tokenizer=none.model"], "none.model: no tokenizer"),
         (["--mixture=fake", "--data_dir=none"], "no trajectories in none/fake_qa"),
+        (["--mixture=fake", "--examples=-1"], "-1 examples of each task"),
+        (["--mixture=fake", "--pack_length=20"], "rows have 20 places"),
+        (["--mixture=fake", "--html=/proc/none/page.html"], "--html=/proc/none/page.html: cannot be written"),
+        (["--mixture=fake", "--json=/proc/none.json"], "--json=/proc/none.json: cannot be written"),
     ],
 )
 def test_mistakes_are_named(
