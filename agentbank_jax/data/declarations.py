@@ -132,10 +132,10 @@ def declare_task(declaration: TaskDeclaration, *, replace: bool = False) -> Task
     Raises:
       DeclarationError: where another task or a mixture has the name already.
     """
-    if replace:
-        _TASKS.pop(declaration.name, None)
-    if _TASKS.setdefault(declaration.name, declaration) != declaration or declaration.name in _MIXTURES:
+    known = declaration if replace else _TASKS.get(declaration.name, declaration)
+    if known != declaration or declaration.name in _MIXTURES:
         raise DeclarationError(f"'{declaration.name}' is declared twice; give one of the two another name.")
+    _TASKS[declaration.name] = declaration
     return declaration
 
 
@@ -149,15 +149,15 @@ def declare_mixture(declaration: MixtureDeclaration, *, replace: bool = False) -
     Raises:
       DeclarationError: where a task is unknown, or another mixture or a task has the name already.
     """
-    if replace:
-        _MIXTURES.pop(declaration.name, None)
     for task in declaration.rates:
         if task not in _TASKS:
             raise DeclarationError(
                 f"mixture '{declaration.name}': no task is called '{task}'.{did_you_mean(task, _TASKS)}"
             )
-    if _MIXTURES.setdefault(declaration.name, declaration) != declaration or declaration.name in _TASKS:
+    known = declaration if replace else _MIXTURES.get(declaration.name, declaration)
+    if known != declaration or declaration.name in _TASKS:
         raise DeclarationError(f"'{declaration.name}' is declared twice; give one of the two another name.")
+    _MIXTURES[declaration.name] = declaration
     return declaration
 
 

@@ -113,12 +113,13 @@ def test_a_name_is_declared_once() -> None:
         declare_task(make_task(name="starter"), replace=True)
     with pytest.raises(DeclarationError, match=r"declared twice"):
         declare_mixture(MixtureDeclaration(name="gsm8k", rates={"gsm8k": 1}), replace=True)
-    assert get_task("gsm8k") is known
+    assert get_task("gsm8k") is known and "starter" not in task_names() and "gsm8k" not in mixture_names()
 
 
 def test_declarations_cache_and_delivery_import_no_tensorflow() -> None:
     program = (
-        "import sys; from agentbank_jax.data import declarations, delivery, token_cache, inspection_page, samoyed; import grain; "
+        "import sys; import grain; "
+        "from agentbank_jax.data import declarations, delivery, inspection_page, samoyed, token_cache; "
         "declarations.task_names(); "
         "print([name for name in ('tensorflow', 'seqio', 'tensorflow_datasets') if name in sys.modules])"
     )
