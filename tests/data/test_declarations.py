@@ -1,5 +1,6 @@
 """Declared tasks have an instruction and a skill, mixtures hold known tasks, and names are suggested."""
 
+import re
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from agentbank_jax.data.declarations import (
     mixture_names,
     task_names,
 )
+from tests.small_bank import ROOT
 
 
 def make_task(**changes: object) -> TaskDeclaration:
@@ -125,3 +127,11 @@ def test_declarations_cache_and_delivery_import_no_tensorflow() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_only_the_modules_for_seqio_and_tfds_import_tensorflow() -> None:
+    wanted = re.compile(r"^\s*(?:import|from) (?:seqio|tensorflow\w*)\b", re.MULTILINE)
+    modules = [*(ROOT / "agentbank_jax").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]
+    found = {str(path.relative_to(ROOT)) for path in modules if wanted.search(path.read_text(encoding="utf-8"))}
+    allowed = re.compile(r"agentbank_jax/data/(?:seqio_\w+|tfds_builder)\.py|tasks/seqio_registry\.py")
+    assert len(found) > 5 and not {name for name in found if not allowed.fullmatch(name)}
