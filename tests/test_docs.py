@@ -1,10 +1,12 @@
 """Every command that the documentation shows is run: quick ones here, long ones by `make test-slow`."""
 
+import importlib.util
 import json
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,8 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/train_vocabulary.py --mixture=gsm8k": ("--vocab_size=335",),
     "python scripts/inspect_mixture.py": (),
     "python scripts/cache_tasks.py": (),
+    "python -m seqio.scripts.inspect_tasks_main": (),
+    "python -m seqio.scripts.cache_tasks_main": (),
     "python scripts/bench_data.py": ("--trajectories=500", "--seconds=0.1"),
     "python scripts/bench_data.py --figures memory": ("--large=160",),
     "python scripts/lint_bank.py": ("--workers=1",),
@@ -111,6 +115,9 @@ def test_the_quick_commands_run_as_they_are_written(
         bos_token="<|begin_of_text|>",
         eos_token="<|eot_id|>",
     )
+    (data / "general").mkdir()
+    turns = [{"from": "human", "value": "Good morning."}, {"from": "gpt", "value": "Hello."}]
+    (data / "general/chats.json").write_text(json.dumps([{"conversations": turns}]))
     run = ProgramRunner(monkeypatch, capfd)
     done = set()
     for page in PAGES:
@@ -119,8 +126,21 @@ def test_the_quick_commands_run_as_they_are_written(
                 continue
             done.add(command)
             _, *arguments = shlex.split(command)
+            if arguments[0] == "-m":
+                run_module(arguments, data, tmp_path)
+                continue
             result = run([*arguments, *(small_flags(command) or ())], data_dir=data, cwd=tmp_path)
             assert result.returncode == 0, f"{page}: {command}\n{result.stderr[-3000:]}"
+
+
+def run_module(arguments: list[str], data: Path, folder: Path) -> None:
+    """Runs a module of another project, unless it needs what is not installed."""
+    if arguments[1].endswith("cache_tasks_main") and importlib.util.find_spec("apache_beam") is None:
+        return
+    result = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment(data), capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, f"{arguments}\n{result.stderr[-3000:]}"
 
 
 def test_links_between_pages_lead_somewhere() -> None:
