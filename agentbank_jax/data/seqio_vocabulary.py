@@ -1,4 +1,8 @@
-"""SeqIO's view of a tokenizer."""
+"""SeqIO's view of a tokenizer.
+
+A vocabulary's `decode` ends behind the first stop token, which in a trajectory is that of the first
+reply. `decode_tf`, with which SeqIO's inspection shows examples, spells all of it here.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -14,11 +18,7 @@ from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
 
 class TokenizerVocabulary(seqio.Vocabulary):
-    """A vocabulary that encodes and decodes with a `tokenizer.json`, for which SeqIO has no class.
-
-    `decode` ends behind the first stop token, as in all SeqIO vocabularies; `decode_tf`, with which SeqIO
-    shows examples, spells everything, special tokens included.
-    """
+    """A vocabulary that encodes and decodes with a `tokenizer.json`, for which SeqIO has no class."""
 
     def __init__(self, path: str | os.PathLike[str], stop_id: Callable[[], int] | None = None) -> None:
         """Reads the file when it is first needed.
@@ -70,13 +70,24 @@ class TokenizerVocabulary(seqio.Vocabulary):
         return self._decode_tf(ids)
 
     def _decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
-        return tf.numpy_function(lambda tokens: self.tokenizer.spell(tokens.tolist()).encode(), [ids], tf.string)
+        return _spell(ids, self.tokenizer)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TokenizerVocabulary) and self._path == other._path
 
     def __hash__(self) -> int:
         return hash(self._path)
+
+
+class SentencePieceVocabulary(seqio.SentencePieceVocabulary):
+    """SeqIO's vocabulary of a SentencePiece model, but for what it shows."""
+
+    @cached_property
+    def trajectory_tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(self.sentencepiece_model_file)
+
+    def decode_tf(self, ids: tf.Tensor) -> tf.Tensor:
+        return _spell(ids, self.trajectory_tokenizer)
 
 
 def make_vocabulary(path: str | os.PathLike[str], stop_id: Callable[[], int] | None = None) -> seqio.Vocabulary:
@@ -87,6 +98,10 @@ def make_vocabulary(path: str | os.PathLike[str], stop_id: Callable[[], int] | N
     """
     given = Path(path)
     file = find_tokenizer(given) if given.exists() else given
-    return (
-        TokenizerVocabulary(file, stop_id) if file.suffix == ".json" else seqio.SentencePieceVocabulary(os.fspath(file))
-    )
+    if file.suffix == ".json":
+        return TokenizerVocabulary(file, stop_id)
+    return SentencePieceVocabulary(os.fspath(file))
+
+
+def _spell(ids: tf.Tensor, tokenizer: Tokenizer) -> tf.Tensor:
+    return tf.numpy_function(lambda tokens: tokenizer.spell(tokens.tolist()).encode(), [ids], tf.string)

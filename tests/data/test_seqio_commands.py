@@ -63,7 +63,9 @@ def test_seqio_inspects_a_task(variables: dict[str, str], tmp_path: Path) -> Non
     # Into the split, one more example, then on.
     out = run([*command, "--decode_features", "--print_length_statistics"], variables, tmp_path, "\n\nc\n")
     assert re.search(r"'id': .*numpy=b't0'", out) and re.search(r"'id': .*numpy=b't1'", out) and "b't2'" not in out
-    assert "[INST] <<SYS>>" in out and "Thought: " in out
+    # All of the second one, whose two replies each end with the stop token.
+    second = out[out.index("b't1'") :].split("'trained'")[0]
+    assert "<s> [INST] <<SYS>>" in second and second.count("Thought: ") == second.count("</s>") == 2
     dataset = seqio.get_mixture_or_task(TASK).get_dataset(task_feature_lengths(400), split="train", shuffle=False)
     measured = np.percentile([len(row["targets"]) for row in dataset.as_numpy_iterator()], [50, 90, 95, 99])
     for feature in ("targets", "trained"):
