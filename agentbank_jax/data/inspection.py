@@ -243,7 +243,8 @@ def _statistics(tasks: Sequence[TaskTokens], name: str, skill: str, rate: float 
     lengths = np.concatenate([task.lengths for task in tasks])
     counted = [task.manifest["counts"] for task in tasks]
     turns = sum(int(task.turns.sum()) for task in tasks)
-    tokens, trained = int(lengths.sum()), sum(int(task.trained_counts.sum()) for task in tasks)
+    # In place: the counts of each trajectory would widen the mask to eight bytes a token.
+    tokens, trained = int(lengths.sum()), sum(int(np.count_nonzero(task.trained)) for task in tasks)
     expected = [task.task.expected_rows for task in tasks]
     return TaskStatistics(
         name=name,
