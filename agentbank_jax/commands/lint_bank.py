@@ -185,4 +185,5 @@ def _instructions(tasks: "set[str]") -> dict[str, str]:
     """Returns the system turns that training adds to the trajectories of declared tasks."""
     from agentbank_jax.data.declarations import get_task, task_names
 
-    return {name: get_task(name).resolve_instruction() for name in sorted(tasks & set(task_names()))}
+    found = {name: get_task(name).resolve_instruction() for name in sorted(tasks & set(task_names()))}
+    return {name: instruction for name, instruction in found.items() if instruction}

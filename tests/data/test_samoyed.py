@@ -10,7 +10,9 @@ import pytest
 from agentbank_jax.data.declarations import GENERAL, MissingFilesError, get_mixture, get_task
 from agentbank_jax.data.samoyed import CODE_TASK, GENERAL_TASK, SamoyedConfig, configure_samoyed
 from agentbank_jax.data.sources import count_rows, read_task, task_files
+from agentbank_jax.data.token_cache import build_cache
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.templates.registry import Llama2Template
 
 
 @pytest.fixture(autouse=True)
@@ -101,3 +103,15 @@ def test_each_missing_path_is_named_with_the_remedy(tmp_path: Path, missing: str
 def test_malformed_configurations_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(AgentBankError, match=message):
         SamoyedConfig(**changes)  # type: ignore[arg-type]
+
+
+def test_what_was_read_in_another_layout_is_never_read_from_the_cache(tmp_path: Path, template: Llama2Template) -> None:
+    (tmp_path / "code").mkdir()
+    row = {"id": "a", "system": "the bread lake", **conversation(0)}
+    (tmp_path / "code/rows.jsonl").write_text(json.dumps(row) + "\n")
+    lengths = {}
+    for layout in ("agentbank", "sharegpt", "agentbank"):
+        configure_samoyed(SamoyedConfig(code_layout=layout))
+        cache = build_cache(CODE_TASK, template, max_length=200, data_dir=tmp_path, cache_dir=tmp_path / "cache")
+        assert lengths.setdefault(layout, cache.lengths.tolist()) == cache.lengths.tolist()
+    assert lengths["sharegpt"] > lengths["agentbank"]

@@ -142,7 +142,7 @@ def test_the_mixture_draws_in_proportion_to_its_tasks(registered: str) -> None:
 
 
 def test_all_declared_names_are_registered(registered: str) -> None:
-    for name in ("starter", "starter_reasoning", "starter_embodied", "gsm8k"):
+    for name in ("starter", "starter_reasoning", "starter_embodied", "gsm8k", "agentbank_all", "samoyed"):
         provider = seqio.get_mixture_or_task(name)
         assert all(task.metric_fns for task in getattr(provider, "tasks", [provider]))
 
