@@ -13,6 +13,7 @@ def to_html(inspection: Inspection) -> str:
     title = f"Mixture ‘{inspection.mixture}’"
     warning = ' class="warning"' if inspection.spoilt else ""
     shares = [(row.name, [Bar(value=row.share), Bar(value=row.trained / row.tokens)]) for row in inspection.tasks]
+    series = ("its share of an epoch's tokens", "the trained share of its own")
     lengths = inspection.histogram
     return page(
         title,
@@ -21,7 +22,7 @@ def to_html(inspection: Inspection) -> str:
             *(f"<p{warning}>{escape(line)}</p>" for line in contamination_lines(inspection)),
             *(table.to_html() for table in tables(inspection)),
             "<h2>Shares</h2>",
-            bar_chart(shares, ("of an epoch's tokens", "trained"), title="Shares of each task"),
+            bar_chart(shares, series, title="Shares of each task"),
             "<h2>Lengths</h2>",
             histogram(
                 lengths.edges, lengths.counts, title="Lengths of trajectories", x_label="tokens", y_label="trajectories"

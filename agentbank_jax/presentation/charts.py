@@ -86,9 +86,8 @@ def histogram(edges: Sequence[int], counts: Sequence[int], *, title: str, x_labe
     for part in range(5):
         y = top + height * (1 - part / 4)
         parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{left + width}" y2="{y:.1f}"/>')
-        parts.append(
-            f'<text class="axis" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{most * part / 4:,.4g}</text>'
-        )
+        shown = f"{most * part / 4:,.0f}" if most >= 8 else f"{most * part / 4:g}"
+        parts.append(f'<text class="axis" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{shown}</text>')
     for index, count in enumerate(counts):
         x, size = left + index * step, height * count / most
         parts.append(

@@ -41,3 +41,9 @@ def test_a_histogram_has_a_bar_for_each_count_in_proportion(counts: list[int]) -
     assert heights == pytest.approx([220 * count / most for count in counts], abs=0.051)
     titles = [element.text for element in root.iter() if element.tag.endswith("title")]
     assert titles[1:] == [f"{edge:,} to {edge + 49:,}: {count:,}" for edge, count in zip(edges, counts, strict=False)]
+
+
+def test_a_histogram_counts_in_plain_numbers() -> None:
+    root = ElementTree.fromstring(histogram([0, 10, 20], [51_287, 3], title="t", x_label="x", y_label="y"))
+    texts = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert texts[:5] == ["0", "12,822", "25,644", "38,465", "51,287"] and texts[5:8] == ["0", "10", "20"]
