@@ -189,7 +189,9 @@ def packing_of(cache: TokenCache, length: int, *, seed: int = 0) -> Packing:
       AgentBankError: on a length below that of the longest trajectory.
     """
     batches = PackedBatches(cache, batch_size=1, length=length, seed=seed)
-    return Packing(length=length, rows=batches.steps_per_epoch, fill=batches.fill)
+    # Not the steps of an epoch: those suffice for every epoch, however well it packs.
+    drawn = (cache.lengths - 1)[batches.examples_of_epoch(0)].sum()
+    return Packing(length=length, rows=round(float(drawn) / (batches.fill * length)), fill=batches.fill)
 
 
 def length_histogram(lengths: Int[np.ndarray, " trajectories"]) -> Histogram:

@@ -74,13 +74,22 @@ def test_shares_follow_the_rates(cache: TokenCache, template: Llama2Template) ->
     assert [row.share for row in uneven.tasks] == pytest.approx([part / sum(drawn) for part in drawn])
 
 
-def test_packing_is_that_of_training(cache: TokenCache, inspection: Inspection) -> None:
-    for packing, length in zip(inspection.packing, (400, 1000), strict=True):
-        batches = PackedBatches(cache, batch_size=1, length=length, seed=3)
-        assert (packing.length, packing.rows, packing.fill) == (length, batches.steps_per_epoch, batches.fill)
-        assert packing.fill == pytest.approx((cache.lengths - 1).sum() / (packing.rows * length))
-    twice = packing_of(replace(cache, rates=(2.0, 2.0)), 400)
-    assert twice.rows * twice.fill == pytest.approx(2 * inspection.packing[0].rows * inspection.packing[0].fill)
+@pytest.mark.parametrize("rates", [(1.0, 1.0), (2.0, 2.0), (0.3, 2.0)])
+def test_packing_is_that_of_training(cache: TokenCache, rates: tuple[float, float]) -> None:
+    mixed = replace(cache, rates=rates)
+    batches = PackedBatches(mixed, batch_size=1, length=400, seed=3)
+    delivered = [batches.batch_at(step)["segment_ids"] for step in range(batches.steps_per_epoch)]
+    used = [segments for segments in delivered if segments.any()]
+    packing = packing_of(mixed, 400, seed=3)
+    assert packing.rows == len(used)
+    assert packing.fill == pytest.approx(np.mean([(segments > 0).mean() for segments in used]))
+
+
+def test_packing_is_told_for_each_length(cache: TokenCache, inspection: Inspection) -> None:
+    assert [packing.length for packing in inspection.packing] == [400, 1000]
+    for packing in inspection.packing:
+        assert packing.rows * packing.length * packing.fill == pytest.approx((cache.lengths - 1).sum())
+        assert f"{packing.rows:,} rows of {packing.length:,} tokens" in shown(inspection)
     with pytest.raises(AgentBankError, match="rows have 50 places"):
         packing_of(cache, 50)
 
