@@ -103,8 +103,8 @@ def inspect_mixture(arguments: Sequence[str]) -> int:
         examples=options.examples,
         seed=options.seed,
     )
-    # A table that is piped into a file is not cut at 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    # No figure is cut: not in a file, nor in a narrow terminal, which breaks the lines itself.
+    console = Console(width=max(_LEAST_WIDTH, Console().width if sys.stdout.isatty() else 0), highlight=False)
     for part in render(inspection):
         # Long lines of texts are the terminal's to break.
         console.print(part, soft_wrap=isinstance(part, Text))
@@ -127,6 +127,9 @@ def _write(flag: str, path: str, content: str) -> None:
     except OSError as error:
         raise AgentBankError(f"{flag}={path}: cannot be written ({error.strerror}); name another file.") from None
 
+
+# The widest table of an inspection, which holds all that is known of the counts.
+_LEAST_WIDTH = 120
 
 # What a gin file may say in a flag's place, and the values where neither says anything.
 _DEFAULTS = {

@@ -1,6 +1,6 @@
 """An inspection in the terminal, and the tables that its page has too."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from agentbank_jax.data.inspection import PERCENTILES, Example, Histogram, Inspection, TaskStatistics
@@ -28,20 +28,39 @@ def render(inspection: Inspection) -> "Iterator[RenderableType]":
     yield from map(render_example, inspection.examples)
 
 
-def tables(inspection: Inspection) -> tuple[Table, Table]:
-    """Returns the table of trajectories and that of tokens."""
+def tables(inspection: Inspection) -> list[Table]:
+    """Returns the tables of trajectories, of what was too long if anything was, of tokens and of lengths."""
     rows = [*inspection.tasks, inspection.total]
-    last = frozenset({len(rows) - 1})
+    cut = any(row.dropped or row.cut for row in inspection.tasks)
+    makers = (_trajectories, _too_long, _tokens, _lengths) if cut else (_trajectories, _tokens, _lengths)
+    return [make(inspection, rows) for make in makers]
+
+
+def _table(inspection: Inspection, what: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *notes: str,
+           text_columns: int = 1) -> Table:  # fmt: skip
+    return Table(
+        title=f"mixture '{inspection.mixture}': {what}",
+        columns=tuple(columns),
+        rows=tuple(map(tuple, rows)),
+        text_columns=text_columns,
+        # The last row is that of all together.
+        strong=frozenset({len(rows) - 1}),
+        notes=notes,
+    )
+
+
+def _trajectories(inspection: Inspection, rows: Sequence[TaskStatistics]) -> Table:
     notes = ["rate: passes in one epoch; share: of an epoch's tokens; turns: of the assistant, mean"]
     if any(row.expected is not None or not row.verified for row in inspection.tasks):
-        notes.append("expected: what the released files are said to hold; ≠ where another number was read; unverified "
-                     "where the number was not read at the source")  # fmt: skip
-    if any(row.dropped or row.cut for row in inspection.tasks):
-        notes.append("dropped and cut: longer than a row; lost turns: replies of cut ones that are not trained")
-    trajectories = Table(
-        title=f"mixture '{inspection.mixture}': trajectories",
-        columns=("task", "skill", "rate", "share", "read", "expected", "kept", "dropped", "cut", "lost turns", "turns"),
-        rows=tuple(
+        notes.append(
+            "expected: what the released files are said to hold; ≠: another number was read; unverified: not read at "
+            "the source"
+        )
+    return _table(
+        inspection,
+        "trajectories",
+        ("task", "skill", "rate", "share", "read", "expected", "kept", "turns"),
+        [
             (
                 row.name,
                 row.skill,
@@ -50,30 +69,31 @@ def tables(inspection: Inspection) -> tuple[Table, Table]:
                 f"{row.read:,}",
                 _expected(row),
                 f"{row.trajectories:,}",
-                f"{row.dropped:,}",
-                f"{row.cut:,}",
-                f"{row.lost_turns:,}",
                 f"{row.turns / row.trajectories:.1f}",
             )
             for row in rows
-        ),
-        strong=last,
-        notes=tuple(notes),
+        ],
+        *notes,
+        text_columns=2,
     )
-    tokens = Table(
-        title=f"mixture '{inspection.mixture}': tokens",
-        columns=(
-            "task",
-            "tokens",
-            "trained",
-            "trained %",
-            "a turn",
-            "trained a turn",
-            "mean",
-            *(f"p{percentile}" for percentile in PERCENTILES),
-            "longest",
-        ),
-        rows=tuple(
+
+
+def _too_long(inspection: Inspection, rows: Sequence[TaskStatistics]) -> Table:
+    return _table(
+        inspection,
+        "longer than a row",
+        ("task", "read", "dropped", "cut", "lost turns"),
+        [(row.name, f"{row.read:,}", f"{row.dropped:,}", f"{row.cut:,}", f"{row.lost_turns:,}") for row in rows],
+        "cut: truncated or split; lost turns: replies of those that are not trained",
+    )
+
+
+def _tokens(inspection: Inspection, rows: Sequence[TaskStatistics]) -> Table:
+    return _table(
+        inspection,
+        "tokens",
+        ("task", "tokens", "trained", "trained %", "a turn", "trained a turn"),
+        [
             (
                 row.name,
                 f"{row.tokens:,}",
@@ -81,19 +101,23 @@ def tables(inspection: Inspection) -> tuple[Table, Table]:
                 f"{100 * row.trained / row.tokens:.1f}",
                 f"{row.tokens_per_turn:.1f}",
                 f"{row.trained_per_turn:.1f}",
-                f"{row.mean:.0f}",
-                *(f"{value:,}" for value in row.percentiles),
-                f"{row.longest:,}",
             )
             for row in rows
-        ),
-        text_columns=1,
-        strong=last,
-        notes=(
-            "a turn: tokens for each turn of the assistant, with what it answers; mean to longest: of a trajectory",
-        ),
+        ],
+        "a turn: for each reply, with what it answers; trained a turn: of the reply",
     )
-    return trajectories, tokens
+
+
+def _lengths(inspection: Inspection, rows: Sequence[TaskStatistics]) -> Table:
+    return _table(
+        inspection,
+        "tokens of a trajectory",
+        ("task", "mean", *(f"p{percentile}" for percentile in PERCENTILES), "longest"),
+        [
+            (row.name, f"{row.mean:.0f}", *(f"{value:,}" for value in row.percentiles), f"{row.longest:,}")
+            for row in rows
+        ],
+    )
 
 
 def packing_lines(inspection: Inspection) -> list[str]:

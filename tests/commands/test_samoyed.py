@@ -79,7 +79,10 @@ def test_a_gin_file_mixes_own_files_with_the_bank(run_here: ProgramRunner, data_
     # The system turn that a conversation brings, and none where it brings none.
     assert "<<SYS>>\nBe brief.\n<</SYS>>" in shown and "<s> [INST] print" in shown
     run("train.py", "--gin_file=mine.gin", *SMALL_MODEL, "--model_dir=runs/mine")
-    # Training read what the commands made.
+    # The run itself can be inspected too.
+    run("scripts/inspect_mixture.py", "--gin_file=runs/mine/operative_config.gin", "--json=again.json")
+    assert json.loads((tmp_path / "again.json").read_text()) == report
+    # Training read what the commands made, and they what training made.
     assert sorted(path.name for path in (data_dir / "token_cache").iterdir()) == folders
     manifest = json.loads((tmp_path / "runs/mine/manifest.json").read_text())["tasks"]
     assert len(manifest) == 18 and len(manifest["samoyed_general"]) == GENERAL_ROWS

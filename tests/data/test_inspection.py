@@ -49,6 +49,12 @@ def shown(inspection: Inspection, *, terminal: bool = False) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def cells(inspection: Inspection, title: str) -> list[dict[str, str]]:
+    """The rows of the table with this title."""
+    (table,) = (each for each in tables(inspection) if each.title.endswith(f": {title}"))
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
 def changed_task(cache: TokenCache, **fields: object) -> TokenCache:
     """The cache, but for the declaration of its first task."""
     first: TaskTokens = cache.tasks[0]
@@ -142,20 +148,36 @@ def test_counts_are_told_beside_the_expected_ones(cache: TokenCache, template: L
         ({"expected_rows": None, "verified": False}, "unknown"),
         ({"expected_rows": None}, "-"),
     ):
-        found, _ = tables(inspect_cache(changed_task(cache, **fields), template, lengths=[], examples=0))
-        row = dict(zip(found.columns, found.rows[0], strict=True))
+        found = inspect_cache(changed_task(cache, **fields), template, lengths=[], examples=0)
+        row = cells(found, "trajectories")[0]
         assert (row["read"], row["expected"]) == ("60", expected)
 
 
+def test_no_figure_is_cut_in_a_narrow_terminal(
+    cache: TokenCache,
+    template: Llama2Template,
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "fake.model").write_bytes(template.tokenizer.model)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "50")
+    places = [f"--data_dir={data_dir}", f"--tokenizer={tmp_path}/fake.model", f"--cache_dir={tmp_path}"]
+    assert command.inspect_mixture(["--mixture=fake", "--examples=0", *places]) == 0
+    out = capsys.readouterr().out
+    assert "…" not in out and f"{cache.lengths.sum():,}" in out
+
+
 def test_what_did_not_fit_is_read_but_not_kept(
-    mixture: str, data_dir: Path, template: Llama2Template, tmp_path: Path
+    mixture: str, data_dir: Path, template: Llama2Template, tmp_path: Path, inspection: Inspection
 ) -> None:
     short = build_cache(mixture, template, max_length=150, data_dir=data_dir, cache_dir=tmp_path)
-    found, _ = tables(inspect_cache(short, template, lengths=[150], examples=0))
-    for row in found.rows:
-        cells = dict(zip(found.columns, row, strict=True))
-        assert int(cells["kept"]) + int(cells["dropped"]) == int(cells["read"]) > int(cells["kept"])
-    assert any("dropped and cut" in note for note in found.notes)
+    found = inspect_cache(short, template, lengths=[150], examples=0)
+    for kept, cut in zip(cells(found, "trajectories"), cells(found, "longer than a row"), strict=True):
+        assert int(kept["kept"]) + int(cut["dropped"]) == int(kept["read"]) > int(kept["kept"])
+    assert all("longer than a row" not in table.title for table in tables(inspection))
 
 
 def test_a_mixture_says_which_evaluations_it_spoils(cache: TokenCache, template: Llama2Template) -> None:
