@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import cast
 
+import jax
 from rich.console import Console
 
 from agentbank_jax.commands.console import make_console
@@ -71,7 +72,12 @@ def train(command_line: CommandLine) -> int:
             progress=progress,
         )
     batches = PackedBatches(
-        cache, batch_size=training.train.batch_size, length=training.data.max_length, seed=training.train.seed
+        cache,
+        batch_size=training.train.batch_size,
+        length=training.data.max_length,
+        seed=training.train.seed,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
     )
     console.print(_describe(cache, batches), highlight=False, soft_wrap=True)
 

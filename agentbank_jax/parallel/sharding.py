@@ -1,9 +1,11 @@
 """Where each parameter lives: logical axes per parameter, and rules from logical to mesh axes."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from agentbank_jax.errors import AgentBankError
@@ -65,6 +67,19 @@ def state_shardings(mesh: Mesh, abstract: Any, rules: dict[str, str | None] | No
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Rows over the axes data and fsdp, places over context."""
     return NamedSharding(mesh, BATCH_SPEC)
+
+
+def put_batch(rows: Mapping[str, np.ndarray], sharding: NamedSharding, shape: tuple[int, int]) -> dict[str, jax.Array]:
+    """Puts a batch onto the devices of all processes.
+
+    Args:
+      rows: arrays [rows of this process, length]; those of all processes, side by side, are the batch.
+      sharding: of the batch, from `batch_sharding`.
+      shape: of the batch, [rows, length].
+    """
+    if jax.process_count() == 1:
+        return jax.device_put(dict(rows), sharding)
+    return {name: jax.make_array_from_process_local_data(sharding, values, shape) for name, values in rows.items()}
 
 
 def check_divisible(

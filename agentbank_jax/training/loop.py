@@ -21,7 +21,7 @@ from agentbank_jax.models import forward
 from agentbank_jax.models.attention import BACKENDS, choose_backend
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
-from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, state_shardings
+from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, put_batch, state_shardings
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.compilation_cache import enable_compilation_cache
 from agentbank_jax.training.flops import FORMULA, flops_per_token, peak_flops
@@ -55,7 +55,10 @@ class Batches(Protocol):
         """Differs where any batch differs."""
 
     def iterator(self, start_step: int) -> Iterator[Mapping[str, np.ndarray]]:
-        """Batches from a step on, without end; each an array [batch_size, length] per key of `BATCH_KEYS`."""
+        """This process's rows of the batches from a step on, without end.
+
+        Each is an array [batch_size / processes, length] per key of `BATCH_KEYS`.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +272,7 @@ def train(
                     host_batch = {key: np.asarray(value) for key, value in next(data).items()}
                     capacity = _capacity(host_batch["loss_weights"], train_config.accumulate) if gather else None
                     max_segments = int(host_batch["segment_ids"].max()) if bounds_segments else 0
-                    batch = jax.device_put(host_batch, rows)
+                    batch = put_batch(host_batch, rows, shape)
                     program, compiling = programs.get(capacity, max_segments, state, batch)
                     meter.exclude(compiling)
                     # A transfer that is not written out, such as of a Python number, would be paid at every step.

@@ -1,7 +1,9 @@
 """Batches hold each example as often as its rate says, in an order that any step can be entered at."""
 
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +87,140 @@ def test_rates_are_passes_over_a_task(mixture: str, data_dir: Path, template: Ll
     assert sorted(found) == expected(uneven, drawn[0])
 
 
-def test_going_on_from_any_step_equals_not_having_stopped(cache: TokenCache, batches: PackedBatches) -> None:
-    whole = list(islice(batches.iterator(), 2 * batches.steps_per_epoch + 10))
-    for start in np.random.default_rng(0).integers(0, 2 * batches.steps_per_epoch, 12).tolist():
-        again = PackedBatches(cache, batch_size=4, length=400, seed=1)
-        for step, batch in enumerate(islice(again.iterator(start), 10), start=start):
-            for name, values in batch.items():
-                np.testing.assert_array_equal(values, whole[step][name])
+def test_parts_of_a_task_take_turns_though_epochs_differ_in_length(cache: TokenCache) -> None:
+    # One row a batch and short rows: an epoch with long trajectories needs more rows than the first.
+    length = int(cache.lengths.max()) + 5
+    batches = PackedBatches(replace(cache, rates=(0.35, 0.07)), batch_size=1, length=length, seed=3)
+    rows = {len(batches._plan(epoch)) for epoch in range(20)}
+    assert max(rows) > len(batches._plan(0)), "otherwise this shows nothing"
+    steps, seen = batches.steps_per_epoch, []
+    for epoch in range(20):
+        found = [e for step in range(epoch * steps, (epoch + 1) * steps) for e in segments(batches.batch_at(step))]
+        assert sorted(found) == expected(cache, batches.examples_of_epoch(epoch))
+        seen += batches.examples_of_epoch(epoch).tolist()
+    # 20 epochs at 0.35 of 60 are seven passes, at 0.07 of 25 they are 35 trajectories.
+    counts = np.bincount(seen, minlength=len(cache))
+    assert (counts[:60] == 7).all() and counts[60:].sum() == 35 and set(counts[60:]) == {1, 2}
+
+
+def test_the_smallest_rate_draws_one_trajectory_in_the_first_epoch(cache: TokenCache) -> None:
+    batches = PackedBatches(replace(cache, rates=(1.0, 0.001)), batch_size=4, length=400)
+    drawn = [int((batches.examples_of_epoch(epoch) >= 60).sum()) for epoch in range(41)]
+    assert drawn == [1, *[0] * 39, 1], "25 trajectories at 0.001: one in 40 epochs"
+
+
+def test_tasks_are_mixed_before_packing(cache: TokenCache) -> None:
+    batches = PackedBatches(cache, batch_size=4, length=400, seed=1)
+    plan = batches._plan(0)
+    mixed = [row for row in range(len(plan)) if len({int(index) < 60 for index in plan.row(row)}) == 2]
+    assert len(mixed) > len(plan) / 3
+
+
+def test_steps_are_known_before_the_first_and_hold_for_every_epoch(cache: TokenCache) -> None:
+    for rates in [(1.0, 1.0), (2.0, 3.0), (0.5, 1.5)]:
+        batches = PackedBatches(replace(cache, rates=rates), batch_size=4, length=400)
+        steps = batches.steps_per_epoch
+        for epoch in range(3):
+            found = [e for step in range(epoch * steps, (epoch + 1) * steps) for e in segments(batches.batch_at(step))]
+            assert len(found) == len(batches.examples_of_epoch(epoch))
+
+
+def assert_equal(batch: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> None:
+    assert batch.keys() == other.keys()
+    for name, values in batch.items():
+        assert values.dtype == other[name].dtype
+        np.testing.assert_array_equal(values, other[name])
+
+
+class Hosts:
+    """The batches of a run on several hosts, which are played one after the other."""
+
+    def __init__(self, cache: TokenCache, count: int) -> None:
+        self._all = [
+            PackedBatches(cache, batch_size=4, length=400, seed=1, process_index=index, process_count=count)
+            for index in range(count)
+        ]
+        fingerprints = {batches.fingerprint for batches in self._all}
+        assert len(fingerprints) == 1
+        self.fingerprint = fingerprints.pop()
+
+    def batches(self, start: int, count: int) -> Iterator[dict[str, np.ndarray]]:
+        """Yields what the prefetching iterators of all hosts give, their rows side by side."""
+        iterators = [islice(batches.iterator(start), count) for batches in self._all]
+        for parts in zip(*iterators, strict=True):
+            yield {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(batches: PackedBatches) -> list[Batch]:
+    return list(islice(batches.iterator(), 3 * batches.steps_per_epoch + 20))
+
+
+STOPS = np.random.default_rng(0).choice(1 << 20, 50, replace=False).tolist()
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_going_on_from_any_step_on_any_number_of_hosts_equals_not_having_stopped(
+    cache: TokenCache, batches: PackedBatches, uninterrupted: list[Batch], stop: int
+) -> None:
+    before, after = [(1, 1), (1, 2), (1, 4), (2, 1), (2, 2), (2, 4), (4, 1), (4, 2), (4, 4)][stop % 9]
+    first = Hosts(cache, before)
+    stop %= 3 * batches.steps_per_epoch
+    seen = list(first.batches(max(0, stop - 3), min(stop, 3)))
+    position = json.dumps({"step": stop, "fingerprint": first.fingerprint})
+    # All that the second run knows of the first is the position.
+    position = json.loads(position)
+    second = Hosts(cache, after)
+    assert second.fingerprint == position["fingerprint"]
+    seen += second.batches(position["step"], 20)
+    for step, batch in enumerate(seen, start=max(0, stop - 3)):
+        assert_equal(batch, uninterrupted[step])
+    assert step == stop + 19
+
+
+def test_the_stops_reach_over_epochs_and_changes_of_hosts(batches: PackedBatches) -> None:
+    steps = batches.steps_per_epoch
+    stops = [stop % (3 * steps) for stop in STOPS]
+    assert {stop // steps for stop in stops} == {0, 1, 2}
+    assert {stop % 9 for stop in STOPS} == {*range(9)}
+
+
+@pytest.mark.parametrize("count", [2, 4, 8])
+def test_a_host_reads_only_its_own_rows(cache: TokenCache, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    example = TokenCache.example
+
+    def recorded(self: TokenCache, index: int) -> object:
+        read.append(index)
+        return example(self, index)
+
+    monkeypatch.setattr(TokenCache, "example", recorded)
+    whole = PackedBatches(cache, batch_size=8, length=400, seed=1)
+    of_hosts = []
+    for index in range(count):
+        read.clear()
+        part = PackedBatches(cache, batch_size=8, length=400, seed=1, process_index=index, process_count=count)
+        assert not read, "planning reads lengths alone"
+        rows = [part.batch_at(step) for step in range(whole.steps_per_epoch)]
+        assert {values.shape for batch in rows for values in batch.values()} == {(8 // count, 400)}
+        of_hosts.append(list(read))
+    assert sorted(chain.from_iterable(of_hosts)) == list(range(len(cache))), "no two hosts read the same"
+    assert max(map(len, of_hosts)) < 2 * len(cache) / count
+
+
+@pytest.mark.parametrize(
+    ("index", "count", "message"),
+    [
+        (0, 3, r"batch of 4 rows does not divide over 3 processes; expected a multiple: make batch_size 6"),
+        (0, 8, r"batch of 4 rows does not divide over 8 processes"),
+        (2, 2, r"process_index is 2 of process_count 2"),
+        (-1, 2, r"process_index is -1"),
+        (0, 0, r"process_count 0"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_is_refused(cache: TokenCache, index: int, count: int, message: str) -> None:
+    with pytest.raises(AgentBankError, match=message):
+        PackedBatches(cache, batch_size=4, length=400, process_index=index, process_count=count)
 
 
 def test_batches_have_the_promised_shapes_and_types(batches: PackedBatches) -> None:

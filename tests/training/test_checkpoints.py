@@ -51,6 +51,13 @@ def test_a_restored_state_is_the_saved_one_bit_for_bit(tmp_path, state):
     assert jax.tree.structure(restored.state) == jax.tree.structure(state)
 
 
+def test_the_position_in_the_data_takes_less_than_4_kb_on_disk(tmp_path, state):
+    with Checkpoints(tmp_path, keep=3, config=CONFIG, facts=FACTS) as checkpoints:
+        checkpoints.save(state, 1_000_000_000, "f" * 64)
+    files = [path for path in (tmp_path / "checkpoints/1000000000/data").rglob("*") if path.is_file()]
+    assert 0 < sum(path.stat().st_size for path in files) <= 4096
+
+
 def test_only_the_latest_checkpoints_are_kept(tmp_path, state):
     _write(tmp_path, state, [1, 2, 3, 4], keep=2)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["3", "4"]
