@@ -7,7 +7,8 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 INSTALL_INPUTS := setup.py pyproject.toml constraints.txt scripts/set_up.sh
 
-DATA := $(or $(AGENTBANK_DATA_DIR),data)
+# A URL is no target; build_bank.py refuses it.
+DATA := $(or $(if $(findstring ://,$(AGENTBANK_DATA_DIR)),,$(AGENTBANK_DATA_DIR)),data)
 VOCABULARY := $(DATA)/vocabulary/starter.model
 
 export PYTHON VENV

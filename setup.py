@@ -35,11 +35,13 @@ REQUIREMENTS = [
     "rensa>=0.5.0",
     "phonenumberslite>=9.0.42",
     "python-stdnum>=2.2",
+    "fsspec>=2025.3",
 ]
 
 EXTRAS = {
     "tpu": ["jax[tpu]"],
     "cuda": ["jax[cuda12]"],
+    "gcs": ["gcsfs>=2025.3"],  # banks on gs://
     # Simulators of the published benchmarks; ScienceWorld also needs a Java runtime and MiniWoB++
     # a Chromium with its driver.
     "environments": ["scienceworld>=1.2.3", "miniwob>=1.1.0"],

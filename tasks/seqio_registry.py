@@ -31,18 +31,14 @@ from agentbank_jax.data.seqio_source import trajectory_source
 from agentbank_jax.data.seqio_vocabulary import make_vocabulary
 from agentbank_jax.data.sources import count_rows
 from agentbank_jax.data.vocabularies import vocabulary_path
+from agentbank_jax.places import data_place, local_folder
 from agentbank_jax.trajectories.templates.registry import DEFAULT_OPTIONS, ChatTemplate, TemplateOptions, get_template
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
 
-def data_dir() -> Path:
-    """Returns $AGENTBANK_DATA_DIR, or ./data."""
-    return Path(os.environ.get("AGENTBANK_DATA_DIR") or "data")
-
-
 def default_tokenizer() -> Path:
     """Returns $AGENTBANK_TOKENIZER, or the starter vocabulary."""
-    return Path(os.environ.get("AGENTBANK_TOKENIZER") or vocabulary_path("starter", data_dir()))
+    return Path(os.environ.get("AGENTBANK_TOKENIZER") or vocabulary_path("starter", local_folder(data_place())))
 
 
 def register_task(
@@ -77,7 +73,7 @@ def register_task(
     vocabulary = make_vocabulary(path, lambda: loaded().stop_ids[0])
     return seqio.TaskRegistry.add(
         task.name,
-        source=trajectory_source(task, data_dir),
+        source=trajectory_source(task, data_place),
         preprocessors=preprocessors(loaded, over_long),
         output_features={
             # The template places BOS and EOS.
@@ -98,7 +94,7 @@ def register_mixture(mixture: MixtureDeclaration) -> seqio.Mixture:
         return seqio.MixtureRegistry.get(mixture.name)
 
     def passes(rate: float) -> Callable[[seqio.Task], float]:
-        return lambda task: rate * count_rows(get_task(task.name), data_dir())
+        return lambda task: rate * count_rows(get_task(task.name), data_place())
 
     return seqio.MixtureRegistry.add(mixture.name, [(name, passes(rate)) for name, rate in mixture.rates.items()])
 

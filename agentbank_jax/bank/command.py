@@ -1,7 +1,6 @@
 """`python scripts/build_bank.py`: flags, progress, and the table at the end."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -41,9 +40,10 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(arguments)
     # Imported only now: --help need not wait for them.
     from agentbank_jax.bank import build, recipe
+    from agentbank_jax.places import DATA_DIR_VARIABLE, data_place, local_path
 
     recipes = recipe.plan(options.task, trajectories=options.trajectories, seed=options.seed, input_path=options.input)
-    output = options.output or os.environ.get("AGENTBANK_DATA_DIR") or "data"
+    output = str(local_path(data_place(options.output), "--output" if options.output else DATA_DIR_VARIABLE))
     names = [each.task for each in recipes]
     with _Bars(names) if sys.stderr.isatty() else _Lines() as shown:
         results = build.build(recipes, output, workers=options.workers, progress=shown)

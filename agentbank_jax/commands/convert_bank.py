@@ -33,7 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     parser = make_parser("convert_bank.py", _DESCRIPTION, _EXAMPLES)
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="a file, a pattern, or a folder with train* files")
+    add("inputs", nargs="+", metavar="INPUT", help="a file, a pattern, or a folder with train* files; also "
+        "gs://…")  # fmt: skip
     add("--from", dest="source", default="auto", metavar="LAYOUT", help="the layout to read (default: auto, told by "
         "each file's first row)")  # fmt: skip
     add("--to", required=True, metavar="LAYOUT", help="the layout to write")
@@ -49,14 +50,17 @@ def main(arguments: Sequence[str]) -> int:
     add("--overwrite", action="store_true", help="replace the output where it exists")
     options = parse_flags(parser, arguments)
     # Imported only now: --help need not wait for them.
+    from agentbank_jax.data.remote import fetch_paths
+    from agentbank_jax.places import local_path
     from agentbank_jax.progress import Progress
     from agentbank_jax.trajectories.formats.conversion import convert
 
+    local_path(options.output, "--output")
     begin = time.perf_counter()
     try:
         with Progress("trajectories") as progress:
             conversion = convert(
-                options.inputs,
+                fetch_paths(options.inputs),
                 options.output,
                 to=options.to,
                 format=options.source,

@@ -1,7 +1,6 @@
 """`python scripts/lint_bank.py`: flags, progress, the report, and the exit status."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,11 +42,16 @@ def main(arguments: Sequence[str]) -> int:
     # Imported only now: --help need not wait for them.
     from agentbank_jax.commands.console import make_console
     from agentbank_jax.commands.requirements import check_writable
+    from agentbank_jax.places import data_place, local_folder, local_path
     from agentbank_jax.progress import Progress
     from agentbank_jax.trajectories.lint.linter import lint
     from agentbank_jax.trajectories.lint.redaction import check_new, redact_files
     from agentbank_jax.trajectories.lint.report import build_report, render_report, write_report
 
+    if options.redact:
+        local_path(options.redact, "--redact")
+    if options.report:
+        local_path(options.report, "--report")
     files = _files(options)
     evaluation = _evaluation(options)
     settings = _settings(options, files, evaluation)
@@ -67,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         console.print(f"report: {options.report}", soft_wrap=True, markup=False)
     if options.redact:
         # A copy of the data folder can stand in its place: --data_dir=COPY.
-        root = None if options.paths else _data_dir(options)
+        root = None if options.paths else local_folder(data_place(options.data_dir))
         with Progress("trajectories copied") as progress:
             counts = redact_files(
                 files, options.redact, settings.region, root=root, workers=options.workers, progress=progress
@@ -81,11 +85,13 @@ def main(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = make_parser("lint_bank.py", _DESCRIPTION, _EXAMPLES)
     add = parser.add_argument
-    add("paths", nargs="*", metavar="PATH", help="banks' folders, files or patterns (default: the data folder)")
+    add("paths", nargs="*", metavar="PATH", help="banks' folders, files or patterns, also gs://… (default: the "
+        "data folder)")  # fmt: skip
     add("--mixture", metavar="NAME", help="the tasks of a mixture, or a task, in the data folder")
-    add("--data_dir", metavar="FOLDER", help="where the bank is (default: $AGENTBANK_DATA_DIR, else ./data)")
+    add("--data_dir", metavar="FOLDER", help="where the bank is, a folder or gs://… (default: "
+        "$AGENTBANK_DATA_DIR, else ./data)")  # fmt: skip
     add("--format", metavar="LAYOUT", help="the layout of the files: agentbank, sharegpt, openai or agentinstruct "
-        "(default: auto, told by each file's first rows; of a mixture agentbank)")  # fmt: skip
+        "(default: auto, told by each file's first rows; of a mixture its tasks')")  # fmt: skip
     add("--task", metavar="NAME", help="the task whose protocol all rows follow (default: the one that a row "
         "names, else the file's name, or its folder's for a bank's train-…)")  # fmt: skip
     add("--tokenizer", metavar="FILE", help="a SentencePiece model, to count tokens as training does")
@@ -114,11 +120,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return known
 
 
-def _data_dir(options: argparse.Namespace) -> Path:
-    return Path(options.data_dir or os.environ.get("AGENTBANK_DATA_DIR") or "data")
-
-
 def _files(options: argparse.Namespace) -> "list[BankFile]":
+    from agentbank_jax.data.remote import fetch_paths
+    from agentbank_jax.places import data_place
     from agentbank_jax.trajectories.formats.registry import AUTO, get_format
     from agentbank_jax.trajectories.lint.protocols import PROTOCOLS
     from agentbank_jax.trajectories.lint.rows import BankFile, find_bank_files
@@ -135,21 +139,25 @@ def _files(options: argparse.Namespace) -> "list[BankFile]":
         from agentbank_jax.data.sources import task_files
 
         names = get_mixture(options.mixture).rates
-        # Training reads a declared task in the released layout alone.
-        layout = options.format or "agentbank"
+        place = data_place(options.data_dir)
+        tasks = [get_task(name) for name in names]
         return [
-            BankFile(path, name, layout) for name in names for path in task_files(get_task(name), _data_dir(options))
+            BankFile(path, task.name, options.format or task.layout)
+            for task in tasks
+            for path in task_files(task, place)
         ]
-    return find_bank_files(options.paths or [_data_dir(options)], options.task, options.format or AUTO)
+    paths = fetch_paths(options.paths or [data_place(options.data_dir)], nested=True)
+    return find_bank_files(paths, options.task, options.format or AUTO)
 
 
 def _evaluation(options: argparse.Namespace) -> "EvaluationFiles | None":
     if not options.against:
         return None
+    from agentbank_jax.data.remote import fetch_paths
     from agentbank_jax.trajectories.lint.overlap import read_items
     from agentbank_jax.trajectories.lint.report import EvaluationFiles
 
-    return EvaluationFiles(*read_items(options.against, options.against_field))
+    return EvaluationFiles(*read_items(fetch_paths(options.against), options.against_field))
 
 
 def _settings(

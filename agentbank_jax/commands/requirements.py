@@ -5,9 +5,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from agentbank_jax.configuration.run_config import DataConfig, RunConfig
-from agentbank_jax.data.declarations import MissingFilesError, get_mixture, get_task
+from agentbank_jax.data.declarations import MissingFilesError, TaskDeclaration, get_mixture, get_task
+from agentbank_jax.data.remote import has_path, has_training_files, remedy_for
 from agentbank_jax.data.sources import task_files
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.places import is_remote
 
 
 class MissingRequirementError(AgentBankError):
@@ -50,24 +52,35 @@ def check_writable(folder: Path, flag: str) -> None:
 
 
 def _missing_banks(data: DataConfig) -> list[str]:
-    folder = data.data_path()
+    place = data.data_place()
     by_remedy: dict[str, list[str]] = defaultdict(list)
     own: list[str] = []
     for name in get_mixture(data.mixture).rates:
         task = get_task(name)
-        try:
-            task_files(task, folder)
-        except MissingFilesError as error:
-            if task.files:
-                own.append(f"bank: {error}")
-            else:
-                by_remedy[task.remedy_for(folder)].append(task.config)
-    return [*(f"bank: {', '.join(names)} in {folder}; {remedy}" for remedy, names in by_remedy.items()), *own]
+        if task.files:
+            own += _missing_own_files(task, place)
+        elif not has_training_files(place, task.config):
+            by_remedy[remedy_for(task, place)].append(task.config)
+        elif not is_remote(place):
+            task_files(task, place)  # raises where the shards are not one complete set
+    return [*(f"bank: {', '.join(names)} in {place}; {remedy}" for remedy, names in by_remedy.items()), *own]
+
+
+def _missing_own_files(task: TaskDeclaration, place: str) -> list[str]:
+    if is_remote(place):
+        missing = [name for name in task.files_in_data_dir if not has_path(place, name)]
+        return [f"bank: {name} in {place}; {remedy_for(task, place)}" for name in missing]
+    try:
+        task_files(task, place)
+    except MissingFilesError as error:
+        return [f"bank: {error}"]
+    return []
 
 
 def _missing_tokenizer(data: DataConfig) -> list[str]:
     path = data.tokenizer_path()
-    return [] if path.exists() else [f"tokenizer: {path}; {data.tokenizer_remedy}"]
+    is_there = path.exists() or (data.tokenizer_lies_with_data() and has_path(data.data_place(), data.tokenizer))
+    return [] if is_there else [f"tokenizer: {path}; {data.tokenizer_remedy}"]
 
 
 def _missing_weights(run: RunConfig) -> list[str]:

@@ -1,5 +1,6 @@
 """`python train.py`: from gin files to a trained, measured agent."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import cast
@@ -21,11 +22,15 @@ from agentbank_jax.configuration.configuration import (
     read_training,
 )
 from agentbank_jax.configuration.gin_files import operative_config
+from agentbank_jax.configuration.run_config import DataConfig
+from agentbank_jax.data.declarations import get_mixture, get_task
 from agentbank_jax.data.delivery import PackedBatches
+from agentbank_jax.data.remote import fetch_tasks
 from agentbank_jax.data.token_cache import TokenCache, build_cache
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.models import forward
+from agentbank_jax.places import is_remote
 from agentbank_jax.progress import Progress
 from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.loop import Batches
@@ -55,6 +60,7 @@ def train(command_line: CommandLine) -> int:
 
     # ---- whether it can be done -----------------------------------------------------------------------------------
     check_requirements(training.data, training.run)
+    data_dir = _fetch(training.data, console)
     template = _template(training)
     initial_params = _initial_params(command_line.checkpoint, training, template)
     check_writable(model_dir, "--model_dir")
@@ -66,7 +72,7 @@ def train(command_line: CommandLine) -> int:
             training.data.mixture,
             template,
             max_length=training.data.max_length,
-            data_dir=training.data.data_path(),
+            data_dir=data_dir,
             cache_dir=training.data.cache_path(),
             over_long=training.data.over_long,  # type: ignore[arg-type]
             progress=progress,
@@ -105,6 +111,14 @@ def train(command_line: CommandLine) -> int:
     if evaluation.sweeps:
         _evaluate(evaluation, checkpoint, model_dir, console)
     return 0
+
+
+def _fetch(data: DataConfig, console: Console) -> Path:
+    """Returns the data folder; what the run needs of a remote one is copied first."""
+    place = data.data_place()
+    tasks = [get_task(name) for name in get_mixture(data.mixture).rates]
+    with console.status(f"copying from {place}") if is_remote(place) else contextlib.nullcontext():
+        return fetch_tasks(place, tasks, beside=[data.tokenizer] if data.tokenizer_lies_with_data() else [])
 
 
 def _template(training: TrainingConfiguration) -> ChatTemplate:

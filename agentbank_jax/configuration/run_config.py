@@ -1,19 +1,12 @@
 """What a run is made of, beside the model, the trainer and the sweeps: its data and its start."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentbank_jax.data.over_long import POLICIES
 from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.places import data_place, local_folder, local_path
 from agentbank_jax.trajectories.templates.registry import TEMPLATES, TemplateOptions
-
-DATA_DIR_VARIABLE = "AGENTBANK_DATA_DIR"
-
-
-def default_data_dir() -> Path:
-    """Returns $AGENTBANK_DATA_DIR, or ./data."""
-    return Path(os.environ.get(DATA_DIR_VARIABLE) or "data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +23,9 @@ class DataConfig:
         checkpoint's own.
       train_on: `all` assistant turns, or the `last` one only.
       train_thoughts: False leaves the Thoughts untrained.
-      data_dir: where banks are; None means $AGENTBANK_DATA_DIR, or ./data.
-      cache_dir: where tokenised banks are kept; None means `token_cache` in the data folder.
+      data_dir: where banks are, a folder or a URL such as gs://bucket/banks; None means $AGENTBANK_DATA_DIR, or
+        ./data.
+      cache_dir: where tokenised banks are kept; None means `token_cache` in the data folder or its local copy.
       tokenizer_remedy: how a user gets the tokenizer, for the message when it is missing.
     """
 
@@ -58,15 +52,26 @@ class DataConfig:
     def template_options(self) -> TemplateOptions:
         return TemplateOptions(train_on=self.train_on, train_thoughts=self.train_thoughts)  # type: ignore[arg-type]
 
+    def data_place(self) -> str:
+        """The data folder or its URL."""
+        return data_place(self.data_dir)
+
     def data_path(self) -> Path:
-        return Path(self.data_dir).expanduser() if self.data_dir else default_data_dir()
+        """The data folder, or where the local copy of a remote one lies."""
+        return local_folder(self.data_place())
 
     def cache_path(self) -> Path:
-        return Path(self.cache_dir).expanduser() if self.cache_dir else self.data_path() / "token_cache"
+        if self.cache_dir:
+            return local_path(self.cache_dir, "--gin.DataConfig.cache_dir")
+        return self.data_path() / "token_cache"
 
     def tokenizer_path(self) -> Path:
         path = Path(self.tokenizer).expanduser()
-        return path if self.tokenizer.startswith((".", "~", "/")) else self.data_path() / path
+        return self.data_path() / path if self.tokenizer_lies_with_data() else path
+
+    def tokenizer_lies_with_data(self) -> bool:
+        """Whether the tokenizer is named relative to the data folder."""
+        return not self.tokenizer.startswith((".", "~", "/"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,9 @@
 """The commands about data: `train_vocabulary.py`, `cache_tasks.py` and `inspect_mixture.py`."""
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentbank_jax.configuration.command_line import CommandLine, add_gin_flags, split_overrides, split_paths
@@ -26,9 +24,10 @@ def train_vocabulary(arguments: Sequence[str]) -> int:
     options = _parse(parser, arguments)
     # Imported only now: --help need not wait for them.
     from agentbank_jax.data.vocabularies import train_mixture_vocabulary, vocabulary_path
+    from agentbank_jax.places import local_path
 
     begin = time.perf_counter()
-    out = Path(options.out) if options.out else vocabulary_path(options.mixture, options.data_dir)
+    out = local_path(options.out, "--out") if options.out else vocabulary_path(options.mixture, options.data_dir)
     tokenizer = train_mixture_vocabulary(options.mixture, options.data_dir, vocab_size=options.vocab_size, out=out)
     print(f"{out}: {tokenizer.vocab_size:,} pieces in {time.perf_counter() - begin:.1f} s")
     return 0
@@ -151,7 +150,9 @@ def _parser(program: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--mixture", metavar="NAME", help="a mixture or task (default: what the gin files say, else "
         "starter; so for all flags of the data)")  # fmt: skip
     parser.add_argument(
-        "--data_dir", metavar="FOLDER", help="where the bank is (default: $AGENTBANK_DATA_DIR, else ./data)"
+        "--data_dir",
+        metavar="FOLDER",
+        help="where the bank is, a folder or gs://… (default: $AGENTBANK_DATA_DIR, else ./data)",
     )
     return parser
 
@@ -179,11 +180,13 @@ def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argpars
         given = _with_gin(options, overrides, given)
     for name, default in _DEFAULTS.items():
         setattr(options, name, given.get(name, default))
-    options.data_dir = Path(options.data_dir or os.environ.get("AGENTBANK_DATA_DIR") or "data")
-    from agentbank_jax.data.declarations import get_mixture
+    from agentbank_jax.data.declarations import get_mixture, get_task
+    from agentbank_jax.data.remote import fetch_tasks
+    from agentbank_jax.places import data_place
 
     # An unknown name is the first thing to say, before any file that is missing on its account.
-    get_mixture(options.mixture)
+    tasks = [get_task(name) for name in get_mixture(options.mixture).rates]
+    options.data_dir = fetch_tasks(data_place(options.data_dir), tasks)
     return options
 
 
@@ -213,7 +216,7 @@ def _with_gin(
             values[name] = _DEFAULTS[name] or ""
     data = read_data(**values)
     tokenizer = data.tokenizer_path() if data.tokenizer else None
-    return {**vars(data), "data_dir": data.data_path(), "cache_dir": data.cache_path(), "tokenizer": tokenizer}
+    return {**vars(data), "data_dir": data.data_place(), "cache_dir": data.cache_path(), "tokenizer": tokenizer}
 
 
 def _open_cache(options: argparse.Namespace, make: "ShardMaker | None" = None) -> "tuple[TokenCache, ChatTemplate]":
@@ -221,10 +224,12 @@ def _open_cache(options: argparse.Namespace, make: "ShardMaker | None" = None) -
     from agentbank_jax.data.sources import task_files
     from agentbank_jax.data.token_cache import build_cache
     from agentbank_jax.data.vocabularies import vocabulary_path
+    from agentbank_jax.places import local_path
     from agentbank_jax.progress import Progress
     from agentbank_jax.trajectories.templates.registry import TemplateOptions, get_template
     from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
+    cache_dir = local_path(options.cache_dir, "--cache_dir") if options.cache_dir else options.data_dir / "token_cache"
     for name in get_mixture(options.mixture).rates:
         task_files(get_task(name), options.data_dir)
     path = options.tokenizer or vocabulary_path(options.mixture, options.data_dir)
@@ -236,7 +241,7 @@ def _open_cache(options: argparse.Namespace, make: "ShardMaker | None" = None) -
             template,
             max_length=options.max_length,
             data_dir=options.data_dir,
-            cache_dir=options.cache_dir or options.data_dir / "token_cache",
+            cache_dir=cache_dir,
             over_long=options.over_long,
             make=make,
             progress=progress,

@@ -81,6 +81,11 @@ class TaskDeclaration:
         if not self.config:
             object.__setattr__(self, "config", self.name)
 
+    @property
+    def files_in_data_dir(self) -> tuple[str, ...]:
+        """Those of `files` that lie in the data folder."""
+        return tuple(name for name in self.files if not name.startswith((".", "~", "/")))
+
     def remedy_for(self, data_dir: str | os.PathLike[str]) -> str:
         """Returns how a user gets the files into a data folder."""
         return self.remedy.replace("{data_dir}", os.fspath(data_dir))

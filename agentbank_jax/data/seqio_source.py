@@ -1,7 +1,6 @@
 """Trajectories as a SeqIO data source."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import seqio
@@ -14,7 +13,7 @@ from agentbank_jax.data.sources import read_task
 ROLE_NUMBERS = {"system": 0, "user": 1, "assistant": 2}
 
 
-def trajectory_source(task: TaskDeclaration, data_dir: Callable[[], Path]) -> seqio.FunctionDataSource:
+def trajectory_source(task: TaskDeclaration, data_dir: Callable[[], str]) -> seqio.FunctionDataSource:
     """Returns a source of a task's trajectories, one example each, in the order of the files.
 
     An example holds `id` (string), and for each turn `role` (int32, see `ROLE_NUMBERS`), `content`
@@ -22,7 +21,7 @@ def trajectory_source(task: TaskDeclaration, data_dir: Callable[[], Path]) -> se
 
     Args:
       task: the declaration.
-      data_dir: says where the bank is; asked when the files are read.
+      data_dir: says where the bank is, a folder or a URL; asked when the files are read.
     """
 
     def dataset_fn(split: str, shuffle_files: bool, seed: int | None = None) -> tf.data.Dataset:

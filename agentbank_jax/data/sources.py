@@ -12,6 +12,7 @@ from agentbank_jax.data.declarations import (
     get_mixture,
     get_task,
 )
+from agentbank_jax.data.remote import fetch_tasks
 from agentbank_jax.trajectories.formats.registry import read_trajectories
 from agentbank_jax.trajectories.rows.files import KINDS, find_files
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError
@@ -23,13 +24,19 @@ _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
 def task_files(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> list[Path]:
     """Returns the files of a task's training split, in the order of their shards.
 
+    Args:
+      task: the declaration.
+      data_dir: the data folder, or its URL, of which a local copy is made.
+
     Raises:
+      PlaceError: where a URL cannot be read.
       MissingFilesError: where there are none.
       DeclarationError: where shards are missing or of two different banks.
     """
+    local = fetch_tasks(os.fspath(data_dir), [task], beside=())
     if task.files:
-        return _own_files(task, Path(data_dir))
-    folder = Path(data_dir) / task.config
+        return _own_files(task, local)
+    folder = local / task.config
     for pattern in _PATTERNS:
         files = sorted(folder.glob(pattern))
         if files:
@@ -81,7 +88,7 @@ def _own_files(task: TaskDeclaration, data_dir: Path) -> list[Path]:
     """Returns the files that a task names: every one of its paths and patterns stands for at least one."""
     found: list[Path] = []
     for name in task.files:
-        path = Path(name).expanduser() if name.startswith((".", "~", "/")) else data_dir / name
+        path = data_dir / name if name in task.files_in_data_dir else Path(name).expanduser()
         try:
             chosen = [each for each in path.iterdir() if each.name.endswith(KINDS)] if path.is_dir() else [path]
             matches = find_files(chosen)

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from tests.small_bank import ROOT, SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner, build_small_bank, run_program
@@ -66,6 +67,23 @@ def test_the_operative_config_trains_again_as_it_is_and_the_finished_run_is_reco
     table = (run_folder / "first_output.txt").read_text()
     row = next(line for line in table.split("\n") if "starter_math" in line)
     assert row in result.stdout
+
+
+def test_a_bank_at_a_url_is_copied_and_trained_on(run_here: ProgramRunner, data_dir: Path, tmp_path: Path) -> None:
+    files = fsspec.filesystem("memory")
+    for pattern in ("*/train*", "vocabulary/*"):
+        for file in data_dir.glob(pattern):
+            files.pipe(f"/train/banks/{file.relative_to(data_dir)}", file.read_bytes())
+    where = "--gin.DataConfig.data_dir='memory://train/banks'"
+    arguments = ["train.py", "--gin_file=samoyed_tiny.gin", *SMALL_TRAINING, "--gin.RunConfig.sweeps=[]", where]
+    plan = run_here([*arguments, "--dry_run"], data_dir=data_dir, cwd=tmp_path)
+    assert plan.returncode == 0 and "nothing is missing" in plan.stdout, plan.stdout + plan.stderr
+    assert not (tmp_path / "data").exists()
+    result = run_here(arguments, data_dir=data_dir, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    copy = tmp_path / "data/remote/memory/train/banks"
+    assert {path.name for path in copy.iterdir()} >= {"starter_math", "vocabulary", "token_cache"}
+    assert not (tmp_path / "memory:").exists()
 
 
 def test_evaluate_runs_a_sweep_alone(run_here: ProgramRunner, run_folder: Path, data_dir: Path) -> None:
