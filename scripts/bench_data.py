@@ -1,6 +1,8 @@
 """Measures the way from trajectories to packed batches, on made trajectories.
 
-  python scripts/bench_data.py                  packing, planning, reading and what a checkpoint holds
+  python scripts/bench_data.py                  packing (TRL's beside it, where it is installed), planning, reading
+                                                and what a checkpoint holds of the position
+  python scripts/bench_data.py --figures packers  packing beside that of Grain and SeqIO, on fewer trajectories
   python scripts/bench_data.py --figures caching  tokenising into the cache beside SeqIO and transformers, minutes long
   python scripts/bench_data.py --figures memory   what caching and inspecting four times AgentBank takes, minutes long
 
@@ -11,7 +13,6 @@ form needs neither TensorFlow nor SeqIO. On a machine that does other work too, 
 import argparse
 import contextlib
 import itertools
-import json
 import os
 import random
 import resource
@@ -58,16 +59,19 @@ def made_lengths(count: int, seed: int = 0) -> np.ndarray:
     return np.maximum(20, np.exp(rng.normal(np.log(900) - 0.32, 0.8, count))).astype(np.int64)
 
 
-def made_cache(lengths: np.ndarray, max_length: int):
-    """A token cache in memory: random ids, two of five tokens trained."""
+def made_cache(lengths: np.ndarray, max_length: int, folder: str):
+    """A token cache in files, memory-mapped as the real one: random ids, two of five tokens trained."""
     from agentbank_jax.data.token_cache import TaskTokens, TokenCache
 
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     rng = np.random.default_rng(1)
+    tokens, trained = Path(folder, "tokens.bin"), Path(folder, "trained.bin")
+    rng.integers(3, 32000, offsets[-1], dtype=np.uint16).tofile(tokens)
+    (rng.random(offsets[-1]) < 0.4).tofile(trained)
     task = TaskTokens(
         task=_declaration(),
-        tokens=rng.integers(3, 32000, offsets[-1], dtype=np.uint16),
-        trained=rng.random(offsets[-1]) < 0.4,
+        tokens=np.memmap(tokens, np.uint16, "r"),
+        trained=np.memmap(trained, np.bool_, "r"),
         offsets=offsets,
         turns=np.ones(len(lengths), np.int32),
         ids=tuple(map(str, range(len(lengths)))),
@@ -109,22 +113,111 @@ def measure_delivery(flags: argparse.Namespace) -> None:
     )
     print(f"packing fill: {places.sum() / (len(plan) * flags.length):.2%} of {len(plan):,} rows, nothing cut or lost")
     print(f"planning: {wall:.2f} s ({cpu:.2f} s of CPU)")
+    print(_trl_packing(places, lengths - 1, flags.length))
 
-    batches = PackedBatches(made_cache(fitting, flags.length), batch_size=8, length=flags.length)
-    reader = batches.iterator()
-    next(reader)
-    tokens, steps, started, cpu = 0, 0, time.perf_counter(), time.process_time()
-    while time.perf_counter() - started < flags.seconds:
-        tokens += int(np.count_nonzero(next(reader)["segment_ids"]))
-        steps += 1
-    wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+    with tempfile.TemporaryDirectory() as folder:
+        batches = PackedBatches(made_cache(fitting, flags.length, folder), batch_size=8, length=flags.length)
+        reader = batches.iterator()
+        next(reader)
+        tokens, steps, started, cpu = 0, 0, time.perf_counter(), time.process_time()
+        while time.perf_counter() - started < flags.seconds:
+            tokens += int(np.count_nonzero(next(reader)["segment_ids"]))
+            steps += 1
+        wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     cores = len(os.sched_getaffinity(0))
     print(
         f"reading: {tokens / wall / 1e6:.1f}M tokens/s in batches of 8 rows "
         f"({cores * tokens / cpu / 1e6:.1f}M per second of CPU on {cores} cores)"
     )
-    position = json.dumps({"step": steps, "data_fingerprint": batches.fingerprint})
-    print(f"position in a checkpoint: {len(position)} bytes")
+    print(f"position in a checkpoint: {_position_bytes(steps, batches.fingerprint):,} bytes in all files")
+
+
+def _trl_packing(fitting: np.ndarray, all_places: np.ndarray, length: int) -> str:
+    """What TRL's `pack_dataset` makes of the same places, and what it does with trajectories that do not fit."""
+    try:
+        import datasets
+        import pyarrow as pa
+        import trl
+        from trl import pack_dataset
+    except ImportError:
+        return "TRL's packing beside it: not installed; install it with: pip install trl"
+    datasets.disable_progress_bars()
+
+    def pack(places: np.ndarray) -> tuple[int, int]:
+        offsets = np.concatenate([[0], np.cumsum(places)])
+        tokens = pa.LargeListArray.from_arrays(offsets, pa.array(np.zeros(offsets[-1], np.int8)))
+        dataset = datasets.Dataset(pa.table({"input_ids": tokens}))
+        packed = pack_dataset(dataset, length, strategy="bfd", map_kwargs={"keep_in_memory": True})
+        return len(packed), int(sum(map(sum, packed["seq_lengths"])))
+
+    started = time.perf_counter()
+    rows, tokens = pack(fitting)
+    seconds = time.perf_counter() - started
+    lost = int(all_places.sum()) - pack(all_places)[1]
+    return (
+        f"TRL {trl.__version__} (bfd, windows of 1,000) on the same trajectories: {tokens / (rows * length):.2%} of "
+        f"{rows:,} rows, {seconds:.2f} s with the tokens moved; of trajectories that do not fit it keeps the beginning "
+        f"and cuts off the rest, {lost:,} tokens here"
+    )
+
+
+def _position_bytes(step: int, fingerprint: str) -> int:
+    """Bytes that the position in the data takes in a checkpoint, all files of it together."""
+    import jax
+
+    from agentbank_jax.models.llama import LlamaConfig
+    from agentbank_jax.training.checkpoints import FOLDER, Checkpoints
+    from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
+    from agentbank_jax.training.state import make_init
+
+    model = LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_layers=1, num_heads=1)
+    state = jax.jit(make_init(model, make_optimizer(OptimizerConfig(), 1)))(np.int32(0))
+    with tempfile.TemporaryDirectory() as folder:
+        with Checkpoints(folder, keep=1, config=model, facts={}) as checkpoints:
+            checkpoints.save(state, step, fingerprint)
+        files = Path(folder, FOLDER, str(step), "data").rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def measure_packers(flags: argparse.Namespace) -> None:
+    """Fill of the plan, of Grain's packing datasets and of SeqIO's `trim_and_pack`, on the same shuffled lengths."""
+    from agentbank_jax.data.packing import plan_packing
+
+    lengths = made_lengths(flags.packed)
+    places = lengths[lengths - 1 <= flags.length] - 1
+    plan = plan_packing(places, flags.length, seed=0, epoch=0)
+    print(f"{len(places):,} trajectories that fit into {flags.length:,}; fill:")
+    print(f"  the plan                       {places.sum() / (len(plan) * flags.length):.2%}")
+    shuffled = np.random.default_rng(0).permutation(places)
+    for name, rows in (
+        ("Grain's first fit, 64 bins", _grain_rows(shuffled, flags.length, "FirstFitPackIterDataset")),
+        ("Grain's best fit, 64 bins", _grain_rows(shuffled, flags.length, "BestFitPackIterDataset")),
+        ("SeqIO's trim_and_pack", _seqio_rows(shuffled, flags.length)),
+    ):
+        print(f"  {name:<30} {places.sum() / (rows * flags.length):.2%}", flush=True)
+
+
+def _grain_rows(places: np.ndarray, length: int, packer: str) -> int:
+    import grain
+    from grain import experimental
+
+    source = grain.MapDataset.source(places.tolist()).map(lambda count: {"tokens": np.ones(count, np.int8)})
+    packed = getattr(experimental, packer)(
+        source.to_iter_dataset(), length_struct={"tokens": length}, num_packing_bins=64
+    )
+    return sum(1 for _ in packed)
+
+
+def _seqio_rows(places: np.ndarray, length: int) -> int:
+    import seqio
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.from_generator(
+        lambda: ({"targets": np.ones(count, np.int32)} for count in places.tolist()),
+        output_signature={"targets": tf.TensorSpec([None], tf.int32)},
+    )
+    packed = seqio.trim_and_pack_dataset(dataset, {"targets": length}, use_custom_ops=False)
+    return sum(1 for _ in packed.as_numpy_iterator())
 
 
 def made_trajectories(task: str, count: int) -> "Iterator[Trajectory]":
@@ -326,16 +419,23 @@ def _memory_of(process: int) -> dict[str, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--figures", nargs="+", default=["delivery"], choices=["delivery", "caching", "memory"])
+    measures = {
+        "delivery": measure_delivery,
+        "packers": measure_packers,
+        "caching": measure_caching,
+        "memory": measure_memory,
+    }
+    parser.add_argument("--figures", nargs="+", default=["delivery"], choices=measures)
     parser.add_argument("--trajectories", type=int, default=50_000, help="of the plan")
     parser.add_argument("--length", type=int, default=4096, help="places of a row")
     parser.add_argument("--seconds", type=float, default=10.0, help="of reading")
+    parser.add_argument("--packed", type=int, default=10_000, help="of the packers, some of which are slow")
     parser.add_argument("--cached", type=int, default=8_192, help="trajectories that are tokenised")
     parser.add_argument("--repeats", type=int, default=3, help="of caching, interleaved with the other ways")
     parser.add_argument("--large", type=int, default=200_000, help="trajectories for which memory is measured")
     flags = parser.parse_args()
     for figure in flags.figures:
-        {"delivery": measure_delivery, "caching": measure_caching, "memory": measure_memory}[figure](flags)
+        measures[figure](flags)
     print(f"peak resident memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
     return 0
 

@@ -1,6 +1,7 @@
 """The commands about data: `train_vocabulary.py`, `cache_tasks.py` and `inspect_mixture.py`."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence

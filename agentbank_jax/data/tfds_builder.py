@@ -21,6 +21,7 @@ from etils import epath
 
 from agentbank_jax.data.declarations import TaskDeclaration, get_mixture, get_task
 from agentbank_jax.data.sources import task_files
+from agentbank_jax.places import DATA_DIR_VARIABLE, data_place
 from agentbank_jax.trajectories.formats.registry import read_trajectories
 from agentbank_jax.trajectories.schema import ROLES
 
@@ -75,9 +76,8 @@ class AgentBank(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         task = get_task(self.builder_config.name)
-        named = os.environ.get("AGENTBANK_DATA_DIR")
-        data_dir = named or "data"
-        if not named and not Path(data_dir, task.config).is_dir():
+        data_dir = data_place()
+        if DATA_DIR_VARIABLE not in os.environ and not Path(data_dir, task.config).is_dir():
             # TFDS says how to fill it where it is empty.
             data_dir = os.fspath(dl_manager.manual_dir)
         return {"train": self._generate_examples(task, data_dir)}
