@@ -244,8 +244,9 @@ def test_the_redacted_copy_is_clean(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_file_in_another_layout_is_linted_and_its_faults_are_named_by_row_and_field(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "400")  # wide enough for any temporary folder's path
     good = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "Final Answer: 1"}]}
     bad = {"messages": [good["messages"][0], {"role": "robot", "content": "r"}]}
     path = write_rows(tmp_path / "chats.jsonl", [{**good, "license": "MIT"}, {**bad, "license": "MIT"}])

@@ -41,8 +41,8 @@ class Protocol:
     ending_level: Level = "error"
 
     def acts(self, content: str) -> bool:
-        """Whether an assistant turn holds one of the forms."""
-        return any(_FORMS[form].search(content) for form in self.forms)
+        """Whether an assistant turn holds one of the forms, where any is asked for."""
+        return not self.forms or any(_FORMS[form].search(content) for form in self.forms)
 
     def ends(self, content: str) -> bool:
         """Whether a trajectory may end with this assistant turn."""
@@ -68,6 +68,9 @@ _RELEASED_BUY = Protocol(forms=("action",), form_level="error", ending="click[Bu
 _ACTION = Protocol(forms=("action",), form_level="error")
 _UNKNOWN_FORM = Protocol(forms=("action", "answer", "code"), form_level="note")
 
+# Conversations of any kind.
+_FREE = Protocol(forms=(), form_level="note")
+
 # For a task that the table does not name.
 DEFAULT = Protocol(forms=("action", "answer", "code"), form_level="warning")
 
@@ -83,6 +86,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "webshop": _RELEASED_BUY,
     # The household ends by itself when the goal is reached.
     **dict.fromkeys(("alfworld", "starter_embodied"), _ACTION),
+    **dict.fromkeys(("samoyed_general", "samoyed_code"), _FREE),
     **dict.fromkeys(("mind2web", "webarena", "rearrange", "iqa", "alfred"), _UNKNOWN_FORM),
 }
 
