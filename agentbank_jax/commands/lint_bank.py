@@ -40,6 +40,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parse(arguments)
     # Imported only now: --help need not wait for them.
+    from rich.text import Text
+
     from agentbank_jax.commands.console import make_console
     from agentbank_jax.commands.requirements import check_writable
     from agentbank_jax.places import data_place, local_folder, local_path
@@ -65,7 +67,9 @@ def main(arguments: Sequence[str]) -> int:
         result = lint(files, settings, workers=options.workers, progress=progress)
     report = build_report(result, settings, evaluation)
     console = make_console()
-    console.print(render_report(report))
+    for part in render_report(report):
+        # A line that names a file and a row stays one line, for whoever searches the output.
+        console.print(part, soft_wrap=isinstance(part, Text))
     if options.report:
         write_report(report, options.report)
         console.print(f"report: {options.report}", soft_wrap=True, markup=False)

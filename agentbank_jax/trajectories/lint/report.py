@@ -110,9 +110,8 @@ def write_report(report: dict[str, Any], path: str | os.PathLike[str]) -> None:
         raise AgentBankError(f"--report={target}: cannot be written ({error.strerror}).") from None
 
 
-def render_report(report: dict[str, Any]) -> "RenderableType":
-    """Returns tables of a report: findings with examples, sources, of whom they speak, overlaps."""
-    from rich.console import Group
+def render_report(report: dict[str, Any]) -> "list[RenderableType]":
+    """Returns the parts of a report: tables of findings, sources, mentions and overlaps, and lines of text."""
     from rich.text import Text
 
     totals = report["totals"]
@@ -122,7 +121,7 @@ def render_report(report: dict[str, Any]) -> "RenderableType":
         parts.append(_overlap_table(report))
     counts = ", ".join(f"{level}s {totals[f'{level}s']:,}" for level in LEVELS)
     parts.append(Text(f"trajectories {totals['rows']:,}, files {len(report['files']):,}, {counts}"))
-    return Group(*parts)
+    return parts
 
 
 def _rule(name: str, result: LintResult) -> dict[str, Any]:
