@@ -1,4 +1,4 @@
-"""Llama in Flax NNX, as Hugging Face's `LlamaForCausalLM` computes it.
+"""Llama and its near relatives in Flax NNX, as Hugging Face's `…ForCausalLM` of the same family computes them.
 
 Legend of the shape letters, here and in every module that imports this one:
 
@@ -14,12 +14,14 @@ transpose of the `weight` of the same name in a Hugging Face checkpoint:
 `layers/self_attn/q_proj/kernel[i]` is `model.layers.{i}.self_attn.q_proj.weight.T`.
 """
 
+import math
 import operator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -30,6 +32,8 @@ from agentbank_jax.models.partitioning import CONTEXT, ROWS, TENSOR, constrain
 from agentbank_jax.models.remat import check_policy, checkpoint_name, rematerialised
 
 DTYPES = ("float32", "bfloat16", "float16")
+FAMILIES = ("llama", "mistral", "qwen2")
+ROPE_SCALINGS = ("none", "linear", "llama3")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +54,16 @@ class LlamaConfig:
       head_dim: size of one head; 0 means `hidden_size // num_heads`.
       max_position_embeddings: the longest conversation, in tokens.
       rope_theta: base of the rotary position embedding.
+      rope_scaling: how its frequencies are lowered for long conversations: "none", "linear" or "llama3"
+        (see `rotary_frequencies`).
+      rope_factor: by how much, at least 1.
+      rope_low_freq_factor, rope_high_freq_factor: "llama3" divides frequencies of fewer turns than the first within
+        `rope_original_max_position` tokens, and leaves those of more than the second.
+      rope_original_max_position: the longest conversation, in tokens, before "llama3" lowered the frequencies.
       rms_norm_eps: added to the mean square in RMSNorm.
       tie_word_embeddings: the output projection is the embedding.
+      family: "llama", "mistral" (which computes the same, without its sliding window) or "qwen2" (which adds a bias
+        to queries, keys and values): the `model_type` under which Hugging Face knows the model.
       initializer_range: standard deviation of fresh kernels and embeddings, as in Hugging Face (0.02 there);
         0 chooses by the width (see `_kernel_std`), which small models learn to copy from much sooner.
       dtype: of the activations and matrix products.
@@ -71,8 +83,14 @@ class LlamaConfig:
     head_dim: int = 0
     max_position_embeddings: int = 2048
     rope_theta: float = 10000.0
+    rope_scaling: str = "none"
+    rope_factor: float = 1.0
+    rope_low_freq_factor: float = 1.0
+    rope_high_freq_factor: float = 4.0
+    rope_original_max_position: int = 8192
     rms_norm_eps: float = 1e-5
     tie_word_embeddings: bool = False
+    family: str = "llama"
     initializer_range: float = 0.0
     dtype: str = "float32"
     param_dtype: str = "float32"
@@ -104,14 +122,35 @@ class LlamaConfig:
                 f"LlamaConfig.head_dim={self.head_dim} is odd: rotary positions turn pairs; "
                 "choose hidden_size and num_heads so that their quotient is even."
             )
-        for name in ("dtype", "param_dtype"):
-            if getattr(self, name) not in DTYPES:
+        for name, known, what in (
+            ("dtype", DTYPES, "type"),
+            ("param_dtype", DTYPES, "type"),
+            ("family", FAMILIES, "family"),
+            ("rope_scaling", ROPE_SCALINGS, "scaling"),
+        ):
+            if getattr(self, name) not in known:
                 raise AgentBankError(
-                    f"LlamaConfig.{name}={getattr(self, name)!r} is no known type."
-                    + did_you_mean(getattr(self, name), DTYPES)
+                    f"LlamaConfig.{name}={getattr(self, name)!r} is no known {what}."
+                    + did_you_mean(getattr(self, name), known)
                 )
+        if not 1.0 <= self.rope_factor < math.inf:
+            raise AgentBankError(f"LlamaConfig.rope_factor={self.rope_factor}: expected at least 1.")
+        if not 0.0 < self.rope_low_freq_factor < self.rope_high_freq_factor < math.inf:
+            raise AgentBankError(
+                f"LlamaConfig.rope_low_freq_factor={self.rope_low_freq_factor}: expected more than 0 and less than "
+                f"rope_high_freq_factor={self.rope_high_freq_factor}."
+            )
+        if self.rope_original_max_position < 1:
+            raise AgentBankError(
+                f"LlamaConfig.rope_original_max_position={self.rope_original_max_position}: expected at least 1."
+            )
         attention.check_backend(self.attention)
         check_policy(self.remat)
+
+    @property
+    def qkv_bias(self) -> bool:
+        """Whether queries, keys and values have a bias."""
+        return self.family == "qwen2"
 
     @property
     def shape_facts(self) -> dict[str, Any]:
@@ -144,14 +183,18 @@ project.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _project_backward)
 
 
 class Linear(nnx.Module):
-    """A projection without bias."""
+    """A projection, with or without bias."""
 
-    def __init__(self, inputs: int, outputs: int, *, std: float, config: LlamaConfig, rngs: nnx.Rngs):
+    def __init__(
+        self, inputs: int, outputs: int, *, std: float, config: LlamaConfig, rngs: nnx.Rngs, bias: bool = False
+    ):
         kernel = std * jax.random.normal(rngs.params(), (inputs, outputs), jnp.float32)
         self.kernel = nnx.Param(kernel.astype(config.param_dtype))
+        self.bias = nnx.Param(jnp.zeros((outputs,), config.param_dtype)) if bias else None
 
     def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... outputs"]:
-        return project(x, self.kernel[...].astype(x.dtype))
+        projected = project(x, self.kernel[...].astype(x.dtype))
+        return projected if self.bias is None else projected + self.bias[...].astype(x.dtype)
 
 
 class RMSNorm(nnx.Module):
@@ -168,13 +211,30 @@ class RMSNorm(nnx.Module):
         return self.scale[...].astype(x_BTD.dtype) * normed_BTD.astype(x_BTD.dtype)
 
 
+def rotary_frequencies(config: LlamaConfig) -> Float[np.ndarray, " h/2"]:
+    """Radians by which each pair of a head turns from one token to the next, float32.
+
+    Pair i turns by rope_theta ** (-2i / h). "linear" divides all by `rope_factor` (position interpolation, Chen et
+    al., 2023). "llama3" (Llama 3.1) counts a pair's turns within `rope_original_max_position` tokens: at most
+    `rope_low_freq_factor`, and the frequency is divided; at least `rope_high_freq_factor`, and it stays; between
+    the two the divided and the full frequency are interpolated, linearly in the turns.
+    """
+    frequencies = config.rope_theta ** (-np.arange(0, config.head_dim, 2) / config.head_dim)
+    if config.rope_scaling == "linear":
+        frequencies = frequencies / config.rope_factor
+    elif config.rope_scaling == "llama3":
+        turns = config.rope_original_max_position * frequencies / (2 * np.pi)
+        low, high = config.rope_low_freq_factor, config.rope_high_freq_factor
+        kept = np.clip((turns - low) / (high - low), 0.0, 1.0)
+        frequencies = frequencies * (kept + (1.0 - kept) / config.rope_factor)
+    return frequencies.astype(np.float32)
+
+
 def rotary_tables(
     positions_BT: Int[Array, "B T"], config: LlamaConfig
 ) -> tuple[Float[Array, "B T 1 h/2"], Float[Array, "B T 1 h/2"]]:
     """Cosine and sine of position x frequency (RoPE, Su et al., 2021), float32, with room for a head axis."""
-    exponents = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
-    frequencies = 1.0 / config.rope_theta**exponents
-    angles = positions_BT[:, :, None, None].astype(jnp.float32) * frequencies
+    angles = positions_BT[:, :, None, None].astype(jnp.float32) * rotary_frequencies(config)
     return jnp.cos(angles), jnp.sin(angles)
 
 
@@ -192,9 +252,10 @@ class Attention(nnx.Module):
         self.config = config
         inner, inner_kv = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         std, std_out = _kernel_std(config, config.hidden_size), _kernel_std(config, inner, residual=True)
-        self.q_proj = Linear(config.hidden_size, inner, std=std, config=config, rngs=rngs)
-        self.k_proj = Linear(config.hidden_size, inner_kv, std=std, config=config, rngs=rngs)
-        self.v_proj = Linear(config.hidden_size, inner_kv, std=std, config=config, rngs=rngs)
+        bias = config.qkv_bias
+        self.q_proj = Linear(config.hidden_size, inner, std=std, config=config, rngs=rngs, bias=bias)
+        self.k_proj = Linear(config.hidden_size, inner_kv, std=std, config=config, rngs=rngs, bias=bias)
+        self.v_proj = Linear(config.hidden_size, inner_kv, std=std, config=config, rngs=rngs, bias=bias)
         self.o_proj = Linear(inner, config.hidden_size, std=std_out, config=config, rngs=rngs)
 
     def __call__(self, x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT):

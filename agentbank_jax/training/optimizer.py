@@ -121,5 +121,5 @@ def kernel_dimensions(params):
 
 
 def decay_mask(params):
-    """True for kernels and embeddings, False for norm scales."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key != "scale", params)
+    """True for kernels and embeddings, False for norm scales and biases."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key not in ("scale", "bias"), params)

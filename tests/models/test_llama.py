@@ -10,7 +10,7 @@ import pytest
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
 from agentbank_jax.models.kv_cache import KVCache
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama import LlamaConfig, rotary_frequencies, rotary_tables
 
 CONFIG = LlamaConfig(
     vocab_size=61, hidden_size=32, intermediate_size=48, num_layers=3, num_heads=4, num_kv_heads=2, rope_theta=500.0
@@ -151,9 +151,71 @@ def test_parameters_are_counted_without_being_made():
         ({"dtype": "bfloat61"}, "Did you mean 'bfloat16'"),
         ({"attention": "xlaa"}, "Did you mean 'xla'"),
         ({"num_layers": 0}, "at least 1"),
+        ({"family": "qwen"}, "family='qwen' is no known family. Did you mean 'qwen2'"),
+        ({"rope_scaling": "linaer"}, "Did you mean 'linear'"),
+        ({"rope_factor": 0.5}, "rope_factor=0.5: expected at least 1"),
+        ({"rope_low_freq_factor": 5.0}, "less than rope_high_freq_factor=4.0"),
+        ({"rope_original_max_position": 0}, "at least 1"),
     ],
 )
 def test_an_impossible_shape_says_what_is_wrong(changes, message):
     base = {**dataclasses.asdict(CONFIG), "num_kv_heads": 0, "head_dim": 0, **changes}
     with pytest.raises(AgentBankError, match=message):
         LlamaConfig(**base)
+
+
+def published_llama3_frequencies(dim, theta, factor, low, high, original):
+    """Llama 3.1's rule by wavelengths, one pair after the other, in float64."""
+    scaled = []
+    for i in range(dim // 2):
+        frequency = 1.0 / theta ** (2 * i / dim)
+        wavelength = 2 * np.pi / frequency
+        if wavelength < original / high:
+            scaled.append(frequency)
+        elif wavelength > original / low:
+            scaled.append(frequency / factor)
+        else:
+            smooth = (original / wavelength - low) / (high - low)
+            scaled.append((1 - smooth) * frequency / factor + smooth * frequency)
+    return np.array(scaled)
+
+
+@pytest.mark.parametrize("factor", [8.0, 32.0])
+def test_llama3_scaling_follows_the_published_rule(factor):
+    config = dataclasses.replace(
+        CONFIG, head_dim=128, rope_theta=500000.0, rope_scaling="llama3", rope_factor=factor,
+        rope_low_freq_factor=1.0, rope_high_freq_factor=4.0, rope_original_max_position=8192,
+    )  # fmt: skip
+    expected = published_llama3_frequencies(128, 500000.0, factor, 1.0, 4.0, 8192)
+    plain = rotary_frequencies(dataclasses.replace(config, rope_scaling="none"))
+    got = rotary_frequencies(config)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    # All three parts of the rule are met.
+    share = got / plain
+    assert np.isclose(share, 1).sum() > 10 and np.isclose(share, 1 / factor).sum() > 10
+    assert ((share < 0.99) & (share > 1.01 / factor)).sum() > 2
+
+
+def test_linear_scaling_is_positions_that_grow_more_slowly():
+    scaled = dataclasses.replace(CONFIG, rope_scaling="linear", rope_factor=4.0)
+    positions = 4 * _arange(1, 9)
+    for got, expected in zip(rotary_tables(positions, scaled), rotary_tables(_arange(1, 9), CONFIG), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_qwen2_adds_a_bias_to_queries_keys_and_values():
+    config = dataclasses.replace(CONFIG, family="qwen2")
+    params = forward.init(config, 0)
+    assert all("bias" in params["layers"]["self_attn"][name] for name in ("q_proj", "k_proj", "v_proj"))
+    assert "bias" not in params["layers"]["self_attn"]["o_proj"]
+    tokens = _tokens(1, 6)
+    plain = forward.init(CONFIG, 0)
+    np.testing.assert_array_equal(
+        apply(config, params, tokens, _arange(1, 6))[0], apply(CONFIG, plain, tokens, _arange(1, 6))[0]
+    )
+    moved = jax.tree.map(lambda leaf: leaf, params)
+    moved["layers"]["self_attn"]["v_proj"]["bias"] = params["layers"]["self_attn"]["v_proj"]["bias"] + 1.0
+    assert (
+        np.abs(apply(config, moved, tokens, _arange(1, 6))[0] - apply(config, params, tokens, _arange(1, 6))[0]).max()
+        > 0.01
+    )

@@ -37,11 +37,9 @@ def test_a_mesh_that_does_not_match_the_devices_says_so(config, devices, message
         MeshConfig(**config).sizes(devices)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_every_parameter_has_logical_axes_of_its_rank(tied):
-    config = LlamaConfig(
-        vocab_size=8, hidden_size=4, intermediate_size=4, num_layers=1, num_heads=1, tie_word_embeddings=tied
-    )
+@pytest.mark.parametrize("changes", [{"tie_word_embeddings": True}, {}, {"family": "qwen2"}])
+def test_every_parameter_has_logical_axes_of_its_rank(changes):
+    config = LlamaConfig(vocab_size=8, hidden_size=4, intermediate_size=4, num_layers=1, num_heads=1, **changes)
     for path, leaf in jax.tree_util.tree_leaves_with_path(forward.abstract_params(config)):
         assert len(LOGICAL_AXES[path_name(path)]) == leaf.ndim
 
