@@ -1,0 +1,81 @@
+"""A model written as a Hugging Face checkpoint: `config.json`, `generation_config.json`, safetensors shards."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors.numpy import save_file
+
+from agentbank_jax.models import forward
+from agentbank_jax.models.hf_config import CONFIG_FILE, GENERATION_FILE, config_json, generation_json
+from agentbank_jax.models.hf_names import HfTensor, hf_tensors, leaf_at
+from agentbank_jax.models.hf_shards import INDEX_FILE, SINGLE_FILE
+from agentbank_jax.models.llama import LlamaConfig
+
+
+def write_checkpoint(
+    folder: Path,
+    config: LlamaConfig,
+    params: forward.Params,
+    *,
+    bos_id: int | None,
+    stop_ids: Sequence[int],
+    shard_bytes: int = 4_000_000_000,
+) -> list[Path]:
+    """Writes everything but the tokenizer into a folder that exists.
+
+    Beside the parameters, one shard is in memory.
+
+    Args:
+      folder: where to write; see `whole_files.whole_folder`.
+      config: the model; `param_dtype` must be that of the parameters.
+      params: from `forward.init` or a checkpoint; written in their own type.
+      bos_id: id of the token at the beginning of a text.
+      stop_ids: ids of the tokens that were trained to end a turn.
+      shard_bytes: bytes of tensors per file; a larger tensor has a file of its own.
+
+    Returns:
+      The files with weights.
+    """
+    _write_json(folder / CONFIG_FILE, config_json(config, bos_id=bos_id, stop_ids=stop_ids))
+    _write_json(folder / GENERATION_FILE, generation_json(bos_id=bos_id, stop_ids=stop_ids))
+    shards = _divide(hf_tensors(config), np.dtype(config.param_dtype).itemsize, shard_bytes)
+    if len(shards) == 1:
+        names = [SINGLE_FILE]
+    else:
+        names = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
+        weight_map = {tensor.name: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
+        total = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+        _write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": weight_map})
+    for name, shard in zip(names, shards, strict=True):
+        # The metadata is what transformers looks for before it takes a file for PyTorch's layout.
+        save_file(dict(_arrays(params, shard)), folder / name, metadata={"format": "pt"})
+    return [folder / name for name in names]
+
+
+def _divide(tensors: list[HfTensor], itemsize: int, shard_bytes: int) -> list[list[HfTensor]]:
+    """Tensors in their order, as many to a shard as fit."""
+    shards: list[list[HfTensor]] = []
+    room = 0
+    for tensor in tensors:
+        size = int(np.prod(tensor.shape)) * itemsize
+        if not shards or size > room:
+            shards.append([])
+            room = shard_bytes
+        shards[-1].append(tensor)
+        room -= size
+    return shards
+
+
+def _arrays(params: forward.Params, shard: list[HfTensor]) -> Iterator[tuple[str, np.ndarray]]:
+    for tensor in shard:
+        leaf = leaf_at(params, tensor.path)
+        array = np.asarray(leaf if tensor.layer is None else leaf[tensor.layer])
+        yield tensor.name, np.ascontiguousarray(array.T if tensor.transposed else array)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
