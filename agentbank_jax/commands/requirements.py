@@ -85,10 +85,7 @@ def _missing_tokenizer(data: DataConfig) -> list[str]:
 
 def _missing_weights(run: RunConfig) -> list[str]:
     path = run.weights_path()
-    if path is None:
+    if path is None or path.is_dir():
         return []
-    unread = (
-        "this version cannot read Hugging Face weights yet: start from a checkpoint of this project with "
-        "--gin.RunConfig.weights=None --checkpoint=PATH, or from fresh weights without the latter"
-    )
-    return [f"weights: {path}; {unread}" if path.is_dir() else f"weights: {path}; {run.weights_remedy}; {unread}"]
+    remedy = run.weights_remedy or "expected the folder of a Hugging Face checkpoint"
+    return [f"weights: {path}; {remedy}, or start from a run's weights with --checkpoint=PATH"]

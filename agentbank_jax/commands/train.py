@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -10,8 +11,10 @@ from rich.console import Console
 
 from agentbank_jax.commands.console import make_console
 from agentbank_jax.commands.environments import register_configured
+from agentbank_jax.commands.facts import check_vocabulary, template_facts
 from agentbank_jax.commands.plans import print_plan
 from agentbank_jax.commands.requirements import check_requirements, check_writable
+from agentbank_jax.commands.weights import initial_params
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.configuration import (
     EvaluationConfiguration,
@@ -27,12 +30,9 @@ from agentbank_jax.data.declarations import get_mixture, get_task
 from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.remote import fetch_tasks
 from agentbank_jax.data.token_cache import TokenCache, build_cache
-from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
-from agentbank_jax.models import forward
 from agentbank_jax.places import is_remote
 from agentbank_jax.progress import Progress
-from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.loop import Batches
 from agentbank_jax.training.loop import train as train_model
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
@@ -59,10 +59,12 @@ def train(command_line: CommandLine) -> int:
         return 0
 
     # ---- whether it can be done -----------------------------------------------------------------------------------
-    check_requirements(training.data, training.run)
+    # What --checkpoint names goes before the weights of the recipe.
+    run = replace(training.run, weights=None) if command_line.checkpoint else training.run
+    check_requirements(training.data, run)
     data_dir = _fetch(training.data, console)
     template = _template(training)
-    initial_params = _initial_params(command_line.checkpoint, training, template)
+    load_params = initial_params(command_line.checkpoint, training, template)
     check_writable(model_dir, "--model_dir")
     check_writable(training.data.cache_path(), "--gin.DataConfig.cache_dir")
 
@@ -96,16 +98,16 @@ def train(command_line: CommandLine) -> int:
         # A checker does not see that a TypedDict of arrays is a mapping to arrays.
         cast(Batches, batches),
         model_dir,
-        facts=_facts(template),
+        facts=template_facts(template),
         manifest={"tasks": cache.seen()},
         operative_config=operative_config(loader),
         tokenizer_path=training.data.tokenizer_path(),
-        initial_params=initial_params,
+        initial_params=load_params,
     )
     checkpoint = result.checkpoint
     console.print(f"checkpoint: {os.path.relpath(checkpoint)}", highlight=False, soft_wrap=True)
     # The weights are loaded again, alone: the optimizer's state need not stay in memory.
-    del result, initial_params
+    del result, load_params
 
     # ---- acting ---------------------------------------------------------------------------------------------------
     if evaluation.sweeps:
@@ -122,45 +124,9 @@ def _fetch(data: DataConfig, console: Console) -> Path:
 
 
 def _template(training: TrainingConfiguration) -> ChatTemplate:
-    path = training.data.tokenizer_path()
-    tokenizer = Tokenizer.load(path)
-    if tokenizer.vocab_size > training.model.vocab_size:
-        raise AgentBankError(
-            f"{path} has {tokenizer.vocab_size} pieces, but LlamaConfig.vocab_size = {training.model.vocab_size}: "
-            "expected at least as many rows as pieces."
-        )
+    tokenizer = Tokenizer.load(training.data.tokenizer_path())
+    check_vocabulary(tokenizer, training.model)
     return get_template(training.data.template, tokenizer, training.data.template_options())
-
-
-def _facts(template: ChatTemplate) -> dict[str, object]:
-    """What must be the same in training and in acting; travels with each checkpoint."""
-    return {
-        "template": template.fingerprint,
-        "tokenizer_sha256": template.tokenizer.fingerprint,
-        "stop_ids": list(template.stop_ids),
-    }
-
-
-def _initial_params(
-    checkpoint: str | None, training: TrainingConfiguration, template: ChatTemplate
-) -> forward.Params | None:
-    """Loads the weights that `--checkpoint` names."""
-    if not checkpoint:
-        return None
-    config, params, metadata = load_for_inference(checkpoint)
-    for name, value in training.model.shape_facts.items():
-        if config.shape_facts.get(name) != value:
-            raise AgentBankError(
-                f"--checkpoint={checkpoint}: its LlamaConfig.{name} is {config.shape_facts.get(name)!r}, "
-                f"and {value!r} is configured; expected the same shape."
-            )
-    saved = metadata["facts"].get("tokenizer_sha256")
-    if saved != template.tokenizer.fingerprint:
-        raise AgentBankError(
-            f"--checkpoint={checkpoint}: it was trained with another tokenizer than {training.data.tokenizer}; "
-            "use the one beside it: --gin.DataConfig.tokenizer=<its run>, as ./runs/NAME."
-        )
-    return params
 
 
 def _describe(cache: TokenCache, batches: PackedBatches) -> str:

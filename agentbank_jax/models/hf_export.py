@@ -1,11 +1,10 @@
 """A model written as a Hugging Face checkpoint: `config.json`, `generation_config.json`, safetensors shards."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -42,17 +41,33 @@ def write_checkpoint(
     """
     _write_json(folder / CONFIG_FILE, config_json(config, bos_id=bos_id, stop_ids=stop_ids))
     _write_json(folder / GENERATION_FILE, generation_json(bos_id=bos_id, stop_ids=stop_ids))
+    return write_shards(folder, config, lambda tensor: _array(params, tensor), shard_bytes)
+
+
+def write_shards(
+    folder: Path, config: LlamaConfig, make: Callable[[HfTensor], np.ndarray], shard_bytes: int
+) -> list[Path]:
+    """Writes the safetensors files of a model and, where there are several, their index.
+
+    Args:
+      folder: where to write.
+      config: the model; `param_dtype` is the type of the tensors.
+      make: gives each tensor, contiguous.
+      shard_bytes: bytes of tensors per file; a larger tensor has a file of its own.
+
+    Returns:
+      The files.
+    """
     shards = _divide(hf_tensors(config), np.dtype(config.param_dtype).itemsize, shard_bytes)
-    if len(shards) == 1:
-        names = [SINGLE_FILE]
-    else:
-        names = [f"model-{number:05}-of-{len(shards):05}.safetensors" for number in range(1, len(shards) + 1)]
+    count, names = len(shards), [SINGLE_FILE]
+    if count > 1:
+        names = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
         weight_map = {tensor.name: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
-        total = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
+        total = forward.count_parameters(config) * np.dtype(config.param_dtype).itemsize
         _write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": weight_map})
     for name, shard in zip(names, shards, strict=True):
         # The metadata is what transformers looks for before it takes a file for PyTorch's layout.
-        save_file(dict(_arrays(params, shard)), folder / name, metadata={"format": "pt"})
+        save_file({tensor.name: make(tensor) for tensor in shard}, folder / name, metadata={"format": "pt"})
     return [folder / name for name in names]
 
 
@@ -70,11 +85,10 @@ def _divide(tensors: list[HfTensor], itemsize: int, shard_bytes: int) -> list[li
     return shards
 
 
-def _arrays(params: forward.Params, shard: list[HfTensor]) -> Iterator[tuple[str, np.ndarray]]:
-    for tensor in shard:
-        leaf = leaf_at(params, tensor.path)
-        array = np.asarray(leaf if tensor.layer is None else leaf[tensor.layer])
-        yield tensor.name, np.ascontiguousarray(array.T if tensor.transposed else array)
+def _array(params: forward.Params, tensor: HfTensor) -> np.ndarray:
+    leaf = leaf_at(params, tensor.path)
+    array = np.asarray(leaf if tensor.layer is None else leaf[tensor.layer])
+    return np.ascontiguousarray(array.T if tensor.transposed else array)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

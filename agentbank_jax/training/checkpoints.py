@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
@@ -24,6 +25,9 @@ from agentbank_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
 FORMAT = 1
+
+# What `save_parameters` may hold in memory beside the parameters.
+_SAVE_BYTES = 1 << 29
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +164,38 @@ class Checkpoints:
             )
 
 
+def save_parameters(
+    model_dir: str | os.PathLike, config: LlamaConfig, params: forward.Params, facts: dict[str, Any]
+) -> None:
+    """Saves parameters that were not trained here as step 0 of a run, without a copy of them all.
+
+    Args:
+      model_dir: folder of the run.
+      config: the model.
+      params: its parameters (see `models.forward`).
+      facts: as in `Checkpoints`.
+
+    Raises:
+      AgentBankError: the checkpoint cannot be written.
+    """
+    v1 = _orbax()
+    # Nothing changes the arrays while they are written, so that they need not be copied first.
+    memory = v1.options.MemoryOptions(
+        deepcopy_host_arrays=False, write_concurrent_bytes=_SAVE_BYTES, transfer_concurrent_bytes=_SAVE_BYTES
+    )
+    # An array is encoded chunk by chunk, and would be one chunk.
+    arrays = v1.options.ArrayOptions(
+        saving=v1.options.ArrayOptions.Saving(
+            storage_options=v1.options.ArrayOptions.Saving.StorageOptions(chunk_byte_size=_SAVE_BYTES // 8)
+        )
+    )
+    with (
+        v1.Context(memory_options=memory, array_options=arrays),
+        Checkpoints(model_dir, keep=1, config=config, facts=facts) as checkpoints,
+    ):
+        checkpoints.save(TrainState(jnp.int32(0), params, ()), 0, "")
+
+
 def load_for_inference(
     checkpoint: str | os.PathLike, *, dtype: str | None = None, mesh: Mesh | None = None
 ) -> tuple[LlamaConfig, forward.Params, dict[str, Any]]:
@@ -282,6 +318,11 @@ def _find_steps(path: Path) -> list[Path]:
     if path.name.isdigit() and _is_complete(path):
         return [path]
     found = _step_folders(path / FOLDER) or _step_folders(path)
+    if not found and (path / "config.json").is_file():
+        raise AgentBankError(
+            f"{path} holds a Hugging Face checkpoint: train from it with --gin.RunConfig.weights={path}, or make it "
+            f"one of this project: python scripts/import_hf.py --weights={path}."
+        )
     if not found:
         raise AgentBankError(
             f"There is no checkpoint in {path}: expected the folder of a run that has saved at least once "

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -149,7 +149,7 @@ def train(
     manifest: Mapping[str, Any] | None = None,
     operative_config: str | None = None,
     tokenizer_path: str | os.PathLike | None = None,
-    initial_params: forward.Params | None = None,
+    initial_params: Callable[[], forward.Params] | None = None,
     progress: TrainingProgress | None = None,
 ) -> TrainResult:
     """Trains a model, or goes on where a run in the same folder stopped.
@@ -167,7 +167,7 @@ def train(
       manifest: what the model was trained on (tasks and trajectory ids), written to `manifest.json`.
       operative_config: the resolved gin configuration, written to `operative_config.gin`.
       tokenizer_path: the tokenizer to copy beside the checkpoints, a file or a folder with one.
-      initial_params: parameters to start from instead of fresh ones.
+      initial_params: gives the parameters to start from instead of fresh ones; not called by a run that goes on.
       progress: where to tell how it goes; a bar or lines on standard error by default.
 
     Raises:
@@ -404,7 +404,7 @@ def _fresh_state(model_config, train_config, optimizer, shardings, initial_param
         return init(jnp.int32(train_config.seed))
     params = jax.tree.map(
         lambda leaf, sharding: jax.device_put(jnp.asarray(leaf, model_config.param_dtype), sharding),
-        initial_params,
+        initial_params(),
         shardings.params,
     )
     opt_state = jax.jit(optimizer.init, out_shardings=shardings.opt_state)(params)

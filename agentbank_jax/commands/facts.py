@@ -1,0 +1,34 @@
+"""What must be the same wherever a model is trained, acts or is carried on."""
+
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.trajectories.templates.registry import ChatTemplate
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
+
+
+def template_facts(template: ChatTemplate) -> dict[str, object]:
+    """Returns what travels with each checkpoint: the template, its tokenizer and the tokens that end a turn."""
+    return {
+        "template": template.fingerprint,
+        "tokenizer_sha256": template.tokenizer.fingerprint,
+        "stop_ids": list(template.stop_ids),
+    }
+
+
+def check_vocabulary(tokenizer: Tokenizer, model: LlamaConfig) -> None:
+    """Raises AgentBankError where a tokenizer has ids for which the model has no row."""
+    if tokenizer.vocab_size > model.vocab_size:
+        raise AgentBankError(
+            f"{tokenizer.name} has {tokenizer.vocab_size} pieces, but LlamaConfig.vocab_size = {model.vocab_size}: "
+            "expected at least as many rows as pieces."
+        )
+
+
+def check_same_shape(found: LlamaConfig, configured: LlamaConfig, source: str) -> None:
+    """Raises AgentBankError where weights from `source` are of another shape than the model that is configured."""
+    for name, value in configured.shape_facts.items():
+        if found.shape_facts[name] != value:
+            raise AgentBankError(
+                f"{source}: its LlamaConfig.{name} is {found.shape_facts[name]!r}, and {value!r} is configured; "
+                "expected the same shape."
+            )

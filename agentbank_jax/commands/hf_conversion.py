@@ -1,0 +1,152 @@
+"""From a Hugging Face checkpoint to a run's folder, and back."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+
+from agentbank_jax.commands.facts import check_vocabulary, template_facts
+from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.evaluation.contamination import MANIFEST_FILE
+from agentbank_jax.models import forward
+from agentbank_jax.models.hf_config import read_config
+from agentbank_jax.models.hf_export import write_checkpoint
+from agentbank_jax.models.hf_import import open_checkpoint
+from agentbank_jax.models.llama import DTYPES, LlamaConfig
+from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
+from agentbank_jax.parallel.sharding import check_divisible, state_shardings
+from agentbank_jax.training.checkpoints import load_for_inference, save_parameters
+from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
+from agentbank_jax.trajectories.tokenizers.files import copied_files
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
+from agentbank_jax.whole_files import whole_folder
+
+MODEL_FILE = "model.gin"
+
+
+def import_checkpoint(
+    weights: Path, model_dir: Path, *, template: str | None = None, dtype: str | None = None, fsdp: int = 1
+) -> LlamaConfig:
+    """Writes a Hugging Face checkpoint as step 0 of a run.
+
+    Args:
+      weights: its folder.
+      model_dir: the run's; gets `checkpoints/0`, the tokenizer, an empty `manifest.json`, and the shape of the
+        model in `model.gin`.
+      template: chat template that the model acts with; the checkpoint's own if None.
+      dtype: of the parameters; as stored if None.
+      fsdp: devices over which each parameter is split while it is read.
+
+    Returns:
+      The model.
+
+    Raises:
+      AgentBankError: whatever does not fit; nothing is written then.
+    """
+    _check_dtype(dtype)
+    _check_new(model_dir, "--model_dir")
+    model = read_config(weights).model
+    found = open_checkpoint(weights, model)
+    dtype = dtype or found.dtype
+    model = replace(model, dtype=dtype, param_dtype=dtype)
+    chosen = _choose_template(weights, template)
+    check_vocabulary(chosen.tokenizer, model)
+    mesh_config = MeshConfig(data=1, fsdp=fsdp)
+    if not 1 <= fsdp <= jax.device_count():
+        raise AgentBankError(f"--fsdp={fsdp}: expected 1 to {jax.device_count()}, the number of devices here.")
+    check_divisible(model, mesh_config.sizes(fsdp), batch_size=fsdp)
+    mesh = make_mesh(mesh_config, jax.devices()[:fsdp])
+    params = found.load(state_shardings(mesh, forward.abstract_params(model)), dtype)
+    try:
+        with whole_folder(model_dir) as folder:
+            save_parameters(folder, model, params, template_facts(chosen))
+            _copy_tokenizer(weights, folder)
+            (folder / MANIFEST_FILE).write_text(json.dumps({"tasks": {}}), encoding="utf-8")
+            (folder / MODEL_FILE).write_text(_model_gin(model, weights), encoding="utf-8")
+    except OSError as error:
+        raise _unwritten(model_dir, error, "--model_dir") from None
+    return model
+
+
+def export_checkpoint(
+    checkpoint: str, out: Path, *, dtype: str | None = None, shard_gb: float = 4.0
+) -> tuple[int, int]:
+    """Writes a checkpoint of this project as a Hugging Face one.
+
+    Args:
+      checkpoint: a run's folder, or that of one step.
+      out: the folder to write.
+      dtype: of the parameters; as they were trained if None.
+      shard_gb: most GB of tensors in one file.
+
+    Returns:
+      Number of files with weights, and their bytes.
+
+    Raises:
+      AgentBankError: whatever does not fit; nothing is written then.
+    """
+    _check_dtype(dtype)
+    _check_new(out, "--out")
+    if not shard_gb > 0:
+        raise AgentBankError(f"--shard_gb={shard_gb}: expected more than 0.")
+    config, params, metadata = load_for_inference(checkpoint, dtype=dtype)
+    model_dir, facts = metadata["model_dir"], metadata["facts"]
+    tokenizer = Tokenizer.load(model_dir)
+    if facts.get("tokenizer_sha256") != tokenizer.fingerprint:
+        raise AgentBankError(
+            f"{tokenizer.name}: not the tokenizer with which {metadata['path']} was trained; put that one back."
+        )
+    try:
+        with whole_folder(out) as folder:
+            files = write_checkpoint(
+                folder,
+                replace(config, param_dtype=dtype or config.param_dtype),
+                params,
+                bos_id=tokenizer.bos_id,
+                stop_ids=facts["stop_ids"],
+                shard_bytes=int(shard_gb * 1e9),
+            )
+            _copy_tokenizer(model_dir, folder)
+            return len(files), sum(file.stat().st_size for file in files)
+    except OSError as error:
+        raise _unwritten(out, error, "--out") from None
+
+
+def _choose_template(weights: Path, name: str | None) -> ChatTemplate:
+    tokenizer = Tokenizer.load(weights)
+    if name is None and tokenizer.settings.chat_template is None:
+        raise AgentBankError(
+            f"{weights}: its tokenizer has no chat template; say with --template which one the model is to act with: "
+            "llama2, codellama or llama3."
+        )
+    return get_template(name or "hf", tokenizer)
+
+
+def _model_gin(model: LlamaConfig, weights: Path) -> str:
+    """The model's shape for a gin file; how it computes is left to the recipe."""
+    lines = [f"LlamaConfig.{name} = {value!r}" for name, value in model.shape_facts.items()]
+    lines.append(f"LlamaConfig.max_position_embeddings = {model.max_position_embeddings}")
+    return f"# The shape of {weights.name}, as its config.json has it.\n" + "\n".join(lines) + "\n"
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    for name, file in copied_files(source).items():
+        shutil.copyfile(file, target / name)
+
+
+def _check_dtype(dtype: str | None) -> None:
+    if dtype is not None and dtype not in DTYPES:
+        raise AgentBankError(f"--dtype={dtype} is no known type.{did_you_mean(dtype, DTYPES)}")
+
+
+def _check_new(folder: Path, flag: str) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AgentBankError(f"{folder}: exists already; choose another folder with {flag}, or delete it.")
+
+
+def _unwritten(folder: Path, error: OSError, flag: str) -> AgentBankError:
+    return AgentBankError(
+        f"{folder} cannot be written ({error.strerror}); make room, or choose another folder with {flag}."
+    )

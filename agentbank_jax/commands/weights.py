@@ -1,0 +1,63 @@
+"""The weights that a run starts from: another run's, or a Hugging Face checkpoint's."""
+
+from collections.abc import Callable
+
+from jax.sharding import Mesh
+
+from agentbank_jax.commands.facts import check_same_shape
+from agentbank_jax.configuration.configuration import TrainingConfiguration
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.models import forward
+from agentbank_jax.models.hf_config import read_config
+from agentbank_jax.models.hf_import import open_checkpoint
+from agentbank_jax.parallel.mesh import make_mesh
+from agentbank_jax.parallel.sharding import check_divisible, state_shardings
+from agentbank_jax.training.checkpoints import load_for_inference
+from agentbank_jax.trajectories.templates.registry import ChatTemplate
+
+LoadParams = Callable[[], forward.Params]
+
+
+def initial_params(
+    checkpoint: str | None, training: TrainingConfiguration, template: ChatTemplate
+) -> LoadParams | None:
+    """Finds the weights to start from; `--checkpoint` goes before `RunConfig.weights`.
+
+    Returns:
+      What reads them over the mesh of the run, in its type; None where it starts from fresh ones.
+
+    Raises:
+      AgentBankError: where they do not fit the run.
+    """
+    if not checkpoint and not training.run.weights:
+        return None
+    mesh = make_mesh(training.mesh)
+    check_divisible(training.model, dict(mesh.shape), training.train.batch_size, training.train.accumulate)
+    return _from_run(checkpoint, training, template, mesh) if checkpoint else _from_hugging_face(training, mesh)
+
+
+def _from_run(checkpoint: str, training: TrainingConfiguration, template: ChatTemplate, mesh: Mesh) -> LoadParams:
+    config, params, metadata = load_for_inference(checkpoint, dtype=training.model.param_dtype, mesh=mesh)
+    check_same_shape(config, training.model, f"--checkpoint={checkpoint}")
+    saved = metadata["facts"].get("tokenizer_sha256")
+    if saved != template.tokenizer.fingerprint:
+        raise AgentBankError(
+            f"--checkpoint={checkpoint}: it was trained with another tokenizer than {training.data.tokenizer}; "
+            "use the one beside it: --gin.DataConfig.tokenizer=<its run>, as ./runs/NAME."
+        )
+    return lambda: params
+
+
+def _from_hugging_face(training: TrainingConfiguration, mesh: Mesh) -> LoadParams:
+    folder = training.run.weights_path()
+    assert folder is not None
+    found, model = read_config(folder), training.model
+    check_same_shape(found.model, model, f"RunConfig.weights={training.run.weights}")
+    if found.sliding_window is not None and found.sliding_window < model.max_position_embeddings:
+        raise AgentBankError(
+            f"LlamaConfig.max_position_embeddings={model.max_position_embeddings}, but the tokens of {folder} see only "
+            f"the last {found.sliding_window} (sliding_window), which is not built: expected at most so many."
+        )
+    weights = open_checkpoint(folder, model)
+    shardings = state_shardings(mesh, forward.abstract_params(model))
+    return lambda: weights.load(shardings, model.param_dtype)
