@@ -13,7 +13,7 @@ VOCABULARY := $(DATA)/vocabulary/starter.model
 
 export PYTHON VENV
 
-.PHONY: train test test-slow lint format clean
+.PHONY: train test test-slow test-parity lint format clean
 
 train: $(VENV)/.installed-runtime
 	$(BIN)/python scripts/build_bank.py
@@ -29,6 +29,10 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
+
+# Models against those of transformers, which need PyTorch.
+test-parity: $(VENV)/.installed-parity
+	$(BIN)/python -m pytest tests/models/test_hf_parity.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -46,6 +50,10 @@ $(VENV)/.installed-runtime: $(INSTALL_INPUTS)
 $(VENV)/.installed-test: $(INSTALL_INPUTS)
 	scripts/set_up.sh test
 	@touch $@ $(VENV)/.installed-runtime
+
+$(VENV)/.installed-parity: $(INSTALL_INPUTS)
+	scripts/set_up.sh parity
+	@touch $@ $(VENV)/.installed-test $(VENV)/.installed-runtime
 
 # What was built and trained (./data, ./runs) stays.
 clean:

@@ -25,7 +25,7 @@ REQUIREMENTS = [
     "jaxtyping>=0.3.11",
     "numpy>=2.4",
     "rich>=14",
-    "safetensors>=0.7",
+    "safetensors>=0.8",
     "tokenizers>=0.23.3",
     "jinja2>=3.1.6",
     "gymnasium>=1.2",
@@ -58,6 +58,8 @@ EXTRAS = {
         "setuptools>=77",
         "wheel",
     ],
+    # The reference of models and their gradients; the CPU build is enough.
+    "parity": ["torch>=2.13"],
 }
 
 # `gin/` and `tasks/` stay at the top of the repository, where people look for them, and are

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the virtual environment and installs the project into it: `set_up.sh runtime` for
-# training, `set_up.sh test` for the tests too. PYTHON and VENV choose the interpreter and the
-# folder. Safe to repeat; a failed step ends the script and shows its output.
+# training, `set_up.sh test` for the tests too, `set_up.sh parity` with PyTorch beside them. PYTHON
+# and VENV choose the interpreter and the folder. Safe to repeat; a failed step ends the script and
+# shows its output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,6 +56,7 @@ make_environment() {
 
 target="."
 [ "$KIND" = test ] && target=".[test]"
+[ "$KIND" = parity ] && target=".[test,parity]"
 echo "Installing agentbank_jax and what it needs into $VENV (minutes the first time; later runs skip it)"
 quietly "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -c constraints.txt -e "$target" || exit 2
 
