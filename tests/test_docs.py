@@ -50,6 +50,9 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/bench_data.py --figures memory": ("--large=160",),
     "python scripts/lint_bank.py": ("--workers=1",),
     "python scripts/convert_bank.py": (),
+    "python scripts/export_hf.py": (),
+    "python scripts/import_hf.py": (),
+    "python scripts/bench_import.py": ("--shape=tiny",),
     # The rows made up here are both the bank and the test.
     "python scripts/lint_bank.py --mixture=gsm8k": ("--workers=1", "--fail_on=never"),
     "python train.py --gin_file=samoyed_tiny.gin": SMALL_TRAINING,

@@ -79,7 +79,7 @@ class RunConfig:
     """How a run starts and what follows the training.
 
     Fields:
-      weights: folder of Hugging Face Llama weights to start from; None starts from fresh ones.
+      weights: folder of a Hugging Face checkpoint to start from; None starts from fresh weights.
       weights_remedy: how a user gets them, for the message when they are missing.
       sweeps: names of the sweeps to run after training, each a gin scope of `SweepConfig`; None means all
         that the gin files hold.

@@ -1,6 +1,7 @@
 """A model written as a Hugging Face checkpoint: `config.json`, `generation_config.json`, safetensors shards."""
 
 import json
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,15 @@ def write_shards(
         weight_map = {tensor.name: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
         total = forward.count_parameters(config) * np.dtype(config.param_dtype).itemsize
         _write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": weight_map})
-    for name, shard in zip(names, shards, strict=True):
+    files = [folder / name for name in names]
+    for file, shard in zip(files, shards, strict=True):
+        file.touch()
+        mode = file.stat().st_mode
         # The metadata is what transformers looks for before it takes a file for PyTorch's layout.
-        save_file({tensor.name: make(tensor) for tensor in shard}, folder / name, metadata={"format": "pt"})
-    return [folder / name for name in names]
+        save_file({tensor.name: make(tensor) for tensor in shard}, file, metadata={"format": "pt"})
+        # safetensors lets nobody but the owner read what it writes.
+        file.chmod(stat.S_IMODE(mode))
+    return files
 
 
 def _divide(tensors: list[HfTensor], itemsize: int, shard_bytes: int) -> list[list[HfTensor]]:

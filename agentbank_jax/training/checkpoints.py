@@ -25,9 +25,7 @@ from agentbank_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
 FORMAT = 1
-
-# What `save_parameters` may hold in memory beside the parameters.
-_SAVE_BYTES = 1 << 29
+_CHUNK_BYTES = 1 << 26
 
 logger = logging.getLogger(__name__)
 
@@ -179,14 +177,16 @@ def save_parameters(
       AgentBankError: the checkpoint cannot be written.
     """
     v1 = _orbax()
-    # Nothing changes the arrays while they are written, so that they need not be copied first.
+    # Nothing changes the arrays while they are written, so that they need not be copied first. What is encoded of them
+    # waits in memory: of one of the largest at a time (Orbax wants its limits above an array's size).
+    limit = max(leaf.nbytes for leaf in jax.tree.leaves(params)) + 1
     memory = v1.options.MemoryOptions(
-        deepcopy_host_arrays=False, write_concurrent_bytes=_SAVE_BYTES, transfer_concurrent_bytes=_SAVE_BYTES
+        deepcopy_host_arrays=False, write_concurrent_bytes=limit, transfer_concurrent_bytes=limit
     )
-    # An array is encoded chunk by chunk, and would be one chunk.
+    # As one chunk, as it would be, an array would be decoded whole by each device that reads a part of it.
     arrays = v1.options.ArrayOptions(
         saving=v1.options.ArrayOptions.Saving(
-            storage_options=v1.options.ArrayOptions.Saving.StorageOptions(chunk_byte_size=_SAVE_BYTES // 8)
+            storage_options=v1.options.ArrayOptions.Saving.StorageOptions(chunk_byte_size=_CHUNK_BYTES)
         )
     )
     with (
