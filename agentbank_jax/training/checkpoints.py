@@ -177,16 +177,18 @@ def save_parameters(
       AgentBankError: the checkpoint cannot be written.
     """
     v1 = _orbax()
-    # Nothing changes the arrays while they are written, so that they need not be copied first. What is encoded of them
-    # waits in memory: of one of the largest at a time (Orbax wants its limits above an array's size).
+    # Nothing changes the arrays while they are written, so that they need not be copied first. One of the largest at a
+    # time is under way (Orbax wants its limits above an array's size).
     limit = max(leaf.nbytes for leaf in jax.tree.leaves(params)) + 1
     memory = v1.options.MemoryOptions(
         deepcopy_host_arrays=False, write_concurrent_bytes=limit, transfer_concurrent_bytes=limit
     )
-    # As one chunk, as it would be, an array would be decoded whole by each device that reads a part of it.
+    # Each chunk is a file that is written as soon as it is encoded: an OCDBT store holds back GBs. As one chunk, as it
+    # would be, an array would also be decoded whole by each device that reads a part of it.
     arrays = v1.options.ArrayOptions(
         saving=v1.options.ArrayOptions.Saving(
-            storage_options=v1.options.ArrayOptions.Saving.StorageOptions(chunk_byte_size=_CHUNK_BYTES)
+            use_ocdbt=False,
+            storage_options=v1.options.ArrayOptions.Saving.StorageOptions(chunk_byte_size=_CHUNK_BYTES),
         )
     )
     with (
