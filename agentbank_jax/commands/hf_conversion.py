@@ -16,7 +16,7 @@ from agentbank_jax.models.hf_export import write_checkpoint
 from agentbank_jax.models.hf_import import open_checkpoint
 from agentbank_jax.models.llama import DTYPES, LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
-from agentbank_jax.parallel.sharding import check_divisible, state_shardings
+from agentbank_jax.parallel.sharding import check_model_divisible, state_shardings
 from agentbank_jax.training.checkpoints import load_for_inference, save_parameters
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizers.files import copied_files
@@ -56,7 +56,7 @@ def import_checkpoint(
     mesh_config = MeshConfig(data=1, fsdp=fsdp)
     if not 1 <= fsdp <= jax.device_count():
         raise AgentBankError(f"--fsdp={fsdp}: expected 1 to {jax.device_count()}, the number of devices here.")
-    check_divisible(model, mesh_config.sizes(fsdp), batch_size=fsdp)
+    check_model_divisible(model, mesh_config.sizes(fsdp))
     mesh = make_mesh(mesh_config, jax.devices()[:fsdp])
     params = found.load(state_shardings(mesh, forward.abstract_params(model)), dtype)
     try:

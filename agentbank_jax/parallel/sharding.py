@@ -99,20 +99,27 @@ def check_divisible(
             f"A batch of {batch_size} rows does not divide over data={sizes['data']} x fsdp={sizes['fsdp']} and "
             f"{accumulate} micro-batch(es): choose a multiple of {rows * accumulate}."
         )
-    tensor, fsdp = sizes["tensor"], sizes["fsdp"]
-    for what, number, axis, parts in (
-        ("num_heads", config.num_heads, "tensor", tensor),
-        ("num_kv_heads", config.num_kv_heads, "tensor", tensor),
-        ("intermediate_size", config.intermediate_size, "tensor", tensor),
-        ("vocab_size", config.vocab_size, "tensor", tensor),
-        ("hidden_size", config.hidden_size, "fsdp", fsdp),
-        ("row length", length, "context", sizes["context"]),
-    ):
-        if number % parts:
-            raise AgentBankError(
-                f"{what}={number} does not divide over the mesh axis {axis}={parts}: change either "
-                f"(the remainder is {number % parts})."
-            )
+    _check_divides("row length", length, "context", sizes)
+    check_model_divisible(config, sizes)
+
+
+def check_model_divisible(config: LlamaConfig, sizes: dict[str, int]) -> None:
+    """Checks that the parameters divide over the mesh.
+
+    Raises:
+      AgentBankError: with the two numbers, and what to change.
+    """
+    for name in ("num_heads", "num_kv_heads", "intermediate_size", "vocab_size"):
+        _check_divides(name, getattr(config, name), "tensor", sizes)
+    _check_divides("hidden_size", config.hidden_size, "fsdp", sizes)
+
+
+def _check_divides(what: str, number: int, axis: str, sizes: dict[str, int]) -> None:
+    if number % sizes[axis]:
+        raise AgentBankError(
+            f"{what}={number} does not divide over the mesh axis {axis}={sizes[axis]}: change either "
+            f"(the remainder is {number % sizes[axis]})."
+        )
 
 
 def bytes_per_device(mesh_sizes: dict[str, int], abstract: Any) -> int:
