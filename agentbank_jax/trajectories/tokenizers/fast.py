@@ -17,6 +17,7 @@ from agentbank_jax.trajectories.tokenizers.tokenizer import (
     TokenizerError,
     size_in_bytes,
 )
+from agentbank_jax.trajectories.tokenizers.words import WordTokenizer, bytes_split_at_words
 
 # BOS and EOS of files that stand alone, without the configuration that names them.
 _CONVENTIONS = (("<s>", "</s>"), ("<|begin_of_text|>", "<|end_of_text|>"))
@@ -63,6 +64,9 @@ class FastTokenizer(Tokenizer):
             self._backend = _load(specification, self._added)
             continuing = _load(_without_first_prefix(specification), self._added)
             self._bytes_of_id = _bytes_of_ids(specification)
+            ordinary = [token for token, flags in self._added.items() if not flags.special]
+            splits = self._bytes_of_id is not None and bytes_split_at_words(specification, ordinary)
+            self._words = WordTokenizer(self._encode_whole, opens_with_space=False) if splits else None
         except Exception as error:  # the library raises bare exceptions
             reason = str(error).split("\n", 1)[0]
             raise TokenizerError(f"{name}: not a {FAST_FILE} of the library tokenizers ({reason}).") from None
@@ -109,7 +113,6 @@ class FastTokenizer(Tokenizer):
     def encode_with_offsets(
         self, texts: Sequence[str], *, continues: Sequence[bool] | None = None, num_threads: int = 1
     ) -> list[Encoding]:
-        # The library divides the texts among its own threads.
         del num_threads
         flags = [False] * len(texts) if continues is None else continues
         encodings: list[Encoding] = [_NOTHING] * len(texts)
@@ -128,9 +131,10 @@ class FastTokenizer(Tokenizer):
         if self._bytes_of_id is None:
             found = backend.encode_batch(texts, add_special_tokens=False)
             return [_with_offsets(text, encoding) for text, encoding in zip(texts, found, strict=True)]
+        # Nothing in it depends on what stands before a text: the two backends are the same.
+        found_ids = self._words.encode(texts) if self._words else self._encode_whole(texts)
         encodings = []
-        for text, encoding in zip(texts, backend.encode_batch_fast(texts, add_special_tokens=False), strict=True):
-            ids = np.array(encoding.ids, np.int32)
+        for text, ids in zip(texts, found_ids, strict=True):
             ends = np.cumsum(self._bytes_of_id[ids])
             if len(ids) and ends[-1] == size_in_bytes(text):
                 encodings.append(Encoding(ids, np.concatenate([[0], ends[:-1]])))
@@ -138,6 +142,12 @@ class FastTokenizer(Tokenizer):
                 # An added token that takes white space along, or no text.
                 encodings.append(_with_offsets(text, backend.encode(text, add_special_tokens=False)))
         return encodings
+
+    def _encode_whole(self, texts: list[str], num_threads: int = 1) -> list[Int[np.ndarray, " tokens"]]:
+        # The library divides the texts among its own threads.
+        del num_threads
+        encoded = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(encoding.ids, np.int32) for encoding in encoded]
 
     @cached_property
     def _letter(self) -> list[int]:

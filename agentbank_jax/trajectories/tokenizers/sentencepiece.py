@@ -15,9 +15,7 @@ from agentbank_jax.trajectories.tokenizers.tokenizer import (
     TokenizerError,
     size_in_bytes,
 )
-
-# SentencePiece writes a space as this character, U+2581.
-SPACE_SYMBOL = "\u2581"
+from agentbank_jax.trajectories.tokenizers.words import SPACE_SYMBOL, WordTokenizer, model_splits_at_words
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -84,7 +82,7 @@ class SentencePieceTokenizer(Tokenizer):
         del continues
         if not texts:
             return []
-        encoded = self._processor.encode(list(texts), return_type="numpy", num_threads=num_threads)
+        encoded = self._encode_batch(texts, num_threads)
         # A model that does not normalise spells every byte of the text in exactly one piece, so
         # that the offsets are sums of lengths: several times faster than to ask for each. Where
         # the sum is not the text's length (another normaliser, an unknown character, a literal
@@ -105,6 +103,21 @@ class SentencePieceTokenizer(Tokenizer):
             else:
                 encodings.append(self._encode_with_native_offsets(text))
         return encodings
+
+    def _encode_batch(self, texts: Sequence[str], num_threads: int) -> list[Int[np.ndarray, " tokens"]]:
+        # A literal space symbol is a space to the model.
+        if self._words is None or any(SPACE_SYMBOL in text for text in texts):
+            return self._encode_whole(list(texts), num_threads)
+        return self._words.encode(texts, num_threads=num_threads)
+
+    def _encode_whole(self, texts: list[str], num_threads: int) -> list[Int[np.ndarray, " tokens"]]:
+        return self._processor.encode(texts, return_type="numpy", num_threads=num_threads)
+
+    @cached_property
+    def _words(self) -> WordTokenizer | None:
+        if not model_splits_at_words(self.model):
+            return None
+        return WordTokenizer(self._encode_whole, opens_with_space=True)
 
     def _encode_with_native_offsets(self, text: str) -> Encoding:
         mapping = self._processor.encode(text.encode(), return_type="offset_mapping")
