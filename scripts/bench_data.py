@@ -430,7 +430,7 @@ def main() -> int:
     parser.add_argument("--length", type=int, default=4096, help="places of a row")
     parser.add_argument("--seconds", type=float, default=10.0, help="of reading")
     parser.add_argument("--packed", type=int, default=10_000, help="of the packers, some of which are slow")
-    parser.add_argument("--cached", type=int, default=8_192, help="trajectories that are tokenised")
+    parser.add_argument("--cached", type=int, default=16_384, help="trajectories that are tokenised")
     parser.add_argument("--repeats", type=int, default=3, help="of caching, interleaved with the other ways")
     parser.add_argument("--large", type=int, default=200_000, help="trajectories for which memory is measured")
     flags = parser.parse_args()

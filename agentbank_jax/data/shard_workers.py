@@ -12,7 +12,7 @@ from agentbank_jax.trajectories.schema import TrajectoryError
 from agentbank_jax.worker_pool import map_in_order
 
 # Shards below which starting processes takes longer than it saves.
-_FEW = 8
+_FEW = 16
 
 ShardJob = tuple[ShardSource, Path]
 """A shard to make, and the folder for its file."""
