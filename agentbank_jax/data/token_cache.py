@@ -171,7 +171,7 @@ def build_cache(
     """
     declaration = get_mixture(mixture)
     recipe = ShardRecipe(template=template, max_length=max_length, over_long=over_long)
-    caches = [_TaskCache(get_task(name), recipe, Path(data_dir), Path(cache_dir)) for name in declaration.rates]
+    caches = [_TaskCache(get_task(name), recipe, data_dir, Path(cache_dir)) for name in declaration.rates]
     missing = [cache for cache in caches if not cache.folder.is_dir()]
     if missing:
         _make(missing, recipe, make or LocalWorkers(), progress or (lambda part, count: None))
@@ -195,7 +195,9 @@ class _TaskCache:
       wanted: the names of those that are still missing.
     """
 
-    def __init__(self, task: TaskDeclaration, recipe: ShardRecipe, data_dir: Path, cache_dir: Path) -> None:
+    def __init__(
+        self, task: TaskDeclaration, recipe: ShardRecipe, data_dir: str | os.PathLike[str], cache_dir: Path
+    ) -> None:
         self._task = task
         self._recipe = recipe
         self._data_dir = data_dir
