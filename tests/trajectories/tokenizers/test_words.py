@@ -15,7 +15,7 @@ from agentbank_jax.trajectories.tokenizers.fast import FastTokenizer
 from agentbank_jax.trajectories.tokenizers.sentencepiece import SentencePieceTokenizer
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 from agentbank_jax.trajectories.tokenizers.words import bytes_split_at_words, model_splits_at_words
-from tests.trajectories.published import LITERALS, conversations, texts_of
+from tests.trajectories.published import LITERALS, LLAMA3_SPECIALS, byte_level_json, conversations, texts_of
 
 # Letters, digits, marks and every kind of white space, next to each other in every order.
 SIGNS = (
@@ -59,6 +59,21 @@ def test_bytes(checkpoints: dict[str, Tokenizer], name: str, texts: list[str]) -
     assert isinstance(tokenizer, FastTokenizer) and tokenizer._words is not None
     for text, ids in zip(texts, tokenizer._words.encode(texts), strict=True):
         assert ids.dtype == np.int32 and ids.tolist() == tokenizer._backend.encode(text, add_special_tokens=False).ids
+
+
+@pytest.fixture(scope="module")
+def of_signs() -> FastTokenizer:
+    """A vocabulary that has merged whatever stands side by side in such texts, white space above all."""
+    rng = random.Random(0)
+    texts = ["".join(rng.choices(SIGNS, k=30)) for _ in range(300)] + ["a\n \nb. \n  \n"] * 300
+    return FastTokenizer(byte_level_json(texts, LLAMA3_SPECIALS, 1500).encode())
+
+
+@given(texts=TEXTS)
+def test_bytes_with_white_space_that_is_merged(of_signs: FastTokenizer, texts: list[str]) -> None:
+    assert of_signs._words is not None
+    for text, ids in zip(texts, of_signs._words.encode(texts), strict=True):
+        assert ids.tolist() == of_signs._backend.encode(text, add_special_tokens=False).ids
 
 
 def test_a_vocabulary_with_pieces_of_its_own(tokenizer: Tokenizer) -> None:
