@@ -20,7 +20,6 @@ REQUIREMENTS = [
     "tensorflow>=2.21",  # SeqIO's; the CPU build is enough
     "tensorflow-datasets>=4.9.10",
     "sentencepiece>=0.2.3",
-    "protobuf>=6.31",  # SentencePiece's, to look into a model
     "gin-config>=0.5.0,<0.6",
     "pyarrow>=20",
     "jaxtyping>=0.3.11",

@@ -115,7 +115,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     @cached_property
     def _words(self) -> WordTokenizer | None:
-        if not model_splits_at_words(self.model):
+        if not model_splits_at_words(self.model, map(self._processor.id_to_piece, range(self.vocab_size))):
             return None
         return WordTokenizer(self._encode_whole, opens_with_space=True)
 

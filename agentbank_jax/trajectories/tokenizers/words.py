@@ -1,7 +1,7 @@
 """Texts tokenised word by word, each word once: several times faster than as a whole, to the same ids."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -19,6 +19,9 @@ _BEFORE = "a"
 
 _MOST_WORDS = 1 << 17
 
+# The number of this kind of model.
+_BPE = 2
+
 # How Llama-3's vocabulary divides texts before it merges, and how some others do: what holds a space behind
 # something else holds white space only, and nothing looks back.
 _DIVISIONS = tuple(
@@ -28,29 +31,56 @@ _DIVISIONS = tuple(
 )
 
 
-def model_splits_at_words(model: bytes) -> bool:
+def model_splits_at_words(model: bytes, pieces: Iterable[str]) -> bool:
     """Whether a SentencePiece model gives a text the ids of its words, one after the other.
 
     So it is with BPE that changes nothing in a text but spaces, where no piece has a space behind
     another character: then no merge and no symbol reaches from one word into the next, and each
     word is merged as if it stood alone. Llama-2's vocabulary is of that kind.
-    """
-    # Imported only now: many programs load a tokenizer and never fill a cache.
-    from sentencepiece import sentencepiece_model_pb2
 
-    proto = sentencepiece_model_pb2.ModelProto.FromString(model)  # type: ignore[attr-defined]
-    changes = proto.normalizer_spec
-    # Symbols that users define may be written with spaces.
-    pieces = [piece.piece for piece in proto.pieces]
+    Args:
+      model: the content of its file.
+      pieces: all pieces of its vocabulary.
+    """
+    # Field numbers and defaults of sentencepiece_model.proto. The reader of these files that comes with
+    # SentencePiece wants the newest protobuf, with which Apache Beam cannot be installed.
+    specifications = dict(_fields(model))
+    trainer, normalizer = (dict(_fields(specifications.get(number, b""))) for number in (2, 3))
     return (
-        proto.trainer_spec.model_type == proto.trainer_spec.BPE
-        and not changes.precompiled_charsmap
-        and not changes.remove_extra_whitespaces
-        and changes.add_dummy_prefix
-        and changes.escape_whitespaces
-        and not proto.trainer_spec.treat_whitespace_as_suffix
+        trainer.get(3) == _BPE
+        and not trainer.get(24, 0)  # treat_whitespace_as_suffix
+        and not normalizer.get(2, b"")  # precompiled_charsmap
+        and bool(normalizer.get(3, 1))  # add_dummy_prefix
+        and not normalizer.get(4, 1)  # remove_extra_whitespaces
+        and bool(normalizer.get(5, 1))  # escape_whitespaces
+        # Symbols that users define may be written with spaces.
         and not any(SPACE_SYMBOL in piece.lstrip(SPACE_SYMBOL) or " " in piece for piece in pieces)
     )
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
+    """Yields number and value of the fields of a protobuf message: bytes, or an int."""
+    place = 0
+
+    def number() -> int:
+        nonlocal place
+        value = shift = 0
+        while True:
+            byte = message[place]
+            place += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+            shift += 7
+
+    while place < len(message):
+        tag = number()
+        kind = tag & 7
+        value: int | bytes = number() if kind in (0, 2) else {1: 8, 5: 4}[kind]
+        if kind != 0:
+            assert isinstance(value, int)
+            place, value = place + value, message[place : place + value]
+        yield tag >> 3, value
 
 
 def bytes_split_at_words(specification: Mapping[str, Any], ordinary: Sequence[str]) -> bool:
