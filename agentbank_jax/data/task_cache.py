@@ -14,7 +14,6 @@ from agentbank_jax.data.shard_workers import ShardJob, ShardMaker
 from agentbank_jax.data.sources import task_files
 from agentbank_jax.data.token_files import TokenFiles, join_shards, read_token_files, sha256
 from agentbank_jax.data.token_shards import (
-    AGENTBANK,
     SHARD_ROWS,
     ShardRecipe,
     ShardSource,
