@@ -13,7 +13,7 @@ VOCABULARY := $(DATA)/vocabulary/starter.model
 
 export PYTHON VENV
 
-.PHONY: train test test-slow test-parity lint format clean
+.PHONY: train test test-slow test-parity test-beam lint format clean
 
 train: $(VENV)/.installed-runtime
 	$(BIN)/python scripts/build_bank.py
@@ -33,6 +33,11 @@ test-slow: $(VENV)/.installed-test
 # Models against those of transformers, which need PyTorch.
 test-parity: $(VENV)/.installed-parity
 	$(BIN)/python -m pytest tests/models/test_hf_parity.py
+
+# What runs on Apache Beam, in an environment of its own: Beam wants older libraries than constraints.txt has.
+test-beam: $(VENV)-beam/.installed-beam
+	$(VENV)-beam/bin/python -m pytest tests/data/test_beam_shards.py
+	PYTHONPATH=$(abspath $(VENV)-beam/newer) $(VENV)-beam/bin/python -m pytest tests/data/test_seqio_commands.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -55,6 +60,10 @@ $(VENV)/.installed-parity: $(INSTALL_INPUTS)
 	scripts/set_up.sh parity
 	@touch $@ $(VENV)/.installed-test $(VENV)/.installed-runtime
 
+$(VENV)-beam/.installed-beam: $(INSTALL_INPUTS)
+	VENV=$(VENV)-beam scripts/set_up.sh beam
+	@touch $@
+
 # What was built and trained (./data, ./runs) stays.
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-beam build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -46,7 +46,8 @@ EXTRAS = {
     # a Chromium with its driver.
     "environments": ["scienceworld>=1.2.3", "miniwob>=1.1.0"],
     # Beam asks for older protobuf and pyarrow than constraints.txt has; this project works with both.
-    "beam": ["apache-beam>=2.77"],
+    # SeqIO's cache command, which runs on it, takes google-crc32c for its files.
+    "beam": ["apache-beam>=2.77", "google-crc32c>=1.8"],
     "serve": ["starlette>=0.46", "uvicorn>=0.34"],
     "test": [
         "pytest>=8",

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the virtual environment and installs the project into it: `set_up.sh runtime` for
-# training, `set_up.sh test` for the tests too, `set_up.sh parity` with PyTorch beside them. PYTHON
-# and VENV choose the interpreter and the folder. Safe to repeat; a failed step ends the script and
+# training, `set_up.sh test` for the tests too, `set_up.sh parity` with PyTorch beside them,
+# `set_up.sh beam` with Apache Beam in place of the libraries that it refuses. PYTHON and VENV choose the interpreter and the folder. Safe to repeat; a failed step ends the script and
 # shows its output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,8 +57,21 @@ make_environment() {
 target="."
 [ "$KIND" = test ] && target=".[test]"
 [ "$KIND" = parity ] && target=".[test,parity]"
+[ "$KIND" = beam ] && target=".[test,beam]"
+constraints=constraints.txt
+if [ "$KIND" = beam ]; then
+  constraints="$(mktemp)"
+  trap 'rm -f "$constraints"' EXIT
+  grep -vE '^(protobuf|pyarrow)==' constraints.txt >"$constraints"
+fi
 echo "Installing agentbank_jax and what it needs into $VENV (minutes the first time; later runs skip it)"
-quietly "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -c constraints.txt -e "$target" || exit 2
+quietly "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -c "$constraints" -e "$target" || exit 2
+
+# SeqIO's SentencePiece refuses Beam's protobuf, and Beam runs with the newer one.
+if [ "$KIND" = beam ]; then
+  quietly "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps --upgrade \
+    --target "$VENV/newer" "$(grep '^protobuf==' constraints.txt)" || exit 2
+fi
 
 if [ "$KIND" = test ] && ! command -v bwrap >/dev/null; then
   if ! install_debian_package bubblewrap; then

@@ -38,7 +38,7 @@ def variables(template: Llama2Template, tmp_path: Path, monkeypatch: pytest.Monk
     for name, value in found.items():
         monkeypatch.setenv(name, value)
     seqio_registry.register_task(seqio_registry.get_task(TASK))
-    yield {**os.environ, "PYTHONPATH": str(ROOT)}
+    yield {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     seqio.TaskRegistry.remove(TASK)
     seqio.TaskRegistry.add_provider(TASK, before)
 
