@@ -73,6 +73,13 @@ def logits(config: LlamaConfig, params: Params, hidden: Float[Array, "... D"]) -
     return bind(config, params).logits(hidden)
 
 
+def output_kernel(config: LlamaConfig, params: Params) -> tuple[Float[Array, "D V"] | Float[Array, "V D"], bool]:
+    """The kernel of the output projection, and whether it is the embedding [V, D]."""
+    if config.tie_word_embeddings:
+        return params["embed_tokens"]["embedding"], True
+    return params["lm_head"]["kernel"], False
+
+
 def apply(
     config: LlamaConfig,
     params: Params,

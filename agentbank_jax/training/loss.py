@@ -1,22 +1,17 @@
 """Cross-entropy over the trained tokens."""
 
-import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
-from agentbank_jax.models.partitioning import set_mesh_axes
+from agentbank_jax.training.cross_entropy import LOGITS_AT_ONCE, summed_cross_entropy
 
 Batch = dict[str, Array]
 LOSS_KINDS = ("trained", "full")
-
-LOGITS_AT_ONCE = 1 << 28
-"""The most logits that a loss holds on each device, 1 GiB in float32."""
 
 BUCKETS = 8
 """A capacity is a multiple of this share of a batch: that many programs at most, one or two in practice."""
@@ -35,8 +30,7 @@ def summed_loss(
         first and projects only them: the same value, without the work and the memory for the others.
         There must be at most so many (see `trained_capacity`). It gathers across the whole batch, so it is
         meant for one device.
-      logits_at_once: the most logits that a device holds: tokens are projected in chunks of a row's length, and those
-        of a chunk are made again for its gradient.
+      logits_at_once: the most logits that a device holds.
     """
     hidden_BTD, _ = forward.hidden(config, params, batch["tokens"], batch["positions"], batch["segment_ids"])
     weights_BT, targets_BT = batch["loss_weights"].astype(jnp.float32), batch["targets"]
@@ -49,44 +43,11 @@ def summed_loss(
 
         hidden_BTD = trained(hidden_BTD, hidden_BTD.shape[-1])
         weights_BT, targets_BT = trained(weights_BT), trained(targets_BT)
-    return _chunked_loss(config, params, hidden_BTD, weights_BT, targets_BT, logits_at_once)
-
-
-def _chunked_loss(config: LlamaConfig, params, hidden_BTD, weights_BT, targets_BT, logits_at_once: int):
-    batch, length = weights_BT.shape
-    chunks = min(length, max(1, -(-batch * length * config.vocab_size // (logits_at_once * _devices()))))
-
-    def loss(hidden_BTD, weights_BT, targets_BT):
-        return jnp.sum(weights_BT * token_losses(forward.logits(config, params, hidden_BTD), targets_BT))
-
-    if chunks == 1:
-        return loss(hidden_BTD, weights_BT, targets_BT)
-
-    def split(x):
-        # Place t goes to chunk t % chunks: a device that has some of a row's places has some of each chunk's.
-        padded = jnp.pad(x, [(0, 0), (0, -length % chunks), *[(0, 0)] * (x.ndim - 2)])
-        return jnp.moveaxis(padded.reshape(batch, -1, chunks, *x.shape[2:]), 2, 0)
-
-    remade = jax.checkpoint(loss, prevent_cse=False)
-
-    def add(total, chunk):
-        return total + remade(*chunk), None
-
-    total, _ = jax.lax.scan(add, jnp.float32(0), jax.tree.map(split, (hidden_BTD, weights_BT, targets_BT)))
-    return total
-
-
-def _devices() -> int:
-    return math.prod(set_mesh_axes().values())
+    kernel, tied = forward.output_kernel(config, params)
+    return summed_cross_entropy(hidden_BTD, kernel, targets_BT, weights_BT, tied=tied, logits_at_once=logits_at_once)
 
 
 def trained_capacity(loss_weights: np.ndarray) -> int:
     """A capacity for `summed_loss` that holds this batch's trained tokens: a pure function of the batch."""
     bucket = -(-loss_weights.size // BUCKETS)
     return min(loss_weights.size, max(1, -(-int(np.count_nonzero(loss_weights)) // bucket)) * bucket)
-
-
-def token_losses(logits: Float[Array, "... V"], targets: Array) -> Float[Array, "..."]:
-    """Negative log-likelihood of each target, nats."""
-    picked = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits, axis=-1) - picked

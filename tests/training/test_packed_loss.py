@@ -2,13 +2,14 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from agentbank_jax.data.delivery import Batch, PackedBatches
 from agentbank_jax.data.token_cache import TokenCache
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
-from agentbank_jax.training.loss import summed_loss, token_losses, trained_capacity
+from agentbank_jax.training.loss import summed_loss, trained_capacity
 from tests.data.made_cache import made_cache
 
 # Longer than two blocks of queries of the blockwise backend, so that segments lie across their bounds.
@@ -73,7 +74,7 @@ def losses_of_examples(config: LlamaConfig, params, batch: Batch) -> dict[tuple[
     @jax.jit
     def weighted(batch):
         logits, _ = forward.apply(config, params, batch["tokens"], batch["positions"], batch["segment_ids"])
-        return batch["loss_weights"] * token_losses(logits, batch["targets"])
+        return batch["loss_weights"] * optax.softmax_cross_entropy_with_integer_labels(logits, batch["targets"])
 
     losses = np.asarray(weighted(batch))
     assert np.isfinite(losses).all() and not losses[batch["segment_ids"] == 0].any()
