@@ -29,7 +29,7 @@ SHAPES = {
 OURS, PEER = Path(__file__).with_name("bench_training_ours.py"), Path(__file__).with_name("bench_training_peer.py")
 
 
-def main() -> None:
+def main() -> int:
     flags = _parser().parse_args()
     settings = {**vars(flags), "model": _model(flags)}
     sides = {"ours": OURS} | ({flags.peer: PEER} if flags.peer else {})
@@ -57,6 +57,7 @@ def main() -> None:
             f"medians of {flags.rounds}: {ratios['tokens_per_second']:.2f} x the useful tokens/s of {flags.peer}, "
             f"{ratios['peak_bytes']:.2f} x its peak memory"
         )
+    return 0
 
 
 def _model(flags: argparse.Namespace) -> dict[str, int]:
@@ -108,4 +109,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

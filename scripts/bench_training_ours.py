@@ -1,7 +1,6 @@
 """One measurement of this project's step, for `bench_training.py`; prints one line of JSON."""
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -12,7 +11,7 @@ import jax
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench_training_data import packed_batches
+from bench_training_data import packed_batches, peak_resident_bytes
 
 from agentbank_jax.models import forward
 from agentbank_jax.models.attention import choose_backend
@@ -25,7 +24,7 @@ from agentbank_jax.training.step import make_train_step
 
 
 def main(settings: dict) -> None:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = peak_resident_bytes()
     config = LlamaConfig(
         **settings["model"],
         **{name: settings[name] for name in ("dtype", "param_dtype", "remat", "scan_layers")},
@@ -71,7 +70,7 @@ def main(settings: dict) -> None:
     wall = time.perf_counter() - began
     peak, source = peak_flops()
     statistics_of_device = jax.devices()[0].memory_stats() or {}
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    used = peak_resident_bytes() - before
     places = settings["rows"] * settings["length"]
     print(
         json.dumps(

@@ -1,7 +1,6 @@
 """One measurement of the same model trained by `transformers` on PyTorch, for `bench_training.py`; prints JSON."""
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -12,7 +11,7 @@ import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).parent))
-from bench_training_data import padded_batches, trajectories
+from bench_training_data import padded_batches, peak_resident_bytes, trajectories
 
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.training.flops import data_sheet_peak, flops_per_token, peak_flops
@@ -23,7 +22,7 @@ IGNORED = -100
 def main(settings: dict) -> None:
     torch.set_num_threads(settings["cores"])
     torch.manual_seed(0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = peak_resident_bytes()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     shape = LlamaConfig(**settings["model"])
     param_dtype, dtype = (getattr(torch, settings[name]) for name in ("param_dtype", "dtype"))
@@ -95,7 +94,7 @@ def main(settings: dict) -> None:
     wall = time.perf_counter() - began
     peak, source = _peak(device)
     compiled = f"torch.compile of the {settings['compile']}" if settings["compile"] else "eager"
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    used = peak_resident_bytes() - before
     print(
         json.dumps(
             {

@@ -53,6 +53,7 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/export_hf.py": (),
     "python scripts/import_hf.py": (),
     "python scripts/bench_import.py": ("--shape=tiny",),
+    "python scripts/bench_training.py": (),
     # The rows made up here are both the bank and the test.
     "python scripts/lint_bank.py --mixture=gsm8k": ("--workers=1", "--fail_on=never"),
     "python train.py --gin_file=samoyed_tiny.gin": SMALL_TRAINING,
