@@ -1,6 +1,7 @@
 """Files and folders that appear under their names only when they are whole."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform
@@ -16,11 +17,16 @@ def whole_file(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a hidden path beside `target`, whose file takes the target's place at the end.
 
     After an error nothing is left, not even folders that were made for it. What a process that was
-    killed left of the same target is removed by the next one.
+    killed left of the same target is removed by the next one. A link stays one, and what it leads to
+    is replaced.
 
     `with whole_file("a/b.json") as path: path.write_text("{}")`
+
+    Raises:
+      OSError: where the target is a folder, a device or a pipe, or cannot be written.
     """
-    path = Path(target)
+    path = Path(os.path.realpath(target)) if os.path.islink(target) else Path(target)
+    _check_replaceable(path)
     with _made_folders(path.parent):
         temporary = _temporary(path)
         try:
@@ -52,6 +58,14 @@ def replace_folder(source: Path, target: Path) -> None:
         os.replace(target, former)
     os.replace(source, target)
     shutil.rmtree(former, ignore_errors=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    # A rename would put a plain file in the place of /dev/null, for every process of the machine.
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
 
 
 def _temporary(path: Path) -> Path:

@@ -59,3 +59,27 @@ def test_a_link_that_looks_like_a_leftover_goes_and_what_it_leads_to_stays(tmp_p
         pass
     assert (tmp_path / "precious" / "x").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".bank")]
+
+
+def test_what_is_no_plain_file_is_refused_and_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name, why in (("pipe", "Not a regular file"), ("link", "Not a regular file"), ("folder", "Is a directory")):
+        with pytest.raises(OSError, match=why), whole_file(tmp_path / name) as path:
+            path.write_text("{}")
+    with pytest.raises(OSError, match="Is a directory"), whole_file("/"):
+        pass
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "pipe"]
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.json").write_text("old")
+    (tmp_path / "a.json").symlink_to(tmp_path / "real" / "a.json")
+    with whole_file(tmp_path / "a.json") as path:
+        path.write_text("new")
+    assert (tmp_path / "a.json").is_symlink()
+    assert (tmp_path / "real" / "a.json").read_text() == "new"
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["a.json"]
