@@ -85,6 +85,8 @@ def inspect_mixture(arguments: Sequence[str]) -> int:
     add("--html", metavar="FILE", help="write all of it as one HTML page too")
     add("--json", metavar="FILE", help="write all of it as JSON too")
     options = _parse(parser, arguments)
+    if options.seed < 0:
+        raise AgentBankError(f"--seed={options.seed}: expected 0 or more.")
     cache, template = _open_cache(options)
 
     import json

@@ -256,6 +256,7 @@ def test_the_commands_go_from_files_to_figures(
         (["--mixture=fake", "--tokenizer=none.model"], "none.model: no tokenizer"),
         (["--mixture=fake", "--data_dir=none"], "no trajectories in none/fake_qa"),
         (["--mixture=fake", "--examples=-1"], "-1 examples of each task"),
+        (["--mixture=fake", "--seed=-1"], "--seed=-1: expected 0 or more"),
         (["--mixture=fake", "--pack_length=20"], "rows have 20 places"),
         (["--mixture=fake", "--html=/proc/none/page.html"], "--html=/proc/none/page.html: cannot be written"),
         (["--mixture=fake", "--json=/proc/none.json"], "--json=/proc/none.json: cannot be written"),
