@@ -16,6 +16,7 @@ from agentbank_jax.trajectories.formats.fields import (
     make_trajectory,
     messages_of,
     named_value_of,
+    refuse_mask,
     refuse_untrained,
     text_of,
 )
@@ -83,6 +84,7 @@ def turns_from_row(row: Mapping[str, Any], where: str) -> list[Turn]:
         role = named_value_of(ROLE_OF_SPEAKER, message, "from", where, field, _SPEAKERS)
         content = text_of(message.get("value"), where, f"{field}.value")
         turns.append(Turn(role=role, content=content, trained=role == "assistant"))
+    refuse_mask(row, MESSAGES, lambda speaker: ROLE_OF_SPEAKER[speaker] == "assistant", where, "the released layout")
     return turns
 
 

@@ -1,6 +1,6 @@
 """What all layouts have in common: the fields of a row, checked, and the columns of a trajectory."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from agentbank_jax.trajectories.rows.errors import RowError, shorten
@@ -45,6 +45,29 @@ def unread_parts(row: Mapping[str, Any], name: str, keys: Container[str]) -> Ite
                 if key not in keys and value:
                     shown = shorten(key)[1:-1]
                     yield f"{name}[{position}].{shown}", shown, value
+
+
+def refuse_mask(row: Mapping[str, Any], name: str, is_reply: Callable[[Any], bool], where: str, layout: str) -> None:
+    """Raises a RowError where `loss` flags leave a reply untrained, for a layout that would train it.
+
+    Args:
+      row: the row; its messages have been read.
+      name: the column that holds them.
+      is_reply: whether a message's `from` is the assistant.
+      where: names the row in errors.
+      layout: the one that is read.
+    """
+    flags = [message["loss"] for message in row[name] if "loss" in message]
+    if not any(isinstance(flag, bool) for flag in flags):
+        return
+    for position, message in enumerate(row[name]):
+        if is_reply(message["from"]) and message.get("loss") is not True:
+            raise RowError(
+                where,
+                f"{name}[{position}].loss",
+                shorten(message.get("loss")),
+                f"true for each reply, since {layout} has no mask; the layout agentinstruct reads it",
+            )
 
 
 def named_value_of(

@@ -24,6 +24,7 @@ from agentbank_jax.trajectories.formats.fields import (
     make_trajectory,
     messages_of,
     named_value_of,
+    refuse_mask,
     refuse_untrained,
     text_of,
 )
@@ -79,6 +80,7 @@ def turns_from_row(row: Mapping[str, Any], where: str) -> list[Turn]:
         else:
             turns.append(Turn.user(observation_of(value) if kind == "result" else value))
         former = kind
+    refuse_mask(row, MESSAGES, lambda speaker: _KIND_OF_SPEAKER[speaker] in ("assistant", "call"), where, "ShareGPT")
     return turns
 
 

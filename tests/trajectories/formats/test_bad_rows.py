@@ -189,6 +189,10 @@ BAD_ROWS: list[tuple[str, bytes, str | None, str]] = [
     ("openai", change("openai", "messages.0.role", "system"), "messages", "expected 'user'"),
     ("agentinstruct", change("agentinstruct", "id", 1.5), "id", "expected a non-empty string"),
     ("agentinstruct", b'{"item_id": 1.5, "conversations": []}', "item_id", "expected a non-empty string"),
+    # A mask that these layouts would train over.
+    ("agentbank", change("agentbank", "conversations.1.loss", False), "conversations[1].loss", "agentinstruct reads"),
+    ("sharegpt", change("sharegpt", "conversations.1.loss", False), "conversations[1].loss", "agentinstruct reads"),
+    ("agentbank", change("agentbank", "conversations.0.loss", False), "conversations[1].loss", "true for each reply"),
     ("agentinstruct", change("agentinstruct", "conversations.1.loss", "yes"), "conversations[1].loss", "true, false"),
     ("agentinstruct", change("agentinstruct", "conversations.1.loss", 1), "conversations[1].loss", "true, false"),
     ("agentinstruct", change("agentinstruct", "conversations.1.loss", MISSING), "conversations[1].loss", "true, false"),
