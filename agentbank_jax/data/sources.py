@@ -17,7 +17,6 @@ from agentbank_jax.trajectories.formats.registry import read_trajectories
 from agentbank_jax.trajectories.rows.files import KINDS, find_files
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError
 
-_PATTERNS = ("train*.parquet", "train*.json", "train*.jsonl", "train*.json.gz", "train*.jsonl.gz")
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
 
 
@@ -31,21 +30,25 @@ def task_files(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> list[
     Raises:
       PlaceError: where a URL cannot be read.
       MissingFilesError: where there are none.
-      DeclarationError: where shards are missing or of two different banks.
+      DeclarationError: where shards are missing, or of two different banks or kinds of file.
     """
     local = fetch_tasks(os.fspath(data_dir), [task], beside=())
     if task.files:
         return _own_files(task, local)
     folder = local / task.config
-    for pattern in _PATTERNS:
-        files = sorted(folder.glob(pattern))
-        if files:
-            break
-    else:
+    kinds = [files for kind in KINDS if (files := sorted(folder.glob(f"train*{kind}")))]
+    if not kinds:
         raise MissingFilesError(
             f"task '{task.name}': no trajectories in {folder}; expected train-00000-of-00001.parquet or more shards; "
             f"{task.remedy_for(data_dir)}."
         )
+    if len(kinds) > 1:
+        names = ", ".join(files[0].name for files in kinds)
+        raise DeclarationError(
+            f"task '{task.name}': {folder} holds training files of {len(kinds)} kinds ({names}); expected one, since "
+            "another may be a copy of it. Move the others away."
+        )
+    (files,) = kinds
     shards = [match for file in files if (match := _SHARD.search(file.name))]
     if shards:
         count = int(shards[0][2])

@@ -145,6 +145,12 @@ def test_mixed_up_shards_are_refused(mixture: str, own_data: Path) -> None:
         task_files(get_task("fake_qa"), own_data)
 
 
+def test_files_of_a_second_kind_are_refused_and_not_passed_over(mixture: str, own_data: Path) -> None:
+    (own_data / "fake_house" / "train-00000-of-00001.jsonl").write_text("")
+    with pytest.raises(DeclarationError, match=r"2 kinds \(train-00000-of-00001.parquet, train-00000-of-00001.jsonl\)"):
+        task_files(get_task("fake_house"), own_data)
+
+
 def test_over_long_trajectories_are_dropped_and_counted(
     mixture: str, own_data: Path, template: Llama2Template, cache: TokenCache
 ) -> None:

@@ -161,11 +161,17 @@ def _input_files(inputs: Sequence[str | os.PathLike[str]]) -> list[Path]:
             paths.append(path)
             continue
         patterns = [os.path.join(glob.escape(os.fspath(path)), f"train*{kind}") for kind in KINDS]
-        found = next((pattern for pattern in patterns if glob.glob(pattern)), None)
-        if found is None:
+        found = [pattern for pattern in patterns if glob.glob(pattern)]
+        if len(found) > 1:
+            names = ", ".join(os.path.basename(pattern) for pattern in found)
+            raise TrajectoryError(
+                f"{os.fspath(path)}: holds files of {len(found)} kinds ({names}); expected one, since another may be a "
+                "copy of it. Name the files themselves."
+            )
+        if not found:
             raise TrajectoryError(
                 f"{os.fspath(path)}: holds no trajectories; expected files train*{', train*'.join(KINDS)}, or name "
                 "files themselves."
             )
-        paths.append(found)
+        paths += found
     return find_files(paths)

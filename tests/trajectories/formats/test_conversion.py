@@ -318,6 +318,15 @@ def test_files_in_several_layouts_become_one(tmp_path: Path) -> None:
     assert read(tmp_path / "all.parquet") == made
 
 
+def test_a_folder_of_two_kinds_of_files_is_refused_and_none_is_passed_over(tmp_path: Path) -> None:
+    for name in ("train-0.jsonl", "train-0.json"):
+        write(tmp_path / "bank" / name, make_trajectories(1), "openai")
+    with pytest.raises(AgentBankError, match=r"bank: holds files of 2 kinds \(train\*.json, train\*.jsonl\)"):
+        convert([tmp_path / "bank"], tmp_path / "all.jsonl", to="openai")
+    convert([str(tmp_path / "bank" / "train*")], tmp_path / "all.jsonl", to="openai")
+    assert len(read(tmp_path / "all.jsonl")) == 2
+
+
 def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", make_trajectories(2), "openai")
     write(tmp_path / "b.jsonl", make_trajectories(1), "openai")
