@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 CLEAN, FINDINGS = 0, 1
 
+# The table of sources with names of common lengths.
+_LEAST_WIDTH = 140
+
 FAIL_ON = ("error", "warning", "never")
 
 _DESCRIPTION = """\
@@ -67,6 +70,8 @@ def main(arguments: Sequence[str]) -> int:
         result = lint(files, settings, workers=options.workers, progress=progress)
     report = build_report(result, settings, evaluation)
     console = make_console()
+    # No word is cut in a narrow terminal, which breaks the lines itself.
+    console.width = max(_LEAST_WIDTH, console.width)
     for part in render_report(report):
         # A line that names a file and a row stays one line, for whoever searches the output.
         console.print(part, soft_wrap=isinstance(part, Text))

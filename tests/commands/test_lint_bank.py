@@ -234,6 +234,18 @@ def test_a_users_mistake_is_one_line_and_status_2(
     assert [path.name for path in tmp_path.iterdir()] == ["bank"]
 
 
+def test_no_name_is_cut_in_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    known = {"source": "starter_programming", "license": "Apache-2.0", "annotation": "heuristic_search"}
+    write_rows(tmp_path / "gsm8k" / "train.jsonl", [{**make_row(), **known}])
+    assert lint_bank(tmp_path / "gsm8k", "--workers=1") == 0
+    out = capsys.readouterr().out
+    assert all(any(name in line for line in out.splitlines() if "gsm8k" in line) for name in known.values())
+
+
 def test_the_redacted_copy_is_clean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = make_row(("human", f"{GOOD_TURNS[0][1]} ann@example.org"), *GOOD_TURNS[1:])
     path = write_rows(tmp_path / "gsm8k" / "train.jsonl", [row])
