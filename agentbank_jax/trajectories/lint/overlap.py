@@ -61,12 +61,14 @@ def read_items(
         case, or the first user turn of a trajectory in any layout.
 
     Raises:
-      AgentBankError: on a file that cannot be read or a row without a question.
+      AgentBankError: on a file that cannot be read, a row without a question, or a file without any.
     """
     files = find_files(paths)
     items = []
     for index, path in enumerate(files):
-        texts = _read_lines(path) if ".txt" in path.suffixes else _read_questions(path, field)
+        texts = list(_read_lines(path) if ".txt" in path.suffixes else _read_questions(path, field))
+        if not texts:
+            raise AgentBankError(f"--against={path}: holds no question; expected at least one, a row or a line each.")
         items += [EvaluationItem(index, number, text) for number, text in enumerate(texts)]
     return files, items
 

@@ -127,6 +127,13 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
         index_of("a", n=4)
 
 
+def test_a_file_without_a_question_is_refused_since_nothing_would_be_compared(tmp_path: Path) -> None:
+    for name, content in (("a.jsonl", "\n"), ("b.json", "[]"), ("c.txt", "")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(AgentBankError, match=rf"{name}: holds no question"):
+            read_items([tmp_path / name])
+
+
 def test_the_index_finds_every_planted_item_among_many() -> None:
     generator = random.Random(0)
     questions = [" ".join(f"q{generator.randrange(3000)}" for _ in range(generator.randint(8, 60))) for _ in range(300)]
