@@ -88,6 +88,8 @@ def train(command_line: CommandLine) -> int:
         process_count=jax.process_count(),
     )
     console.print(_describe(cache, batches), highlight=False, soft_wrap=True)
+    if cache.too_long():
+        console.print(f"{cache.too_long()} (DataConfig.over_long)", highlight=False, soft_wrap=True)
 
     # ---- training -------------------------------------------------------------------------------------------------
     result = train_model(

@@ -12,6 +12,8 @@ from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agentbank_jax.data.shard_workers import ShardMaker
     from agentbank_jax.data.token_cache import TokenCache
     from agentbank_jax.trajectories.templates.registry import ChatTemplate
@@ -49,6 +51,8 @@ def cache_tasks(arguments: Sequence[str]) -> int:
     begin = time.perf_counter()
     cache, _ = _open_cache(options, _shard_maker(options, arguments[place + 1 :]))
     print(f"{len(cache):,} trajectories, {int(cache.lengths.sum()):,} tokens in {time.perf_counter() - begin:.1f} s")
+    if cache.too_long():
+        print(f"{cache.too_long()} (--over_long={options.over_long})")
     return 0
 
 
@@ -236,6 +240,8 @@ def _open_cache(options: argparse.Namespace, make: "ShardMaker | None" = None) -
     for name in get_mixture(options.mixture).rates:
         task_files(get_task(name), options.data_dir)
     path = options.tokenizer or vocabulary_path(options.mixture, options.data_dir)
+    if not options.tokenizer and not os.path.isfile(path):
+        raise AgentBankError(_missing_vocabulary(path, options))
     chosen = TemplateOptions(train_on=options.train_on, train_thoughts=options.train_thoughts)
     template = get_template(options.template, Tokenizer.load(path), chosen)
     with Progress("trajectories tokenised") as progress:
@@ -250,3 +256,12 @@ def _open_cache(options: argparse.Namespace, make: "ShardMaker | None" = None) -
             progress=progress,
         )
     return cache, template
+
+
+def _missing_vocabulary(path: "Path", options: argparse.Namespace) -> str:
+    others = ", ".join(map(str, sorted(path.parent.glob("*.model"))))
+    return (
+        f"{path}: no tokenizer, which the mixture '{options.mixture}' expects there; train it with: python "
+        f"scripts/train_vocabulary.py --mixture={options.mixture} --data_dir={options.data_dir}, or name one with "
+        f"--tokenizer=PATH{f' (found: {others})' if others else ''}."
+    )

@@ -108,6 +108,16 @@ class TokenCache:
         """Tokens of each trajectory of the mixture."""
         return np.concatenate([task.lengths for task in self.tasks])
 
+    def too_long(self) -> str:
+        """Says what became of trajectories that are longer than a row; an empty text where none is."""
+        counts = [task.manifest["counts"] for task in self.tasks]
+        sums = {name: sum(each[name] for each in counts) for name in ("read", "dropped", "truncated", "split")}
+        told = [f"{sums[name]:,} {name}" for name in ("dropped", "truncated", "split") if sums[name]]
+        if not told:
+            return ""
+        # Input and target are one token apart.
+        return f"longer than {self.max_length + 1:,} tokens: {', '.join(told)} of {sums['read']:,} trajectories"
+
     def example(self, index: int) -> tuple[Int[np.ndarray, " length"], Bool[np.ndarray, " length"]]:
         """Returns tokens and mask of trajectory `index` of the mixture."""
         number = int(self.starts.searchsorted(index, side="right")) - 1

@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import shutil
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -230,7 +232,12 @@ def test_the_commands_go_from_files_to_figures(
     assert "350 pieces" in capsys.readouterr().out
     tokens = [f"--tokenizer={model}", f"--cache_dir={cache_dir}"]
     assert command.cache_tasks([*common, *tokens]) == 0
-    assert "85 trajectories" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "85 trajectories" in out and "longer than" not in out
+    # What is left out is said where it happens.
+    assert command.cache_tasks([*common, *tokens, "--max_length=250"]) == 0
+    told = r"longer than 251 tokens: \d+ dropped of 85 trajectories \(--over_long=drop\)"
+    assert re.search(told, capsys.readouterr().out)
     files = [f"--html={tmp_path / 'new/page.html'}", f"--json={tmp_path / 'report.json'}"]
     arguments = [*common, *tokens, "--examples=2", "--pack_length=1024", "--pack_length=2048", *files]
     assert command.inspect_mixture(arguments) == 0
@@ -270,3 +277,16 @@ def test_mistakes_are_named(
     defaults = [f"--data_dir={data_dir}", f"--tokenizer={model}", f"--cache_dir={tmp_path / 'cache'}"]
     with pytest.raises(AgentBankError, match=message):
         command.inspect_mixture([*defaults, *arguments])
+
+
+def test_a_missing_vocabulary_is_told_with_the_command_that_trains_it(
+    mixture: str, data_dir: Path, template: Llama2Template, tmp_path: Path
+) -> None:
+    shutil.copytree(data_dir, tmp_path / "data")
+    (tmp_path / "data" / "vocabulary").mkdir()
+    other = tmp_path / "data" / "vocabulary" / "other.model"
+    other.write_bytes(template.tokenizer.model)
+    with pytest.raises(AgentBankError, match="no tokenizer") as raised:
+        command.inspect_mixture(["--mixture=fake", f"--data_dir={tmp_path / 'data'}"])
+    remedy = f"scripts/train_vocabulary.py --mixture=fake --data_dir={tmp_path / 'data'}, or name one with --tokenizer"
+    assert remedy in str(raised.value) and f"found: {other}" in str(raised.value)

@@ -158,6 +158,8 @@ def test_over_long_trajectories_are_dropped_and_counted(
     limit = int(np.sort(lengths)[10]) - 1
     kept = build(template, own_data, max_length=limit)
     assert len(kept) == (lengths <= limit + 1).sum()
+    assert kept.too_long() == f"longer than {limit + 1} tokens: {25 - len(kept)} dropped of 25 trajectories"
+    assert cache.too_long() == ""
     counts = kept.tasks[0].manifest["counts"]
     assert (counts.pop("read"), counts.pop("kept"), counts.pop("dropped")) == (25, len(kept), 25 - len(kept))
     assert counts == {"truncated": 0, "split": 0, "lost_turns": 0}
