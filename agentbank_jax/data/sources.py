@@ -13,6 +13,7 @@ from agentbank_jax.data.declarations import (
     get_task,
 )
 from agentbank_jax.data.remote import fetch_tasks
+from agentbank_jax.trajectories.formats.destination import SKIPPED
 from agentbank_jax.trajectories.formats.registry import read_trajectories
 from agentbank_jax.trajectories.rows.files import KINDS, find_files
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError
@@ -93,8 +94,7 @@ def _own_files(task: TaskDeclaration, data_dir: Path) -> list[Path]:
     for name in task.files:
         path = data_dir / name if name in task.files_in_data_dir else Path(name).expanduser()
         try:
-            chosen = [each for each in path.iterdir() if each.name.endswith(KINDS)] if path.is_dir() else [path]
-            matches = find_files(chosen)
+            matches = find_files(_files_in(path) if path.is_dir() else path)
         except TrajectoryError:
             matches = []
         if not matches:
@@ -104,3 +104,9 @@ def _own_files(task: TaskDeclaration, data_dir: Path) -> list[Path]:
             )
         found += matches
     return sorted(set(found))
+
+
+def _files_in(folder: Path) -> list[Path]:
+    # What a conversion skipped is listed beside what it wrote, and is no trajectory.
+    shown = [each for each in folder.iterdir() if each.name[0] != "." and each.name != SKIPPED]
+    return [each for each in shown if each.is_file() and each.name.lower().endswith(KINDS)]

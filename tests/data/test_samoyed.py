@@ -12,6 +12,7 @@ from agentbank_jax.data.samoyed import CODE_TASK, GENERAL_TASK, SamoyedConfig, c
 from agentbank_jax.data.sources import count_rows, read_task, task_files
 from agentbank_jax.data.token_cache import build_cache
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.trajectories.formats.conversion import convert
 from agentbank_jax.trajectories.templates.registry import Llama2Template
 
 
@@ -61,6 +62,21 @@ def test_files_are_folders_files_and_patterns_inside_and_outside_the_data_folder
     assert {turn.role for t in trajectories for turn in t.turns} == {"user", "assistant"}
     assert {t.task for t in trajectories} == {GENERAL_TASK} and len({t.id for t in trajectories}) == 5
     assert count_rows(task, data) == 5
+
+
+def test_a_folder_may_hold_what_a_conversion_skipped_and_what_is_hidden(tmp_path: Path) -> None:
+    source = tmp_path / "chats.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in (conversation(0), {"conversations": []})))
+    data = tmp_path / "data"
+    for output in ("general/chats.JSONL", "code"):
+        convert([source], data / output, to="sharegpt", format="sharegpt", on_error="skip")
+    (data / "general/.half.jsonl").write_text("{")
+    (data / "general/old.jsonl").mkdir()
+    for name, file in ((GENERAL_TASK, "chats.JSONL"), (CODE_TASK, "train-00000-of-00001.parquet")):
+        folder = data / ("general" if name == GENERAL_TASK else "code")
+        assert (folder / "skipped.jsonl").is_file()
+        assert task_files(get_task(name), data) == [folder / file]
+        assert count_rows(get_task(name), data) == 1
 
 
 def test_a_named_layout_is_the_one_that_reads(tmp_path: Path) -> None:
