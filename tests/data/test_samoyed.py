@@ -88,9 +88,9 @@ def test_a_named_layout_is_the_one_that_reads(tmp_path: Path) -> None:
         configure_samoyed(SamoyedConfig(code_layout=layout))
         (trajectory,) = read_task(get_task(CODE_TASK), tmp_path)
         roles[layout] = [turn.role for turn in trajectory.turns]
-    # Its first row looks like the released layout's, in which `system` is a column like any other.
-    assert roles["auto"] == roles["agentbank"] == ["user", "assistant"]
-    assert roles["sharegpt"] == ["system", "user", "assistant"]
+    assert roles["auto"] == roles["sharegpt"] == ["system", "user", "assistant"]
+    # There `system` is a column like any other.
+    assert roles["agentbank"] == ["user", "assistant"]
 
 
 @pytest.mark.parametrize("missing", ["none", "none/*.json", "/nowhere/chats.json"])

@@ -146,8 +146,8 @@ def detect_format(row: Mapping[str, Any], where: str = "the row") -> Format:
     """Tells a row's layout by its columns and the keys of its messages.
 
     `messages` is OpenAI's. Of `conversations`, messages with `loss` are AgentInstruct's; those of a
-    row with an `id` whose speakers are all `human` or `gpt` the released layout's; all others
-    ShareGPT's.
+    row with an `id` and no column `system` whose speakers are all `human` or `gpt` the released
+    layout's; all others ShareGPT's.
 
     Raises:
       RowError: where it is none of them.
@@ -155,7 +155,9 @@ def detect_format(row: Mapping[str, Any], where: str = "the row") -> Format:
     if row.get(openai.MESSAGES) is not None:
         return FORMATS["openai"]
     conversations = row.get(agentbank.MESSAGES)
-    if not isinstance(conversations, list):
+    if conversations is not None and not isinstance(conversations, list):
+        raise RowError(where, agentbank.MESSAGES, shorten(conversations), "a list of messages")
+    if conversations is None:
         expected = "the column messages or conversations of a known layout"
         raise RowError(
             where, None, f"columns {', '.join(shorten(name)[1:-1] for name in row) or 'none'}"[:200], expected
@@ -166,7 +168,10 @@ def detect_format(row: Mapping[str, Any], where: str = "the row") -> Format:
     if messages and not any("from" in message for message in messages):
         expected = "messages with from and value (role and content go into the column messages)"
         raise RowError(where, f"{agentbank.MESSAGES}[0]", shorten(messages[0]), expected)
-    is_released = row.get("id") is not None and all(each.get("from") in ("human", "gpt") for each in messages)
+    is_plain = all(each.get("from") in ("human", "gpt") for each in messages)
+    # As the released layout its system prompt would be metadata, which no model sees.
+    has_system = sharegpt.SYSTEM in row and isinstance(row[sharegpt.SYSTEM], str | None)
+    is_released = row.get("id") is not None and is_plain and not has_system
     return FORMATS["agentbank" if is_released else "sharegpt"]
 
 

@@ -134,6 +134,10 @@ def test_layouts_are_told_apart_by_a_row() -> None:
         ({"id": "a", "conversations": [{"from": "human", "value": "x", "loss": None}]}, "agentinstruct"),
         ({"item_id": "a", "conversations": [{"from": "gpt", "loss": True, "value": "x"}]}, "agentinstruct"),
         ({"id": "a", "messages": None, "conversations": talk("human", "gpt")}, "agentbank"),
+        # Its system prompt would be lost in the released layout, which has no such column.
+        ({"id": "a", "system": "s", "conversations": talk("human", "gpt")}, "sharegpt"),
+        ({"id": "a", "system": None, "conversations": talk("human", "gpt")}, "sharegpt"),
+        ({"id": "a", "system": {"os": "Linux"}, "conversations": talk("human", "gpt")}, "agentbank"),
         # A broken conversation is for the layout's reader to name.
         ({"id": "a", "conversations": []}, "agentbank"),
         ({"id": "a", "conversations": [{"from": {}, "value": "x"}]}, "sharegpt"),
@@ -141,6 +145,8 @@ def test_layouts_are_told_apart_by_a_row() -> None:
         assert detect_format(row).name == layout, row
     with pytest.raises(RowError, match="row 3: columns question, answer; expected the column messages or conv"):
         detect_format({"question": "q", "answer": "a"}, "row 3")
+    with pytest.raises(RowError, match=r"row 3, field conversations: 'x'; expected a list of messages"):
+        detect_format({"id": "a", "conversations": "x"}, "row 3")
     with pytest.raises(RowError, match=r"conversations\[0\].*role and content go into the column messages"):
         detect_format({"conversations": [{"role": "user", "content": "x"}]})
 
