@@ -174,12 +174,17 @@ def inspect_cache(
         histogram=length_histogram(cache.lengths),
         packing=tuple(packing_of(cache, length, seed=seed) for length in lengths),
         spoilt=tuple(
-            Spoilt(evaluation=name, task=task.task.name, trajectories=len(task))
+            Spoilt(evaluation=name, task=task.task.name, trajectories=_trained_on(task))
             for task in cache.tasks
             for name in task.task.spoils
         ),
         examples=tuple(choose_examples(cache, template.tokenizer, examples, seed=seed)),
     )
+
+
+def _trained_on(task: TaskTokens) -> int:
+    """Returns how many trajectories of the files are trained on, split ones once."""
+    return int(task.manifest["counts"]["read"] - task.manifest["counts"]["dropped"])
 
 
 def packing_of(cache: TokenCache, length: int, *, seed: int = 0) -> Packing:

@@ -195,6 +195,23 @@ def test_a_mixture_says_which_evaluations_it_spoils(cache: TokenCache, template:
     assert "CONTAMINATION: the evaluation 'house_hunt' is spoilt" in shown(spoilt)
 
 
+def test_a_split_trajectory_spoils_once(
+    cache: TokenCache, template: Llama2Template, data_dir: Path, tmp_path: Path
+) -> None:
+    longest = int(cache.tasks[0].lengths.max())
+    split = build_cache(
+        "fake",
+        template,
+        max_length=longest - 3,
+        over_long="split_at_turn",
+        data_dir=data_dir,
+        cache_dir=tmp_path,
+    )
+    assert len(split.tasks[0]) > 60
+    (spoilt,) = inspect_cache(changed_task(split, spoils=("humaneval",)), template, lengths=[], examples=0).spoilt
+    assert spoilt.trajectories == 60
+
+
 def test_the_page_holds_all_of_it_and_tells_trained_tokens_without_colours(inspection: Inspection) -> None:
     text = to_html(inspection)
     assert {"svg", "table", "details", "mark", "pre"} <= check_page(text)

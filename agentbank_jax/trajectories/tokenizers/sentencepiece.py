@@ -39,7 +39,10 @@ class SentencePieceTokenizer(Tokenizer):
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except (RuntimeError, ValueError) as error:
-            raise TokenizerError(f"{name}: not a SentencePiece model ({str(error).split(chr(10), 1)[0]}).") from None
+            raise TokenizerError(
+                f"{name}: not a SentencePiece model ({str(error).split(chr(10), 1)[0]}); expected one, a "
+                "tokenizer.json or a checkpoint's folder."
+            ) from None
         self.vocab_size = self._processor.vocab_size()
         self.bos_id = self._processor.bos_id()
         self.eos_id = self._processor.eos_id()
