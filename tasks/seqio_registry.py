@@ -5,7 +5,8 @@
 
     seqio.get_mixture_or_task("starter").get_dataset({"targets": 1025, "trained": 1025}, split="train")
 
-The vocabulary is `$AGENTBANK_TOKENIZER`, else `vocabulary/starter.model` in the data folder.
+The vocabulary is `$AGENTBANK_TOKENIZER`, else `vocabulary/starter.model` in the data folder; the chat
+template is `$AGENTBANK_TEMPLATE`, else `llama2`.
 """
 
 import functools
@@ -31,6 +32,7 @@ from agentbank_jax.data.seqio_source import trajectory_source
 from agentbank_jax.data.seqio_vocabulary import make_vocabulary
 from agentbank_jax.data.sources import count_rows
 from agentbank_jax.data.vocabularies import vocabulary_path
+from agentbank_jax.errors import AgentBankError
 from agentbank_jax.places import data_place, local_folder
 from agentbank_jax.trajectories.templates.registry import DEFAULT_OPTIONS, ChatTemplate, TemplateOptions, get_template
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
@@ -41,15 +43,20 @@ def default_tokenizer() -> Path:
     return Path(os.environ.get("AGENTBANK_TOKENIZER") or vocabulary_path("starter", local_folder(data_place())))
 
 
+def default_template() -> str:
+    """Returns $AGENTBANK_TEMPLATE, or `llama2`."""
+    return os.environ.get("AGENTBANK_TEMPLATE") or "llama2"
+
+
 def register_task(
     task: TaskDeclaration,
     *,
     tokenizer: str | os.PathLike[str] | None = None,
-    template: str = "llama2",
+    template: str | None = None,
     options: TemplateOptions = DEFAULT_OPTIONS,
     over_long: OverLongPolicy = "drop",
 ) -> seqio.Task:
-    """Registers a declared task, unless its name is registered already.
+    """Registers a declared task; without arguments of its own it leaves one of the name as it is.
 
     Its features are `targets` (token ids, BOS and EOS of the template included) and `trained` (2 for
     trained tokens, else 1), each int32 [tokens].
@@ -58,17 +65,27 @@ def register_task(
       task: the declaration.
       tokenizer: a SentencePiece model, a `tokenizer.json` or a checkpoint's folder; None means
         `default_tokenizer()`.
-      template: name of the chat template.
+      template: name of the chat template; None means `default_template()`.
       options: which tokens are trained.
       over_long: what becomes of trajectories that are longer than the length asked for.
+
+    Raises:
+      AgentBankError: where the name is registered already and arguments ask for another task.
     """
     if task.name in seqio.TaskRegistry.names():
+        if (tokenizer, template, options, over_long) != (None, None, DEFAULT_OPTIONS, "drop"):
+            raise AgentBankError(
+                f"task '{task.name}' is registered with SeqIO already; take it out before it is registered otherwise: "
+                f"seqio.TaskRegistry.remove('{task.name}')."
+            )
         return seqio.TaskRegistry.get(task.name)
     path = Path(tokenizer) if tokenizer is not None else default_tokenizer()
 
+    chosen = template if template is not None else default_template()
+
     @functools.cache
     def loaded() -> ChatTemplate:
-        return get_template(template, Tokenizer.load(path), options)
+        return get_template(chosen, Tokenizer.load(path), options)
 
     vocabulary = make_vocabulary(path, lambda: loaded().stop_ids[0])
     return seqio.TaskRegistry.add(

@@ -14,7 +14,9 @@ from agentbank_jax.data.declarations import get_mixture, get_task  # noqa: E402
 from agentbank_jax.data.seqio_feature_converter import TrajectoryFeatureConverter, task_feature_lengths  # noqa: E402
 from agentbank_jax.data.seqio_preprocessors import TRAINED, encode_turns  # noqa: E402
 from agentbank_jax.data.seqio_source import trajectory_source  # noqa: E402
+from agentbank_jax.data.sources import read_task  # noqa: E402
 from agentbank_jax.data.token_cache import TokenCache, build_cache  # noqa: E402
+from agentbank_jax.errors import AgentBankError  # noqa: E402
 from agentbank_jax.trajectories.formats.agentbank import write_parquet  # noqa: E402
 from agentbank_jax.trajectories.schema import Turn  # noqa: E402
 from agentbank_jax.trajectories.templates.registry import Llama2Template, get_template  # noqa: E402
@@ -133,6 +135,28 @@ def test_a_trajectory_with_id_0_is_named_and_refused_whatever_converts_it(data_d
     assert next(rows)["id"] == b"t0"
     with pytest.raises(tf.errors.OpError, match=r"trajectory 'loud' holds '!', the token with id 0.*token cache"):
         next(rows)
+
+
+def test_the_template_is_that_of_the_environment_or_the_call_and_never_passed_over(
+    registered: str, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agentbank_jax.tasks import seqio_registry
+
+    specification = byte_level_json(texts_of(make_trajectory(number) for number in range(50)), LLAMA3_SPECIALS, 400)
+    checkpoint = write_checkpoint(tmp_path / "llama3", specification, None)
+    expected = get_template("llama3", Tokenizer.load(checkpoint))
+    first = next(iter(read_task(get_task("fake_qa"), data_dir)))
+    monkeypatch.setenv("AGENTBANK_TEMPLATE", "llama3")
+    task = seqio_registry.register_task(replace(get_task("fake_qa"), name="fake_llama3"), tokenizer=checkpoint)
+    try:
+        example = next(task.get_dataset(None, split="train", shuffle=False).as_numpy_iterator())
+        np.testing.assert_array_equal(example["targets"], expected.encode(first).tokens)
+        assert seqio_registry.register_task(replace(get_task("fake_qa"), name="fake_llama3")) is task
+        for other in ({"template": "llama2"}, {"over_long": "split_at_turn"}, {"tokenizer": checkpoint}):
+            with pytest.raises(AgentBankError, match=r"'fake_llama3' is registered .*TaskRegistry.remove"):
+                seqio_registry.register_task(replace(get_task("fake_qa"), name="fake_llama3"), **other)
+    finally:
+        seqio.TaskRegistry.remove("fake_llama3")
 
 
 def test_the_mixture_draws_in_proportion_to_its_tasks(registered: str) -> None:
