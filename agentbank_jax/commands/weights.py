@@ -32,7 +32,8 @@ def initial_params(
     if not checkpoint and not training.run.weights:
         return None
     mesh = make_mesh(training.mesh)
-    check_divisible(training.model, dict(mesh.shape), training.train.batch_size, training.train.accumulate)
+    train, length = training.train, training.data.max_length
+    check_divisible(training.model, dict(mesh.shape), train.batch_size, length, train.accumulate)
     return _from_run(checkpoint, training, template, mesh) if checkpoint else _from_hugging_face(training, mesh)
 
 

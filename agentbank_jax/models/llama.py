@@ -348,7 +348,8 @@ class Llama(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], KVCache | None]:
         """The normalised output of the last layer, and the cache with what was written to it."""
         config = self.config
-        x_BTD = constrain(self.embed_tokens.embedding[...][tokens_BT].astype(config.dtype), ROWS, CONTEXT)
+        table_VD = constrain(self.embed_tokens.embedding[...], TENSOR, None)
+        x_BTD = constrain(table_VD[tokens_BT].astype(config.dtype), ROWS, CONTEXT)
         tables = rotary_tables(positions_BT, config)
         graphdef, stacked = nnx.split(self.layers)
         # The cache has one array per layer, which a scan cannot choose among; parameters are the same either way.

@@ -1,0 +1,35 @@
+"""A mesh divides the work of a step and does not change its numbers."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.parallel.run_meshes import CASES
+
+ROOT = Path(__file__).parents[2]
+
+# Of a loss, and of each gradient's largest value.
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def done() -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "tests.parallel.run_meshes"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_packed_step_on_8_devices_equals_one_on_1_device(done, case):
+    found = json.loads(done.stdout)[case]
+    assert found["loss"] <= TOLERANCE, found
+    assert found["gradient"] <= TOLERANCE, found
+
+
+def test_no_activation_is_copied_whole_to_every_device(done):
+    assert "Involuntary full rematerialization" not in done.stderr
