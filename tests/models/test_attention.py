@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.models.attention import choose_backend, get_backend, registry
+from agentbank_jax.models.attention import blockwise, choose_backend, get_backend, registry
 from agentbank_jax.models.attention import probe as probe_module
 from agentbank_jax.models.attention.cudnn import segment_bounds
 from agentbank_jax.models.attention.plain import reference_attention
@@ -46,6 +46,30 @@ def test_blockwise_attention_equals_the_plain_form_in_value_and_gradient(length,
     np.testing.assert_allclose(out, expected, atol=1e-5)
     for got, want in zip(grads, expected_grads, strict=True):
         np.testing.assert_allclose(got, want, atol=2e-5)
+
+
+def test_memory_of_blockwise_attention_grows_with_the_length_not_with_its_square():
+    def temporary(length):
+        x = jax.ShapeDtypeStruct((1, length, 2, 16), jnp.float32)
+        segments = jax.ShapeDtypeStruct((1, length), jnp.int32)
+        gradient = jax.grad(lambda q, k, v, ids: jnp.sum(get_backend("xla")(q, k, v, ids)), argnums=(0, 1, 2))
+        return jax.jit(gradient).lower(x, x, x, segments).compile().memory_analysis().temp_size_in_bytes
+
+    sizes = [temporary(length) for length in (2048, 4096, 8192)]
+    assert sizes[1] <= 2.1 * sizes[0] and sizes[2] <= 2.1 * sizes[1], sizes
+    # A quarter of the scores of the shortest.
+    assert sizes[0] < 2 * 2048**2, sizes
+
+
+def test_a_segment_reads_no_block_before_the_one_it_begins_in():
+    length = 3 * blockwise.BLOCK
+    places = np.arange(length)
+    segments = jnp.asarray(np.stack([places // blockwise.BLOCK + 1, places // length + 1]), jnp.int32)
+    x = jax.random.normal(jax.random.key(0), (2, length, 2, 8))
+    poisoned = x.at[0, : 2 * blockwise.BLOCK].set(jnp.nan)
+    out = get_backend("xla")(x, poisoned, poisoned, segments)
+    # One number that is none, times a weight of zero, would be seen.
+    assert np.isfinite(out[0, 2 * blockwise.BLOCK :]).all() and np.isnan(out[0, : 2 * blockwise.BLOCK]).all()
 
 
 def test_no_segment_ids_means_one_segment():
