@@ -8,15 +8,18 @@ from pathlib import Path
 
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.configuration.report_errors import INTERRUPTED
+from agentbank_jax.errors import AgentBankError
 
 _DESCRIPTION = """\
 Writes a trained model as a Hugging Face checkpoint: config.json, safetensors, the tokenizer, and a
 generation_config.json that ends a text at the tokens that were trained to end a turn.
+Adapters (LoRA) are merged into the weights they belong to, or written alone in peft's layout with --adapter.
 The folder appears only when it is whole."""
 _EXAMPLES = """\
 examples:
   python scripts/export_hf.py --checkpoint=runs/samoyed_tiny --out=exported/samoyed_tiny
-  python scripts/export_hf.py --checkpoint=runs/samoyed_7b/checkpoints/500 --out=samoyed_7b --dtype=bfloat16"""
+  python scripts/export_hf.py --checkpoint=runs/samoyed_7b/checkpoints/500 --out=samoyed_7b --dtype=bfloat16
+  python scripts/export_hf.py --checkpoint=runs/samoyed_7b_lora --out=samoyed_7b_lora --adapter"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,14 +36,20 @@ def main(arguments: Sequence[str]) -> int:
     add("--out", required=True, metavar="FOLDER", help="the folder to write")
     add("--dtype", metavar="TYPE", help="of the parameters: float32, bfloat16 or float16 (default: as trained)")
     add("--shard_gb", type=float, default=4.0, metavar="GB", help="most GB in one file (default: 4)")
+    add("--adapter", action="store_true", help="write the adapters of a LoRA run alone, for peft, as they were trained")
     options = parse_flags(parser, arguments)
     # Imported only now: --help need not wait for them.
-    from agentbank_jax.commands.hf_conversion import export_checkpoint
+    from agentbank_jax.commands.hf_conversion import export_adapter, export_checkpoint
 
     started = time.perf_counter()
     out = Path(options.out).expanduser()
+    if options.adapter and options.dtype:
+        raise AgentBankError(f"--dtype={options.dtype}: adapters are written as they were trained; leave it out.")
     try:
-        files, size = export_checkpoint(options.checkpoint, out, dtype=options.dtype, shard_gb=options.shard_gb)
+        if options.adapter:
+            files, size = export_adapter(options.checkpoint, out)
+        else:
+            files, size = export_checkpoint(options.checkpoint, out, dtype=options.dtype, shard_gb=options.shard_gb)
     except KeyboardInterrupt:
         print("\ninterrupted; nothing was written.", file=sys.stderr)
         return INTERRUPTED

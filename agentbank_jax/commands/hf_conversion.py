@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -15,9 +16,11 @@ from agentbank_jax.models.hf_config import read_config
 from agentbank_jax.models.hf_export import write_checkpoint
 from agentbank_jax.models.hf_import import open_checkpoint
 from agentbank_jax.models.llama import DTYPES, LlamaConfig
+from agentbank_jax.models.lora import merge
+from agentbank_jax.models.peft_adapter import read_adapter, write_adapter
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import check_model_divisible, state_shardings
-from agentbank_jax.training.checkpoints import load_for_inference, save_parameters
+from agentbank_jax.training.checkpoints import load_adapters, load_for_inference, save_parameters
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizers.files import copied_files
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
@@ -27,7 +30,13 @@ MODEL_FILE = "model.gin"
 
 
 def import_checkpoint(
-    weights: Path, model_dir: Path, *, template: str | None = None, dtype: str | None = None, fsdp: int = 1
+    weights: Path,
+    model_dir: Path,
+    *,
+    adapter: Path | None = None,
+    template: str | None = None,
+    dtype: str | None = None,
+    fsdp: int = 1,
 ) -> LlamaConfig:
     """Writes a Hugging Face checkpoint as step 0 of a run.
 
@@ -35,6 +44,7 @@ def import_checkpoint(
       weights: its folder.
       model_dir: the run's; gets `checkpoints/0`, the tokenizer, an empty `manifest.json`, and the shape of the
         model in `model.gin`.
+      adapter: folder of a LoRA adapter in peft's layout, which is merged into the weights.
       template: chat template that the model acts with; the checkpoint's own if None.
       dtype: of the parameters; as stored if None.
       fsdp: devices over which each parameter is split while it is read.
@@ -58,7 +68,10 @@ def import_checkpoint(
         raise AgentBankError(f"--fsdp={fsdp}: expected 1 to {jax.device_count()}, the number of devices here.")
     check_model_divisible(model, mesh_config.sizes(fsdp))
     mesh = make_mesh(mesh_config, jax.devices()[:fsdp])
+    adapted, adapters = read_adapter(adapter, model) if adapter else (model, {})
     params = found.load(state_shardings(mesh, forward.abstract_params(model)), dtype)
+    if adapted.lora:
+        params = merge(adapted.lora, params, adapters, consume=True)
     try:
         with whole_folder(model_dir) as folder:
             save_parameters(folder, model, params, template_facts(chosen))
@@ -73,7 +86,7 @@ def import_checkpoint(
 def export_checkpoint(
     checkpoint: str, out: Path, *, dtype: str | None = None, shard_gb: float = 4.0
 ) -> tuple[int, int]:
-    """Writes a checkpoint of this project as a Hugging Face one.
+    """Writes a checkpoint of this project as a Hugging Face one; adapters are merged into their weights.
 
     Args:
       checkpoint: a run's folder, or that of one step.
@@ -93,11 +106,7 @@ def export_checkpoint(
         raise AgentBankError(f"--shard_gb={shard_gb}: expected more than 0.")
     config, params, metadata = load_for_inference(checkpoint, dtype=dtype)
     model_dir, facts = metadata["model_dir"], metadata["facts"]
-    tokenizer = Tokenizer.load(model_dir)
-    if facts.get("tokenizer_sha256") != tokenizer.fingerprint:
-        raise AgentBankError(
-            f"{tokenizer.name}: not the tokenizer with which {metadata['path']} was trained; put that one back."
-        )
+    tokenizer = _trained_tokenizer(metadata)
     try:
         with whole_folder(out) as folder:
             files = write_checkpoint(
@@ -112,6 +121,40 @@ def export_checkpoint(
             return len(files), sum(file.stat().st_size for file in files)
     except OSError as error:
         raise _unwritten(out, error, "--out") from None
+
+
+def export_adapter(checkpoint: str, out: Path) -> tuple[int, int]:
+    """Writes the adapters of a checkpoint alone, in peft's layout, with the tokenizer; their weights are not read.
+
+    Args:
+      checkpoint: folder of a run that trained adapters, or that of one step.
+      out: the folder to write.
+
+    Returns:
+      Number of files with weights, and their bytes.
+
+    Raises:
+      AgentBankError: whatever does not fit; nothing is written then.
+    """
+    _check_new(out, "--out")
+    config, adapters, metadata = load_adapters(checkpoint)
+    _trained_tokenizer(metadata)
+    try:
+        with whole_folder(out) as folder:
+            file = write_adapter(folder, config, adapters, base=metadata["base"])
+            _copy_tokenizer(metadata["model_dir"], folder)
+            return 1, file.stat().st_size
+    except OSError as error:
+        raise _unwritten(out, error, "--out") from None
+
+
+def _trained_tokenizer(metadata: dict[str, Any]) -> Tokenizer:
+    tokenizer = Tokenizer.load(metadata["model_dir"])
+    if metadata["facts"].get("tokenizer_sha256") != tokenizer.fingerprint:
+        raise AgentBankError(
+            f"{tokenizer.name}: not the tokenizer with which {metadata['path']} was trained; put that one back."
+        )
+    return tokenizer
 
 
 def _choose_template(weights: Path, name: str | None) -> ChatTemplate:

@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     add = parser.add_argument
     add("--weights", required=True, metavar="FOLDER", help="the checkpoint's folder")
     add("--model_dir", metavar="FOLDER", help="the folder to write (default: ./runs/ and the checkpoint's name)")
+    add("--adapter", metavar="FOLDER", help="a LoRA adapter in peft's layout, merged into the weights")
     add("--template", metavar="NAME", help="the chat template that the model acts with: llama2, codellama, llama3 or "
         "hf (default: hf, the checkpoint's own)")  # fmt: skip
     add("--dtype", metavar="TYPE", help="of the parameters: float32, bfloat16 or float16 (default: as stored)")
@@ -44,7 +45,14 @@ def main(arguments: Sequence[str]) -> int:
     weights = Path(options.weights).expanduser()
     model_dir = Path(options.model_dir).expanduser() if options.model_dir else Path("runs") / weights.resolve().name
     try:
-        model = import_checkpoint(weights, model_dir, template=options.template, dtype=options.dtype, fsdp=options.fsdp)
+        model = import_checkpoint(
+            weights,
+            model_dir,
+            adapter=Path(options.adapter).expanduser() if options.adapter else None,
+            template=options.template,
+            dtype=options.dtype,
+            fsdp=options.fsdp,
+        )
     except KeyboardInterrupt:
         print("\ninterrupted; nothing was written.", file=sys.stderr)
         return INTERRUPTED

@@ -14,7 +14,7 @@ from agentbank_jax.commands.environments import register_configured
 from agentbank_jax.commands.facts import check_vocabulary, template_facts
 from agentbank_jax.commands.plans import print_plan
 from agentbank_jax.commands.requirements import check_requirements, check_writable
-from agentbank_jax.commands.weights import initial_params
+from agentbank_jax.commands.weights import starting_weights
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.configuration import (
     EvaluationConfiguration,
@@ -64,7 +64,7 @@ def train(command_line: CommandLine) -> int:
     check_requirements(training.data, run)
     data_dir = _fetch(training.data, console)
     template = _template(training)
-    load_params = initial_params(command_line.checkpoint, training, template)
+    weights = starting_weights(command_line.checkpoint, training, template)
     check_writable(model_dir, "--model_dir")
     check_writable(training.data.cache_path(), "--gin.DataConfig.cache_dir")
 
@@ -104,12 +104,13 @@ def train(command_line: CommandLine) -> int:
         manifest={"tasks": cache.seen()},
         operative_config=operative_config(loader),
         tokenizer_path=training.data.tokenizer_path(),
-        initial_params=load_params,
+        initial_params=weights.load if weights else None,
+        base=weights.folder if weights else None,
     )
     checkpoint = result.checkpoint
     console.print(f"checkpoint: {os.path.relpath(checkpoint)}", highlight=False, soft_wrap=True)
     # The weights are loaded again, alone: the optimizer's state need not stay in memory.
-    del result, load_params
+    del result, weights
 
     # ---- acting ---------------------------------------------------------------------------------------------------
     if evaluation.sweeps:

@@ -1,6 +1,8 @@
 """The weights that a run starts from: another run's, or a Hugging Face checkpoint's."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from jax.sharding import Mesh
 
@@ -15,21 +17,37 @@ from agentbank_jax.parallel.sharding import check_divisible, state_shardings
 from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.trajectories.templates.registry import ChatTemplate
 
-LoadParams = Callable[[], forward.Params]
+
+@dataclass(frozen=True, kw_only=True)
+class StartingWeights:
+    """Weights that were found to fit a run.
+
+    Fields:
+      folder: of the Hugging Face checkpoint, or of the other run's step.
+      load: gives them over the mesh of the run, in its type.
+    """
+
+    folder: Path
+    load: Callable[[], forward.Params]
 
 
-def initial_params(
+def starting_weights(
     checkpoint: str | None, training: TrainingConfiguration, template: ChatTemplate
-) -> LoadParams | None:
+) -> StartingWeights | None:
     """Finds the weights to start from; `--checkpoint` goes before `RunConfig.weights`.
 
     Returns:
-      What reads them over the mesh of the run, in its type; None where it starts from fresh ones.
+      None where the run starts from fresh ones.
 
     Raises:
-      AgentBankError: where they do not fit the run.
+      AgentBankError: where they do not fit the run, or it trains adapters and there are none.
     """
     if not checkpoint and not training.run.weights:
+        if training.model.lora:
+            raise AgentBankError(
+                "LoraConfig.projections is set, but no weights that the adapters could belong to; expected "
+                "--checkpoint=PATH of a run, or a Hugging Face checkpoint in --gin.RunConfig.weights."
+            )
         return None
     mesh = make_mesh(training.mesh)
     train, length = training.train, training.data.max_length
@@ -37,22 +55,28 @@ def initial_params(
     return _from_run(checkpoint, training, template, mesh) if checkpoint else _from_hugging_face(training, mesh)
 
 
-def _from_run(checkpoint: str, training: TrainingConfiguration, template: ChatTemplate, mesh: Mesh) -> LoadParams:
+def _from_run(checkpoint: str, training: TrainingConfiguration, template: ChatTemplate, mesh: Mesh) -> StartingWeights:
     config, params, metadata = load_for_inference(checkpoint, dtype=training.model.param_dtype, mesh=mesh)
-    check_same_shape(config, training.model, f"--checkpoint={checkpoint}")
+    check_same_shape(config, training.model.base, f"--checkpoint={checkpoint}")
     saved = metadata["facts"].get("tokenizer_sha256")
     if saved != template.tokenizer.fingerprint:
         raise AgentBankError(
             f"--checkpoint={checkpoint}: it was trained with another tokenizer than {training.data.tokenizer}; "
             "use the one beside it: --gin.DataConfig.tokenizer=<its run>, as ./runs/NAME."
         )
-    return lambda: params
+    if training.model.lora and metadata.get("base"):
+        # Merged on other devices they would not be the same bit for bit.
+        raise AgentBankError(
+            f"--checkpoint={checkpoint}: holds adapters itself; write the weights that they make first (python "
+            f"scripts/export_hf.py --checkpoint={checkpoint} --out=FOLDER), and take --gin.RunConfig.weights=FOLDER."
+        )
+    return StartingWeights(folder=metadata["path"], load=lambda: params)
 
 
-def _from_hugging_face(training: TrainingConfiguration, mesh: Mesh) -> LoadParams:
+def _from_hugging_face(training: TrainingConfiguration, mesh: Mesh) -> StartingWeights:
     folder = training.run.weights_path()
     assert folder is not None
-    found, model = read_config(folder), training.model
+    found, model = read_config(folder), training.model.base
     check_same_shape(found.model, model, f"RunConfig.weights={training.run.weights}")
     if found.sliding_window is not None and found.sliding_window < model.max_position_embeddings:
         raise AgentBankError(
@@ -61,4 +85,4 @@ def _from_hugging_face(training: TrainingConfiguration, mesh: Mesh) -> LoadParam
         )
     weights = open_checkpoint(folder, model)
     shardings = state_shardings(mesh, forward.abstract_params(model))
-    return lambda: weights.load(shardings, model.param_dtype)
+    return StartingWeights(folder=folder, load=lambda: weights.load(shardings, model.param_dtype))

@@ -19,6 +19,7 @@ from agentbank_jax.environments.gsm8k import Gsm8kConfig
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.sweep import SweepConfig
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.training.loop import TrainConfig
 from agentbank_jax.training.optimizer import OptimizerConfig
@@ -29,6 +30,7 @@ CONFIG_CLASSES: tuple[type[Any], ...] = (
     DataConfig,
     Gsm8kConfig,
     LlamaConfig,
+    LoraConfig,
     MeshConfig,
     OptimizerConfig,
     RunConfig,

@@ -14,6 +14,7 @@ from agentbank_jax.environments.gsm8k import Gsm8kConfig
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.sweep import SweepConfig
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.training.loop import TrainConfig
 from agentbank_jax.training.optimizer import OptimizerConfig
@@ -75,13 +76,22 @@ def read_training() -> TrainingConfiguration:
       AgentBankError: on a missing or refused value, or a mixture that does not exist.
     """
     return TrainingConfiguration(
-        model=bindings.build(LlamaConfig),
+        model=_read_model(),
         data=read_data(),
         train=bindings.build(TrainConfig),
         optimizer=bindings.build(OptimizerConfig),
         mesh=bindings.build(MeshConfig),
         run=bindings.build(RunConfig),
     )
+
+
+def _read_model() -> LlamaConfig:
+    """Makes the model, with adapters where gin holds anything of `LoraConfig`."""
+    if bindings.is_bound(LlamaConfig, "lora"):
+        raise AgentBankError("LlamaConfig.lora is set by LoraConfig; bind LoraConfig.projections, LoraConfig.rank, …")
+    if any(bindings.is_bound(LoraConfig, name) for name in bindings.KNOWN[LoraConfig.__name__]):
+        return bindings.build(LlamaConfig, lora=bindings.build(LoraConfig))
+    return bindings.build(LlamaConfig)
 
 
 def read_data(**values: Any) -> DataConfig:

@@ -61,11 +61,15 @@ def hidden(
     *,
     cache: KVCache | None = None,
     cache_positions_BT: Int[Array, "B T"] | None = None,
+    dropout_key: Array | None = None,
 ) -> tuple[Float[Array, "B T D"], KVCache | None]:
-    """What `apply` projects to logits: project only the tokens you need with `logits`."""
+    """What `apply` projects to logits: project only the tokens you need with `logits`.
+
+    Where `dropout_key` is given, adapters drop a share of their inputs (see `models.lora`), as in training.
+    """
     if cache is not None and cache_positions_BT is None:
         cache_positions_BT = positions_BT
-    return bind(config, params).hidden(tokens_BT, positions_BT, segment_ids_BT, cache, cache_positions_BT)
+    return bind(config, params).hidden(tokens_BT, positions_BT, segment_ids_BT, cache, cache_positions_BT, dropout_key)
 
 
 def logits(config: LlamaConfig, params: Params, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:

@@ -40,9 +40,9 @@ def write_checkpoint(
     Returns:
       The files with weights.
     """
-    _write_json(folder / CONFIG_FILE, config_json(config, bos_id=bos_id, stop_ids=stop_ids))
-    _write_json(folder / GENERATION_FILE, generation_json(bos_id=bos_id, stop_ids=stop_ids))
-    return write_shards(folder, config, lambda tensor: _array(params, tensor), shard_bytes)
+    write_json(folder / CONFIG_FILE, config_json(config, bos_id=bos_id, stop_ids=stop_ids))
+    write_json(folder / GENERATION_FILE, generation_json(bos_id=bos_id, stop_ids=stop_ids))
+    return write_shards(folder, config, lambda tensor: hf_array(params, tensor), shard_bytes)
 
 
 def write_shards(
@@ -65,16 +65,33 @@ def write_shards(
         names = [f"model-{number:05}-of-{count:05}.safetensors" for number in range(1, count + 1)]
         weight_map = {tensor.name: name for name, shard in zip(names, shards, strict=True) for tensor in shard}
         total = forward.count_parameters(config) * np.dtype(config.param_dtype).itemsize
-        _write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": weight_map})
+        write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": weight_map})
     files = [folder / name for name in names]
     for file, shard in zip(files, shards, strict=True):
-        file.touch()
-        mode = file.stat().st_mode
-        # The metadata is what transformers looks for before it takes a file for PyTorch's layout.
-        save_file({tensor.name: make(tensor) for tensor in shard}, file, metadata={"format": "pt"})
-        # safetensors lets nobody but the owner read what it writes.
-        file.chmod(stat.S_IMODE(mode))
+        write_tensors(file, {tensor.name: make(tensor) for tensor in shard})
     return files
+
+
+def write_tensors(file: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Writes one safetensors file."""
+    file.touch()
+    mode = file.stat().st_mode
+    # The metadata is what transformers looks for before it takes a file for PyTorch's layout.
+    save_file(tensors, file, metadata={"format": "pt"})
+    # safetensors lets nobody but the owner read what it writes.
+    file.chmod(stat.S_IMODE(mode))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes one JSON file, for people too."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def hf_array(params: forward.Params, tensor: HfTensor) -> np.ndarray:
+    """Returns a tensor of a checkpoint, contiguous, from the parameters."""
+    leaf = leaf_at(params, tensor.path)
+    array = np.asarray(leaf if tensor.layer is None else leaf[tensor.layer])
+    return np.ascontiguousarray(array.T if tensor.transposed else array)
 
 
 def _divide(tensors: list[HfTensor], itemsize: int, shard_bytes: int) -> list[list[HfTensor]]:
@@ -89,13 +106,3 @@ def _divide(tensors: list[HfTensor], itemsize: int, shard_bytes: int) -> list[li
         shards[-1].append(tensor)
         room -= size
     return shards
-
-
-def _array(params: forward.Params, tensor: HfTensor) -> np.ndarray:
-    leaf = leaf_at(params, tensor.path)
-    array = np.asarray(leaf if tensor.layer is None else leaf[tensor.layer])
-    return np.ascontiguousarray(array.T if tensor.transposed else array)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

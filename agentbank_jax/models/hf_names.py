@@ -1,16 +1,24 @@
 """Which tensor of a Hugging Face checkpoint is which parameter."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 
-from agentbank_jax.models import forward
+from agentbank_jax.models import forward, lora
 from agentbank_jax.models.llama import LlamaConfig
 
 # Last part of a parameter's path → last part of the tensor's name.
-_SUFFIXES = {"kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
+_SUFFIXES = {
+    "kernel": "weight",
+    "embedding": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "a": "lora_A.weight",
+    "b": "lora_B.weight",
+}
+_TRANSPOSED = ("kernel", "a", "b")
 # Tables of cosines and sines that older checkpoints carry; they follow from the configuration.
 _ROTARY_TABLE = re.compile(r"(model\.layers\.\d+\.self_attn|model)\.rotary_emb\.(inv_freq|cos_cached|sin_cached)")
 HEAD = "lm_head.weight"
@@ -38,13 +46,24 @@ class HfTensor:
 
 def hf_tensors(config: LlamaConfig) -> list[HfTensor]:
     """Returns every tensor of a model's checkpoint, layer by layer in the order in which they are computed with."""
+    return _tensors(forward.abstract_params(config.base), config.num_layers)
+
+
+def peft_tensors(config: LlamaConfig) -> list[HfTensor]:
+    """Returns every tensor of the model's adapters in the layout of `peft`."""
+    adapters, _ = lora.split(forward.abstract_params(config))
+    tensors = _tensors(adapters, config.num_layers)
+    return [replace(tensor, name=f"base_model.model.{tensor.name}") for tensor in tensors]
+
+
+def _tensors(abstract: forward.Params, num_layers: int) -> list[HfTensor]:
     tensors = []
-    for keys, leaf in jax.tree_util.tree_leaves_with_path(forward.abstract_params(config)):
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(abstract):
         path = tuple(key.key for key in keys)
         stacked = path[0] == "layers"
         shape = leaf.shape[1:] if stacked else leaf.shape
-        transposed = path[-1] == "kernel"
-        for layer in range(config.num_layers) if stacked else (None,):
+        transposed = path[-1] in _TRANSPOSED
+        for layer in range(num_layers) if stacked else (None,):
             tensors.append(
                 HfTensor(
                     name=_name(path, layer),
@@ -70,7 +89,7 @@ def leaf_at(tree: Any, path: tuple[str, ...]) -> Any:
 
 
 def _name(path: tuple[str, ...], layer: int | None) -> str:
-    parts = [*path[:-1], _SUFFIXES[path[-1]]]
+    parts = [*(part for part in path[:-1] if part != lora.ADAPTER), _SUFFIXES[path[-1]]]
     if layer is not None:
         parts.insert(1, str(layer))
     return ".".join(parts if path[0] == "lm_head" else ["model", *parts])

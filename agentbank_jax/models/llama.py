@@ -16,7 +16,7 @@ transpose of the `weight` of the same name in a Hugging Face checkpoint:
 
 import math
 import operator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import jax
@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Int
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.models import attention
 from agentbank_jax.models.kv_cache import KVCache
+from agentbank_jax.models.lora import PROJECTIONS, LoraConfig, dropped
 from agentbank_jax.models.partitioning import CONTEXT, ROWS, TENSOR, constrain
 from agentbank_jax.models.remat import check_policy, checkpoint_name, rematerialised
 
@@ -72,6 +73,7 @@ class LlamaConfig:
       max_segments: the most segments of a packed row, for backends that need a bound; 0 leaves it to them.
       scan_layers: run the layers as one `jax.lax.scan` (compiles once) instead of unrolled (faster when few).
       remat: what each layer keeps for its gradient, a policy of `models.remat`.
+      lora: the adapters that are trained in place of the parameters (see `models.lora`); None where all are trained.
     """
 
     vocab_size: int
@@ -98,6 +100,7 @@ class LlamaConfig:
     scan_layers: bool = False
     max_segments: int = 0
     remat: str = "none"
+    lora: LoraConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads"):
@@ -146,6 +149,32 @@ class LlamaConfig:
             )
         attention.check_backend(self.attention)
         check_policy(self.remat)
+        if self.lora:
+            self._check_rank(self.lora)
+
+    def _check_rank(self, lora: LoraConfig) -> None:
+        for name in lora.names:
+            inputs, outputs = self.projection_shapes[name]
+            if lora.rank > min(inputs, outputs):
+                raise AgentBankError(
+                    f"LoraConfig.rank={lora.rank} is larger than {name}, a matrix of {inputs} x {outputs}: "
+                    f"expected at most {min(inputs, outputs)}."
+                )
+
+    @property
+    def base(self) -> "LlamaConfig":
+        """The same model without adapters."""
+        return replace(self, lora=None)
+
+    @property
+    def projection_shapes(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of each of a layer's projections."""
+        width, inner, inner_kv = self.hidden_size, self.num_heads * self.head_dim, self.num_kv_heads * self.head_dim
+        shapes = (
+            (width, inner), (width, inner_kv), (width, inner_kv), (inner, width),
+            (width, self.intermediate_size), (width, self.intermediate_size), (self.intermediate_size, width),
+        )  # fmt: skip
+        return dict(zip(PROJECTIONS, shapes, strict=True))
 
     @property
     def qkv_bias(self) -> bool:
@@ -157,9 +186,12 @@ class LlamaConfig:
         """What a checkpoint must agree with: all fields but those that only say how to compute."""
         how = (
             "dtype", "param_dtype", "attention", "max_segments", "scan_layers", "remat", "initializer_range",
-            "max_position_embeddings",
+            "max_position_embeddings", "lora",
         )  # fmt: skip
-        return {name: value for name, value in asdict(self).items() if name not in how}
+        facts = {name: value for name, value in asdict(self).items() if name not in how}
+        if self.lora:
+            facts |= {f"lora.{name}": value for name, value in asdict(self.lora).items() if name != "dropout"}
+        return facts
 
 
 @jax.custom_vjp
@@ -183,18 +215,44 @@ project.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _project_backward)
 
 
 class Linear(nnx.Module):
-    """A projection, with or without bias."""
+    """A projection called `name`, with or without bias, and with an adapter where `config.lora` gives it one."""
 
     def __init__(
-        self, inputs: int, outputs: int, *, std: float, config: LlamaConfig, rngs: nnx.Rngs, bias: bool = False
+        self, name: str, inputs: int, outputs: int, *, std: float, config: LlamaConfig, rngs: nnx.Rngs, bias=False
     ):
-        kernel = std * jax.random.normal(rngs.params(), (inputs, outputs), jnp.float32)
+        key = rngs.params()
+        kernel = std * jax.random.normal(key, (inputs, outputs), jnp.float32)
         self.kernel = nnx.Param(kernel.astype(config.param_dtype))
         self.bias = nnx.Param(jnp.zeros((outputs,), config.param_dtype)) if bias else None
+        lora = config.lora if config.lora and name in config.lora.names else None
+        # From a key of its own: the kernel is the same with and without.
+        self.lora = Adapter(name, inputs, outputs, lora, jax.random.fold_in(key, 1)) if lora else None
 
-    def __call__(self, x: Float[Array, "... inputs"]) -> Float[Array, "... outputs"]:
+    def __call__(self, x: Float[Array, "... inputs"], dropout_key: Array | None = None) -> Float[Array, "... outputs"]:
         projected = project(x, self.kernel[...].astype(x.dtype))
-        return projected if self.bias is None else projected + self.bias[...].astype(x.dtype)
+        if self.bias is not None:
+            projected = projected + self.bias[...].astype(x.dtype)
+        return projected if self.lora is None else projected + self.lora(x, dropout_key)
+
+
+class Adapter(nnx.Module):
+    """What LoRA adds to a projection: scale (x A) B, of which the product A B is never made.
+
+    A is uniform within 1 / sqrt(inputs), as in `peft`, and B zero.
+    """
+
+    def __init__(self, name: str, inputs: int, outputs: int, config: LoraConfig, key: Array):
+        self.config, self.number = config, PROJECTIONS.index(name)
+        bound = inputs**-0.5
+        a = jax.random.uniform(key, (inputs, config.rank), jnp.float32, -bound, bound)
+        self.a = nnx.Param(a.astype(config.param_dtype))
+        self.b = nnx.Param(jnp.zeros((config.rank, outputs), config.param_dtype))
+
+    def __call__(self, x: Float[Array, "... inputs"], dropout_key: Array | None) -> Float[Array, "... outputs"]:
+        if dropout_key is not None:
+            x = dropped(x, self.config.dropout, jax.random.fold_in(dropout_key, self.number))
+        low = checkpoint_name(project(x, self.a[...].astype(x.dtype)) * self.config.scale, "adapter")
+        return project(low, self.b[...].astype(x.dtype))
 
 
 class RMSNorm(nnx.Module):
@@ -253,17 +311,18 @@ class Attention(nnx.Module):
         inner, inner_kv = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         std, std_out = _kernel_std(config, config.hidden_size), _kernel_std(config, inner, residual=True)
         bias = config.qkv_bias
-        self.q_proj = Linear(config.hidden_size, inner, std=std, config=config, rngs=rngs, bias=bias)
-        self.k_proj = Linear(config.hidden_size, inner_kv, std=std, config=config, rngs=rngs, bias=bias)
-        self.v_proj = Linear(config.hidden_size, inner_kv, std=std, config=config, rngs=rngs, bias=bias)
-        self.o_proj = Linear(inner, config.hidden_size, std=std_out, config=config, rngs=rngs)
+        self.q_proj = Linear("q_proj", config.hidden_size, inner, std=std, config=config, rngs=rngs, bias=bias)
+        self.k_proj = Linear("k_proj", config.hidden_size, inner_kv, std=std, config=config, rngs=rngs, bias=bias)
+        self.v_proj = Linear("v_proj", config.hidden_size, inner_kv, std=std, config=config, rngs=rngs, bias=bias)
+        self.o_proj = Linear("o_proj", inner, config.hidden_size, std=std_out, config=config, rngs=rngs)
 
-    def __call__(self, x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT):
+    def __call__(self, x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT, dropout_key=None):
         config = self.config
         batch, length, _ = x_BTD.shape
-        q_BTHh = rotate(self.q_proj(x_BTD).reshape(batch, length, config.num_heads, config.head_dim), *tables)
-        k_BTKh = rotate(self.k_proj(x_BTD).reshape(batch, length, config.num_kv_heads, config.head_dim), *tables)
-        v_BTKh = self.v_proj(x_BTD).reshape(batch, length, config.num_kv_heads, config.head_dim)
+        heads, heads_kv = (batch, length, config.num_heads, -1), (batch, length, config.num_kv_heads, -1)
+        q_BTHh = rotate(self.q_proj(x_BTD, dropout_key).reshape(heads), *tables)
+        k_BTKh = rotate(self.k_proj(x_BTD, dropout_key).reshape(heads_kv), *tables)
+        v_BTKh = self.v_proj(x_BTD, dropout_key).reshape(heads_kv)
         if cache is None:
             q_BTHh, k_BTKh, v_BTKh = (
                 checkpoint_name(x, name) for x, name in ((q_BTHh, "query"), (k_BTKh, "key"), (v_BTKh, "value"))
@@ -276,23 +335,23 @@ class Attention(nnx.Module):
             cache = cache.write(layer, k_BTKh, v_BTKh, cache_positions_BT)
             k_BSKh, v_BSKh = cache.read(layer)
             out_BTHh = attention.cached_attention(q_BTHh, k_BSKh, v_BSKh, cache_positions_BT)
-        return self.o_proj(out_BTHh.reshape(batch, length, -1)), cache
+        return self.o_proj(out_BTHh.reshape(batch, length, -1), dropout_key), cache
 
 
 class FeedForward(nnx.Module):
     """SwiGLU (Shazeer, 2020): down(silu(gate(x)) * up(x))."""
 
     def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs):
-        std = _kernel_std(config, config.hidden_size)
-        std_out = _kernel_std(config, config.intermediate_size, residual=True)
-        self.gate_proj = Linear(config.hidden_size, config.intermediate_size, std=std, config=config, rngs=rngs)
-        self.up_proj = Linear(config.hidden_size, config.intermediate_size, std=std, config=config, rngs=rngs)
-        self.down_proj = Linear(config.intermediate_size, config.hidden_size, std=std_out, config=config, rngs=rngs)
+        wide, inner = config.hidden_size, config.intermediate_size
+        std, std_out = _kernel_std(config, wide), _kernel_std(config, inner, residual=True)
+        self.gate_proj = Linear("gate_proj", wide, inner, std=std, config=config, rngs=rngs)
+        self.up_proj = Linear("up_proj", wide, inner, std=std, config=config, rngs=rngs)
+        self.down_proj = Linear("down_proj", inner, wide, std=std_out, config=config, rngs=rngs)
 
-    def __call__(self, x_BTD: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        gate_BTF = checkpoint_name(self.gate_proj(x_BTD), "gate")
-        up_BTF = checkpoint_name(self.up_proj(x_BTD), "up")
-        return self.down_proj(constrain(jax.nn.silu(gate_BTF) * up_BTF, ROWS, CONTEXT, TENSOR))
+    def __call__(self, x_BTD: Float[Array, "B T D"], dropout_key: Array | None = None) -> Float[Array, "B T D"]:
+        gate_BTF = checkpoint_name(self.gate_proj(x_BTD, dropout_key), "gate")
+        up_BTF = checkpoint_name(self.up_proj(x_BTD, dropout_key), "up")
+        return self.down_proj(constrain(jax.nn.silu(gate_BTF) * up_BTF, ROWS, CONTEXT, TENSOR), dropout_key)
 
 
 class DecoderLayer(nnx.Module):
@@ -304,12 +363,13 @@ class DecoderLayer(nnx.Module):
         self.post_attention_layernorm = RMSNorm(config)
         self.mlp = FeedForward(config, rngs=rngs)
 
-    def __call__(self, x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT):
+    def __call__(self, x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT, dropout_key=None):
         attended_BTD, cache = self.self_attn(
-            self.input_layernorm(x_BTD), tables, segment_ids_BT, cache, layer, cache_positions_BT
+            self.input_layernorm(x_BTD), tables, segment_ids_BT, cache, layer, cache_positions_BT, dropout_key
         )
         x_BTD = checkpoint_name(constrain(x_BTD + attended_BTD, ROWS, CONTEXT), "attended")
-        return constrain(x_BTD + self.mlp(self.post_attention_layernorm(x_BTD)), ROWS, CONTEXT), cache
+        fed_BTD = self.mlp(self.post_attention_layernorm(x_BTD), dropout_key)
+        return constrain(x_BTD + fed_BTD, ROWS, CONTEXT), cache
 
 
 class Embedding(nnx.Module):
@@ -336,7 +396,7 @@ class Llama(nnx.Module):
         self.norm = RMSNorm(config)
         if not config.tie_word_embeddings:
             std = config.initializer_range or config.hidden_size**-0.5
-            self.lm_head = Linear(config.hidden_size, config.vocab_size, std=std, config=config, rngs=rngs)
+            self.lm_head = Linear("lm_head", config.hidden_size, config.vocab_size, std=std, config=config, rngs=rngs)
 
     def hidden(
         self,
@@ -345,6 +405,7 @@ class Llama(nnx.Module):
         segment_ids_BT: Int[Array, "B T"] | None = None,
         cache: KVCache | None = None,
         cache_positions_BT: Int[Array, "B T"] | None = None,
+        dropout_key: Array | None = None,
     ) -> tuple[Float[Array, "B T D"], KVCache | None]:
         """The normalised output of the last layer, and the cache with what was written to it."""
         config = self.config
@@ -360,15 +421,17 @@ class Llama(nnx.Module):
                 x_BTD, cache = block(x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT)
             return self.norm(x_BTD), cache
 
-        def body(x_BTD, state):
-            return nnx.merge(graphdef, state)(x_BTD, tables, segment_ids_BT, None, 0, None)
+        def body(x_BTD, layer):
+            state, key = layer
+            return nnx.merge(graphdef, state)(x_BTD, tables, segment_ids_BT, None, 0, None, key)
 
         body = rematerialised(body, config.remat, scanned=config.scan_layers)
+        keys = None if dropout_key is None else jax.random.split(dropout_key, config.num_layers)
         if config.scan_layers:
-            x_BTD, _ = jax.lax.scan(body, x_BTD, stacked)
+            x_BTD, _ = jax.lax.scan(body, x_BTD, (stacked, keys))
         else:
-            for state in unstack(stacked, config.num_layers):
-                x_BTD, _ = body(x_BTD, state)
+            for layer, state in enumerate(unstack(stacked, config.num_layers)):
+                x_BTD, _ = body(x_BTD, (state, None if keys is None else keys[layer]))
         return self.norm(x_BTD), cache
 
     def logits(self, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:

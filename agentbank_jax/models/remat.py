@@ -22,6 +22,7 @@ from agentbank_jax.errors import AgentBankError, did_you_mean
 
 ATTENTION_NAMES = ("query", "key", "value", "attention", "attention_logsum", "attended")
 FEED_FORWARD_NAMES = ("gate", "up")
+ADAPTER_NAMES = ("adapter",)
 
 # cuDNN's attention gives no names to what its gradient needs: it is known by its primitive.
 _FUSED_ATTENTION = "dot_product_attention_fwd"
@@ -56,7 +57,8 @@ def rematerialised(layer: Callable[..., Any], policy: str, *, scanned: bool) -> 
 
 def _saveable(policy: str) -> Callable[..., Any]:
     policies = jax.checkpoint_policies
-    names = (*ATTENTION_NAMES, *(FEED_FORWARD_NAMES if policy in ("minimal", "offload") else ()))
+    products = (*FEED_FORWARD_NAMES, *ADAPTER_NAMES) if policy in ("minimal", "offload") else ()
+    names = (*ATTENTION_NAMES, *products)
     if policy == "full":
         return policies.nothing_saveable
     if policy == "offload":

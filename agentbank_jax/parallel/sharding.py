@@ -10,6 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.lora import ADAPTER
 from agentbank_jax.models.partitioning import CONTEXT, ROWS
 
 LOGICAL_AXES: dict[str, tuple[str, ...]] = {
@@ -30,8 +31,15 @@ LOGICAL_AXES: dict[str, tuple[str, ...]] = {
     "lm_head/kernel": ("embed", "vocab"),
 }
 
+# An adapter's A lies as the inputs of its kernel do, its B as the outputs.
+for _name, _axes in [*LOGICAL_AXES.items()]:
+    if _name.startswith("layers/") and _name.endswith("/kernel"):
+        LOGICAL_AXES[_name.replace("kernel", f"{ADAPTER}/a")] = (*_axes[:2], "rank")
+        LOGICAL_AXES[_name.replace("kernel", f"{ADAPTER}/b")] = (_axes[0], "rank", _axes[2])
+
 RULES: dict[str, str | None] = {
     "layers": None,
+    "rank": None,
     "norm": None,
     "embed": "fsdp",
     "heads": "tensor",

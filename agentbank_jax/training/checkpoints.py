@@ -3,6 +3,8 @@
 All that the project knows of Orbax is in this module.
 
   model_dir/checkpoints/<step>/   state (step, params, opt_state), data (step, fingerprint), metadata
+
+Those of a run that trains adapters hold the adapters alone; the metadata name the weights they belong to.
 """
 
 import logging
@@ -18,8 +20,11 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.models import forward
+from agentbank_jax.models import forward, lora
+from agentbank_jax.models.hf_config import CONFIG_FILE
+from agentbank_jax.models.hf_import import open_checkpoint
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.sharding import path_name, state_shardings
 from agentbank_jax.training.state import TrainState
 
@@ -56,7 +61,15 @@ class Restored:
 class Checkpoints:
     """The checkpoints of one run; a context manager, which waits for the last save when it ends."""
 
-    def __init__(self, model_dir: str | os.PathLike, *, keep: int, config: LlamaConfig, facts: dict[str, Any]):
+    def __init__(
+        self,
+        model_dir: str | os.PathLike,
+        *,
+        keep: int,
+        config: LlamaConfig,
+        facts: dict[str, Any],
+        base: str | None = None,
+    ):
         """Opens or makes `model_dir`/checkpoints.
 
         Args:
@@ -64,6 +77,7 @@ class Checkpoints:
           keep: how many of the latest checkpoints to keep.
           config: the model; saved, and its shape is checked when restored.
           facts: what else must be equal when the run goes on (JSON values), such as template and tokenizer hash.
+          base: folder of the weights that the saved adapters belong to; their `base_fingerprint` is among the facts.
         """
         self._v1 = v1 = _orbax()
         self.directory = Path(model_dir).absolute() / FOLDER
@@ -74,7 +88,7 @@ class Checkpoints:
                 "choose another --model_dir."
             )
         self.facts = facts
-        self.metadata = {"format": FORMAT, "model_config": asdict(config), "facts": facts}
+        self.metadata = {"format": FORMAT, "model_config": asdict(config), "facts": facts, "base": base}
         self._shape_facts = config.shape_facts
         _set_aside_damaged(self.directory)
         self._checkpointer = v1.training.Checkpointer(
@@ -203,6 +217,8 @@ def load_for_inference(
 ) -> tuple[LlamaConfig, forward.Params, dict[str, Any]]:
     """Loads the parameters of a trained model; neither optimizer nor data state is read.
 
+    Adapters are merged into the weights they belong to (see `models.lora`).
+
     Args:
       checkpoint: a run's folder, its `checkpoints` folder, or the folder of one step. Of several steps
         the latest that can be read is taken.
@@ -211,24 +227,53 @@ def load_for_inference(
 
     Returns:
       The model's configuration, its parameters (see `models.forward`), and the checkpoint's metadata:
-      `step`, `path` (of the step), `model_dir`, `facts` (template, tokenizer hash, stop ids, …).
+      `step`, `path` (of the step), `model_dir`, `facts` (template, tokenizer hash, stop ids, …), and `base`, the folder
+      of the weights that were adapted.
 
     Raises:
-      AgentBankError: nothing is there, or nothing that can be read.
+      AgentBankError: nothing is there, or nothing that can be read, or the weights that were adapted are gone or
+        others.
     """
+    mesh = mesh or _first_device()
+    config, params, metadata = _load_trained(checkpoint, dtype, mesh)
+    if config.lora:
+        base = _load_base(config, metadata, mesh)
+        params = jax.tree.map(
+            lambda leaf: leaf.astype(dtype or leaf.dtype), lora.merge(config.lora, base, params, consume=True)
+        )
+    return config.base, params, metadata
+
+
+def load_adapters(checkpoint: str | os.PathLike) -> tuple[LlamaConfig, forward.Params, dict[str, Any]]:
+    """Loads the adapters that a run has trained, and not the weights that they belong to.
+
+    Returns:
+      As `load_for_inference`, but the configuration has its `lora`, and the parameters are the adapters alone.
+
+    Raises:
+      AgentBankError: nothing is there, or nothing that can be read, or the run has no adapters.
+    """
+    config, adapters, metadata = _load_trained(checkpoint, None, _first_device())
+    if not config.lora:
+        raise AgentBankError(f"{metadata['path']}: all of its parameters were trained; expected a run with LoraConfig.")
+    return config, adapters, metadata
+
+
+def _first_device() -> Mesh:
+    return Mesh([[[jax.devices()[0]]]], ("data", "fsdp", "tensor"))
+
+
+def _load_trained(
+    checkpoint: str | os.PathLike, dtype: str | None, mesh: Mesh
+) -> tuple[LlamaConfig, forward.Params, dict[str, Any]]:
+    """What was trained of a model: its parameters as `dtype`, or its adapters as they were saved."""
     v1 = _orbax()
-    mesh = mesh or Mesh([[[jax.devices()[0]]]], ("data", "fsdp", "tensor"))
     paths = _find_steps(Path(checkpoint))
     for path in paths:
         try:
             metadata = read_metadata(path)
             config = _model_config(metadata)
-            abstract = forward.abstract_params(config)
-            abstract = jax.tree.map(
-                lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, dtype or leaf.dtype, sharding=sharding),
-                abstract,
-                state_shardings(mesh, abstract),
-            )
+            abstract = _abstract_trained(config, dtype, mesh)
             with v1.Context(
                 pytree_options=v1.options.PyTreeOptions(loading=v1.options.PyTreeOptions.Loading(partial_load=True))
             ):
@@ -240,6 +285,36 @@ def load_for_inference(
             continue
         return config, params, {**metadata, "step": int(path.name), "path": path, "model_dir": path.parent.parent}
     raise AgentBankError(f"No checkpoint under {checkpoint} can be read (tried: {', '.join(map(str, paths))}).")
+
+
+def _abstract_trained(config: LlamaConfig, dtype: str | None, mesh: Mesh) -> forward.Params:
+    abstract = forward.abstract_params(config)
+    if config.lora:
+        abstract, dtype = lora.split(abstract)[0], None
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, dtype or leaf.dtype, sharding=sharding),
+        abstract,
+        state_shardings(mesh, abstract),
+    )
+
+
+def _load_base(config: LlamaConfig, metadata: dict[str, Any], mesh: Mesh) -> forward.Params:
+    """The weights that adapters belong to, as they were when the adapters were trained."""
+    folder, run = Path(metadata["base"]), metadata["model_dir"]
+    if not folder.is_dir():
+        raise AgentBankError(f"{run}: its adapters belong to the weights in {folder}, which is gone; put it back.")
+    if (folder / CONFIG_FILE).is_file():
+        shardings = state_shardings(mesh, forward.abstract_params(config.base))
+        base = open_checkpoint(folder, config.base).load(shardings, config.param_dtype)
+    else:
+        base = load_for_inference(folder, dtype=config.param_dtype, mesh=mesh)[1]
+    found, expected = lora.fingerprint(base), metadata["facts"]["base_fingerprint"]
+    if found != expected:
+        raise AgentBankError(
+            f"{run}: its adapters belong to weights of fingerprint {expected[:24]}…, and those in {folder} have "
+            f"{found[:24]}…; put the former back."
+        )
+    return base
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
@@ -255,7 +330,7 @@ def _model_config(metadata: dict[str, Any]) -> LlamaConfig:
             f"The checkpoint's model has {', '.join(unknown)}, which this version does not know: "
             "it was written by a newer version of agentbank_jax."
         )
-    return LlamaConfig(**saved)
+    return LlamaConfig(**{**saved, "lora": LoraConfig(**saved["lora"]) if saved.get("lora") else None})
 
 
 def _load(v1, path: Path, abstract: dict[str, Any]) -> dict[str, Any]:

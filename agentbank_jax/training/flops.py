@@ -9,7 +9,8 @@ from agentbank_jax.models.llama import LlamaConfig
 
 FORMULA = (
     "causal MFU = tokens/s x (6 N + 6 L H h T) / peak FLOP/s, where N = parameters in matrix products "
-    "(the output projection included, the embedding lookup not) and T = row length; attention is halved for causality"
+    "(the output projection included, the embedding lookup not) and T = row length; attention is halved for causality; "
+    "with adapters of M parameters, 4 N + 6 M in place of 6 N"
 )
 
 # Dense bfloat16 FLOP/s of one device, from the makers' data sheets; the key is part of `device_kind`, in lower case.
@@ -32,13 +33,25 @@ def matmul_parameters(config: LlamaConfig) -> int:
     return config.num_layers * layer + config.hidden_size * config.vocab_size
 
 
+def adapter_parameters(config: LlamaConfig) -> int:
+    """Parameters of the adapters, M; 0 where the model has none."""
+    if not config.lora:
+        return 0
+    ends = sum(sum(config.projection_shapes[name]) for name in config.lora.names)
+    return config.num_layers * config.lora.rank * ends
+
+
 def flops_per_token(config: LlamaConfig, length: int) -> float:
     """Floating-point operations of forward and backward per token of a row of `length` (see `FORMULA`).
 
     PaLM's count (Chowdhery et al., 2022, appendix B), 6 N + 12 L H h T, with the attention term halved
-    because a causal token attends to half of the row on average.
+    because a causal token attends to half of the row on average. Kernels that stay as they are have no gradient
+    of their own: with adapters of M parameters the first term is 4 N + 6 M.
     """
-    return 6.0 * matmul_parameters(config) + 6.0 * config.num_layers * config.num_heads * config.head_dim * length
+    products, attention = matmul_parameters(config), config.num_layers * config.num_heads * config.head_dim * length
+    if config.lora:
+        return 4.0 * products + 6.0 * adapter_parameters(config) + 6.0 * attention
+    return 6.0 * products + 6.0 * attention
 
 
 def peak_flops(device: jax.Device | None = None) -> tuple[float, str]:

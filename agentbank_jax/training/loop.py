@@ -20,6 +20,7 @@ from agentbank_jax.folder_lock import locked
 from agentbank_jax.models import forward
 from agentbank_jax.models.attention import BACKENDS, choose_backend
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.lora import fingerprint
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, put_batch, state_shardings
 from agentbank_jax.training.checkpoints import Checkpoints
@@ -122,7 +123,7 @@ class TrainResult:
 
     Fields:
       step: optimizer steps done, over all starts.
-      params: the final parameters, on the devices.
+      params: the final parameters, or adapters, on the devices.
       checkpoint: folder of the final checkpoint.
       metrics: the last record of metrics; empty if there was nothing left to do.
       tokens: tokens trained on in this start, without padding.
@@ -150,9 +151,10 @@ def train(
     operative_config: str | None = None,
     tokenizer_path: str | os.PathLike | None = None,
     initial_params: Callable[[], forward.Params] | None = None,
+    base: str | os.PathLike | None = None,
     progress: TrainingProgress | None = None,
 ) -> TrainResult:
-    """Trains a model, or goes on where a run in the same folder stopped.
+    """Trains a model or its adapters, or goes on where a run in the same folder stopped.
 
     A run that was killed and started again with the same arguments ends with the same parameters,
     bit for bit, as one that was not.
@@ -167,7 +169,10 @@ def train(
       manifest: what the model was trained on (tasks and trajectory ids), written to `manifest.json`.
       operative_config: the resolved gin configuration, written to `operative_config.gin`.
       tokenizer_path: the tokenizer to copy beside the checkpoints, a file or a folder with one.
-      initial_params: gives the parameters to start from instead of fresh ones; not called by a run that goes on.
+      initial_params: gives the parameters to start from instead of fresh ones; not called by a run that goes on, unless
+        it trains adapters, which belong to these parameters.
+      base: where they lie, the folder of a Hugging Face checkpoint or of a run's step; a run that trains adapters needs
+        it, because its checkpoints hold the adapters alone.
       progress: where to tell how it goes; a bar or lines on standard error by default.
 
     Raises:
@@ -187,6 +192,11 @@ def train(
             f"Rows of {batches.length} tokens are longer than the model's max_position_embeddings="
             f"{model_config.max_position_embeddings}: shorten the rows or raise it."
         )
+    if model_config.lora and (initial_params is None or base is None):
+        raise AgentBankError(
+            "LoraConfig is set, but no weights that its adapters could belong to: name them with RunConfig.weights or "
+            "--checkpoint."
+        )
     total_steps = train_config.total_steps(batches.steps_per_epoch)
     folder = Path(model_dir)
     if train_config.compilation_cache != "":
@@ -204,6 +214,13 @@ def train(
     schedule = learning_rate_schedule(optimizer_config, total_steps)
     abstract = abstract_state(model_config, optimizer)
     shardings = state_shardings(mesh, abstract)
+    frozen, frozen_shardings = None, None
+    facts = {**facts, "data_fingerprint": batches.fingerprint}
+    if model_config.lora and initial_params:
+        frozen_shardings = state_shardings(mesh, forward.abstract_params(model_config.base))
+        frozen = _placed(initial_params(), model_config.param_dtype, frozen_shardings)
+        facts["base_fingerprint"] = fingerprint(frozen)
+        initial_params = None
     rows = batch_sharding(mesh)
     gather = train_config.loss == "trained" or (train_config.loss == "auto" and mesh.size == 1)
     programs = _Programs(
@@ -215,18 +232,24 @@ def train(
                 schedule,
                 capacity=capacity,
                 accumulate=train_config.accumulate,
+                seed=train_config.seed,
             ),
-            in_shardings=(shardings, rows),
+            in_shardings=(shardings, rows, frozen_shardings),
             out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
             donate_argnums=0,
         )
     )
     bounds_segments = BACKENDS[attention].bounds_segments
 
-    facts = {**facts, "data_fingerprint": batches.fingerprint}
     with (
         locked(folder, "train.py", "--model_dir"),
-        Checkpoints(folder, keep=train_config.keep_checkpoints, config=model_config, facts=facts) as checkpoints,
+        Checkpoints(
+            folder,
+            keep=train_config.keep_checkpoints,
+            config=model_config,
+            facts=facts,
+            base=os.path.abspath(base) if model_config.lora and base else None,
+        ) as checkpoints,
     ):
         # ---- start, or go on ----------------------------------------------------------------------------------
         if checkpoints.steps and not train_config.resume:
@@ -257,7 +280,7 @@ def train(
         progress = progress or TrainingProgress(total_steps, start_step)
         with MetricsWriter(folder, start_step=start_step) as writer, progress, jax.set_mesh(mesh):
             progress.say(
-                f"{forward.count_parameters(model_config):,} parameters, {total_steps} steps of "
+                f"{_describe(model_config)}, {total_steps} steps of "
                 f"{train_config.batch_size} x {batches.length} tokens, {batches.steps_per_epoch} steps an epoch"
                 + (f"; goes on after step {start_step}" if restored else "")
             )
@@ -273,11 +296,11 @@ def train(
                     capacity = _capacity(host_batch["loss_weights"], train_config.accumulate) if gather else None
                     max_segments = int(host_batch["segment_ids"].max()) if bounds_segments else 0
                     batch = put_batch(host_batch, rows, shape)
-                    program, compiling = programs.get(capacity, max_segments, state, batch)
+                    program, compiling = programs.get(capacity, max_segments, state, batch, frozen)
                     meter.exclude(compiling)
                     # A transfer that is not written out, such as of a Python number, would be paid at every step.
                     with jax.transfer_guard("disallow"):
-                        state, metrics = program(state, batch)
+                        state, metrics = program(state, batch, frozen)
                     # The metrics of the step before are read while this one runs.
                     if pending:
                         record = _tell(pending, meter, writer, progress, train_config.log_every, total_steps) or record
@@ -311,7 +334,7 @@ class _Programs:
     def __init__(self, make):
         self._make, self._compiled, self._segments, self.seconds = make, {}, 0, 0.0
 
-    def get(self, capacity: int | None, max_segments: int, state: TrainState, batch: dict[str, jax.Array]):
+    def get(self, capacity: int | None, max_segments: int, state: TrainState, batch: dict[str, jax.Array], frozen):
         """The compiled step, and the seconds that compiling it took just now."""
         if max_segments > self._segments:
             # Room for rows that hold some more, in doublings: few programs, and the largest serves from then on.
@@ -322,7 +345,7 @@ class _Programs:
             jax.block_until_ready(state)
         started = time.perf_counter()
         if key not in self._compiled:
-            self._compiled[key] = self._make(*key).lower(state, batch).compile()
+            self._compiled[key] = self._make(*key).lower(state, batch, frozen).compile()
         seconds = time.perf_counter() - started
         self.seconds += seconds
         return self._compiled[key], seconds
@@ -402,13 +425,20 @@ def _fresh_state(model_config, train_config, optimizer, shardings, initial_param
     if initial_params is None:
         init = jax.jit(make_init(model_config, optimizer), out_shardings=shardings)
         return init(jnp.int32(train_config.seed))
-    params = jax.tree.map(
-        lambda leaf, sharding: jax.device_put(jnp.asarray(leaf, model_config.param_dtype), sharding),
-        initial_params(),
-        shardings.params,
-    )
+    params = _placed(initial_params(), model_config.param_dtype, shardings.params)
     opt_state = jax.jit(optimizer.init, out_shardings=shardings.opt_state)(params)
     return TrainState(jax.device_put(jnp.int32(0), shardings.step), params, opt_state)
+
+
+def _placed(params: forward.Params, dtype: str, shardings: Any) -> forward.Params:
+    return jax.tree.map(lambda leaf, sharding: jax.device_put(jnp.asarray(leaf, dtype), sharding), params, shardings)
+
+
+def _describe(config: LlamaConfig) -> str:
+    parameters = forward.count_parameters(config.base)
+    if not config.lora:
+        return f"{parameters:,} parameters"
+    return f"{forward.count_parameters(config) - parameters:,} parameters of adapters to {parameters:,}"
 
 
 def _write_files(

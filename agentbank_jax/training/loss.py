@@ -18,7 +18,12 @@ BUCKETS = 8
 
 
 def summed_loss(
-    config: LlamaConfig, params: Any, batch: Batch, capacity: int | None = None, logits_at_once: int = LOGITS_AT_ONCE
+    config: LlamaConfig,
+    params: Any,
+    batch: Batch,
+    capacity: int | None = None,
+    logits_at_once: int = LOGITS_AT_ONCE,
+    dropout_key: Array | None = None,
 ) -> Float[Array, ""]:
     """Sum over the tokens of weight x negative log-likelihood (nats), float32; not yet divided by anything.
 
@@ -31,8 +36,11 @@ def summed_loss(
         There must be at most so many (see `trained_capacity`). It gathers across the whole batch, so it is
         meant for one device.
       logits_at_once: the most logits that a device holds.
+      dropout_key: see `models.forward.hidden`.
     """
-    hidden_BTD, _ = forward.hidden(config, params, batch["tokens"], batch["positions"], batch["segment_ids"])
+    hidden_BTD, _ = forward.hidden(
+        config, params, batch["tokens"], batch["positions"], batch["segment_ids"], dropout_key=dropout_key
+    )
     weights_BT, targets_BT = batch["loss_weights"].astype(jnp.float32), batch["targets"]
     if capacity is not None:
         # One row of the trained tokens alone.

@@ -78,12 +78,13 @@ def plan(
     sizes = mesh_config.sizes(num_devices)
     check_divisible(model_config, sizes, batch_size, length, accumulate)
     state = abstract_state(model_config, make_optimizer(optimizer_config, total_steps=1000))
-    parameter_bytes = bytes_per_device(sizes, state.params)
+    gradient_bytes = bytes_per_device(sizes, state.params)
+    frozen_bytes = bytes_per_device(sizes, forward.abstract_params(model_config.base)) if model_config.lora else 0
     return Plan(
         parameters=forward.count_parameters(model_config),
-        parameter_bytes=parameter_bytes,
+        parameter_bytes=gradient_bytes + frozen_bytes,
         optimizer_bytes=bytes_per_device(sizes, state.opt_state),
-        gradient_bytes=parameter_bytes,
+        gradient_bytes=gradient_bytes,
         tokens_per_step=batch_size * length,
         flops_per_step=batch_size * length * flops_per_token(model_config, length),
         mesh=sizes,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
-from agentbank_jax.models import forward
+from agentbank_jax.models import forward, lora
 from agentbank_jax.models.llama import LlamaConfig
 
 
@@ -16,7 +16,7 @@ class TrainState(NamedTuple):
 
     Fields:
       step: int32 [], optimizer steps done.
-      params: parameters of the model.
+      params: the parameters that are trained: the model's, or its adapters where it has any (see `models.lora`).
       opt_state: state of the optimizer.
     """
 
@@ -26,10 +26,12 @@ class TrainState(NamedTuple):
 
 
 def make_init(config: LlamaConfig, optimizer: optax.GradientTransformation):
-    """The function seed -> fresh `TrainState`, to be jitted with its output shardings."""
+    """The function seed -> fresh `TrainState`, to be jitted with its output shardings: what it leaves is not made."""
 
     def init(seed: Int[Array, ""]) -> TrainState:
         params = forward.init(config, jax.random.key(seed))
+        if config.lora:
+            params, _ = lora.split(params)
         return TrainState(jnp.int32(0), params, optimizer.init(params))
 
     return init

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
+from agentbank_jax.models import forward, lora
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.training.loss import Batch, summed_loss
 from agentbank_jax.training.state import TrainState
 
 Metrics = dict[str, Array]
-StepFunction = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+StepFunction = Callable[..., tuple[TrainState, Metrics]]
 
 
 def make_train_step(
@@ -22,8 +23,9 @@ def make_train_step(
     *,
     capacity: int | None = None,
     accumulate: int = 1,
+    seed: int = 0,
 ) -> StepFunction:
-    """Builds the step, to be jitted with its state donated.
+    """Builds the step, to be jitted with its state donated, and nothing else.
 
     Args:
       config: the model.
@@ -34,19 +36,30 @@ def make_train_step(
         rows (every part has rows of every data shard); gradients are summed, and divided once by the
         number of trained tokens of the whole batch, so the step equals that of one large batch however
         unevenly the trained tokens lie.
+      seed: of the dropout of adapters; what a step drops follows from it, the step and the micro-batch alone.
 
     Returns:
-      step(state, batch) -> (state, metrics). Metrics, each a scalar: `loss` (nats per trained token),
+      step(state, batch, frozen=None) -> (state, metrics). `frozen` are the parameters that the adapters in
+      `state.params` belong to, where the model has adapters. Metrics, each a scalar: `loss` (nats per trained token),
       `trained_tokens`, `tokens` (without padding), `gradient_norm` (before clipping), `learning_rate`.
     """
 
-    def loss_and_grads(params, batch: Batch):
-        return jax.value_and_grad(lambda params: summed_loss(config, params, batch, capacity))(params)
+    def train_step(state: TrainState, batch: Batch, frozen: forward.Params | None = None) -> tuple[TrainState, Metrics]:
+        def loss_and_grads(batch: Batch, key: Array | None):
+            def loss(params):
+                whole = params if frozen is None else lora.join(frozen, params)
+                return summed_loss(config, whole, batch, capacity, dropout_key=key)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+            return jax.value_and_grad(loss)(state.params)
+
+        keys = None
+        if config.lora and config.lora.dropout:
+            # A number beside those from which the parameters are made.
+            key = jax.random.fold_in(jax.random.key(seed), jnp.uint32(0xD509))
+            keys = jax.random.split(jax.random.fold_in(key, state.step), accumulate)
         trained = jnp.sum(batch["loss_weights"])
         if accumulate == 1:
-            total, grads = loss_and_grads(state.params, batch)
+            total, grads = loss_and_grads(batch, None if keys is None else keys[0])
         else:
             # Row r goes to part r % accumulate: rows of one device stay on it.
             parts = jax.tree.map(
@@ -54,10 +67,10 @@ def make_train_step(
             )
 
             def add(carry, part):
-                return jax.tree.map(jnp.add, carry, loss_and_grads(state.params, part)), None
+                return jax.tree.map(jnp.add, carry, loss_and_grads(*part)), None
 
             zeros = (jnp.float32(0), jax.tree.map(jnp.zeros_like, state.params))
-            (total, grads), _ = jax.lax.scan(add, zeros, parts)
+            (total, grads), _ = jax.lax.scan(add, zeros, (parts, keys))
         scale = 1.0 / jnp.maximum(trained, 1.0)
         grads = jax.tree.map(lambda grad: (grad * scale).astype(grad.dtype), grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
