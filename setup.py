@@ -60,7 +60,7 @@ EXTRAS = {
         "wheel",
     ],
     # The reference of models and their gradients; the CPU build is enough.
-    "parity": ["torch>=2.13"],
+    "parity": ["torch>=2.13", "peft>=0.21"],
 }
 
 # `gin/` and `tasks/` stay at the top of the repository, where people look for them, and are

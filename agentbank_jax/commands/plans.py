@@ -8,6 +8,8 @@ from agentbank_jax.commands.evaluate import sweep_lines
 from agentbank_jax.commands.requirements import missing_requirements
 from agentbank_jax.configuration.configuration import EvaluationConfiguration, TrainingConfiguration
 from agentbank_jax.data.declarations import get_mixture
+from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.training.flops import adapter_parameters
 from agentbank_jax.training.plan import plan
 
 
@@ -38,6 +40,7 @@ def plan_lines(training: TrainingConfiguration, evaluation: EvaluationConfigurat
         f"({model.num_kv_heads} of keys and values), feed-forward {model.intermediate_size}, "
         f"vocabulary {model.vocab_size}; {model.dtype} over {model.param_dtype} parameters",
         f"weights           {training.run.weights or 'fresh'}",
+        *_adapter_lines(model),
         *size.lines(),
         f"data              {data.mixture}: {tasks}",
         f"rows              {train.batch_size} of {data.max_length} tokens, {train.accumulate} micro-batches a step",
@@ -49,4 +52,14 @@ def plan_lines(training: TrainingConfiguration, evaluation: EvaluationConfigurat
         f"model_dir         {model_dir}",
         *sweep_lines(evaluation),
         *(["missing:", *(f"  {line}" for line in missing)] if missing else ["nothing is missing"]),
+    ]
+
+
+def _adapter_lines(model: LlamaConfig) -> list[str]:
+    lora = model.lora
+    if not lora:
+        return []
+    return [
+        f"adapters          {adapter_parameters(model):,} parameters, {lora.param_dtype}: rank {lora.rank}, scale "
+        f"{lora.scale:g}, dropout {lora.dropout:g}, on {', '.join(lora.names)}"
     ]

@@ -173,7 +173,7 @@ def test_a_run_with_a_checkpoints_own_chat_template_carries_its_tokenizer(
     assert result.returncode == 2 and "train_on=last" in result.stderr
 
 
-@pytest.mark.parametrize("recipe", ["samoyed_7b", "samoyed_13b", "samoyed_codellama_7b"])
+@pytest.mark.parametrize("recipe", ["samoyed_7b", "samoyed_13b", "samoyed_codellama_7b", "samoyed_7b_lora"])
 def test_a_large_recipe_names_what_is_missing_a_line_each(run_here: ProgramRunner, recipe: str, tmp_path: Path) -> None:
     result = run_here(["train.py", f"--gin_file={recipe}.gin"], data_dir=tmp_path / "data", cwd=tmp_path)
     assert result.returncode == 2 and "Traceback" not in result.stderr
@@ -185,8 +185,10 @@ def test_a_large_recipe_names_what_is_missing_a_line_each(run_here: ProgramRunne
 
 
 @pytest.mark.parametrize(
-    "recipe", ["samoyed_tiny", "samoyed_small", "gsm8k_tiny", "samoyed_7b", "samoyed_13b", "samoyed_codellama_7b"]
-)
+    "recipe",
+    ["samoyed_tiny", "samoyed_small", "gsm8k_tiny", "samoyed_7b", "samoyed_13b", "samoyed_codellama_7b",
+     "samoyed_tiny_lora", "samoyed_7b_lora"],
+)  # fmt: skip
 def test_dry_run_prints_the_plan_without_data_or_weights(run_here: ProgramRunner, recipe: str, tmp_path: Path) -> None:
     result = run_here(["train.py", f"--gin_file={recipe}.gin", "--dry_run"], data_dir=tmp_path / "data", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -109,7 +109,11 @@ def test_gradients_follow_from_those_of_the_merged_kernels_by_the_chain_rule(bas
 
 
 def test_scanned_and_rematerialised_layers_equal_plain_ones_with_what_is_dropped(base, adapters):
-    config = dataclasses.replace(CONFIG, lora=dataclasses.replace(LORA, dropout=0.4))
+    # Of each block one; a generator of random bits takes long to compile.
+    names = ("q_proj", "down_proj")
+    config = dataclasses.replace(CONFIG, lora=dataclasses.replace(LORA, projections="|".join(names), dropout=0.4))
+    adapters = {"layers": {block: {name: pair for name, pair in of_block.items() if name in names}
+                           for block, of_block in adapters["layers"].items()}}  # fmt: skip
     grad = jax.jit(jax.value_and_grad(_loss, argnums=1), static_argnums=0)
     loss, grads = grad(config, adapters, base, jax.random.key(1))
     for scan, remat in [(False, "full"), *((True, policy) for policy in POLICIES)]:
@@ -142,19 +146,16 @@ def test_dropout_zeroes_its_share_and_keeps_the_mean():
     assert abs((got == 0).mean() - 0.25) < 0.01
 
 
-def test_what_is_dropped_depends_on_the_key_the_projection_and_the_layer(base, adapters):
+def test_what_is_dropped_depends_on_the_key_the_layer_and_the_projection_and_is_nothing_without_a_key(base, adapters):
     config = dataclasses.replace(CONFIG, lora=dataclasses.replace(LORA, dropout=0.5))
-    loss = jax.jit(_loss, static_argnums=0)
-    np.testing.assert_array_equal(loss(config, adapters, base), loss(CONFIG, adapters, base))
-    losses = [float(loss(config, adapters, base, jax.random.key(seed))) for seed in (0, 0, 1)]
-    assert losses[0] == losses[1] != losses[2]
-
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(llama, "dropped", lambda x, rate, key: seen.append(jax.random.key_data(key).tolist()) or x)
-        forward.hidden(config, lora.join(base, adapters), BATCH["tokens"], BATCH["positions"], BATCH["segment_ids"],
-                       dropout_key=jax.random.key(0))  # fmt: skip
-    assert len({tuple(key) for key in seen}) == len(seen) == CONFIG.num_layers * len(LORA.names)
+        _loss(config, adapters, base)
+        assert not seen
+        for number in (0, 1):
+            _loss(config, adapters, base, jax.random.key(number))
+    assert len({tuple(key) for key in seen}) == len(seen) == 2 * CONFIG.num_layers * len(LORA.names)
 
 
 def test_the_scale_is_that_of_the_paper_or_rank_stabilised():
