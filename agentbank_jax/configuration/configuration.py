@@ -89,9 +89,9 @@ def _read_model() -> LlamaConfig:
     """Makes the model, with adapters where gin holds anything of `LoraConfig`."""
     if bindings.is_bound(LlamaConfig, "lora"):
         raise AgentBankError("LlamaConfig.lora is set by LoraConfig; bind LoraConfig.projections, LoraConfig.rank, …")
-    if any(bindings.is_bound(LoraConfig, name) for name in bindings.KNOWN[LoraConfig.__name__]):
-        return bindings.build(LlamaConfig, lora=bindings.build(LoraConfig))
-    return bindings.build(LlamaConfig)
+    adapted = any(bindings.is_bound(LoraConfig, name) for name in bindings.KNOWN[LoraConfig.__name__])
+    # None is given too: a default would be in the operative configuration, as if it had been bound.
+    return bindings.build(LlamaConfig, lora=bindings.build(LoraConfig) if adapted else None)
 
 
 def read_data(**values: Any) -> DataConfig:

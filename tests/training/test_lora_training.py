@@ -20,8 +20,9 @@ from agentbank_jax.training.plan import plan
 from agentbank_jax.training.state import make_init
 from agentbank_jax.training.step import make_train_step
 from tests.training.made_batches import MadeBatches
-from tests.training.run_made import CONFIG as BASE
+from tests.training.run_made import CONFIG as MADE
 
+BASE = dataclasses.replace(MADE, scan_layers=True)
 CONFIG = dataclasses.replace(BASE, lora=LoraConfig(projections="q_proj|up_proj", rank=2, alpha=4.0, dropout=0.2))
 FACTS = {"template": "made"}
 # The same rates however many steps there are.
