@@ -24,6 +24,12 @@ from tests.training.run_made import CONFIG as MADE
 
 BASE = dataclasses.replace(MADE, scan_layers=True)
 CONFIG = dataclasses.replace(BASE, lora=LoraConfig(projections="q_proj|up_proj", rank=2, alpha=4.0, dropout=0.2))
+
+
+def _with(**changes):
+    return dataclasses.replace(CONFIG, lora=dataclasses.replace(CONFIG.lora, **changes))
+
+
 FACTS = {"template": "made"}
 # The same rates however many steps there are.
 STEADY = OptimizerConfig(learning_rate=1e-2, schedule="constant", warmup_ratio=0.0)
@@ -59,10 +65,11 @@ def finished(weights, tmp_path_factory):
 
 def test_a_step_changes_every_adapter_and_no_bit_of_the_base_and_keeps_no_state_for_it():
     optimizer = make_optimizer(STEADY, 10)
-    state = jax.jit(make_init(CONFIG, optimizer))(np.int32(0))
+    plain = _with(dropout=0.0)
+    state = jax.jit(make_init(plain, optimizer))(np.int32(0))
     base = forward.init(BASE, 0)
     before = jax.device_get((state.params, base))
-    step = jax.jit(make_train_step(CONFIG, optimizer, lambda _: 1.0), donate_argnums=0)
+    step = jax.jit(make_train_step(plain, optimizer, lambda _: 1.0), donate_argnums=0)
     for number in range(2):  # A moves once B is not zero
         state, _ = step(state, MadeBatches(BASE.vocab_size).batch_at(number), base)
     jax.tree.map(np.testing.assert_array_equal, base, before[1])
@@ -117,10 +124,6 @@ def test_what_a_step_drops_depends_on_the_seed_and_the_step():
     assert first == again != second and losses(1, 0) != [first]
 
 
-def _with(**changes):
-    return dataclasses.replace(CONFIG, lora=dataclasses.replace(CONFIG.lora, **changes))
-
-
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -164,14 +167,14 @@ def test_adapters_without_weights_are_refused_before_anything_is_written(tmp_pat
 def test_a_base_that_is_gone_or_another_is_named(weights, tmp_path):
     base = tmp_path / "base"
     shutil.copytree(weights, base)
-    _train(tmp_path / "run", base, 1)
+    _train(tmp_path / "run", base, 1, _with(dropout=0.0))
     shutil.rmtree(base)
     with pytest.raises(AgentBankError, match=r"belong to the weights in .*/base, which is gone; put it back"):
         load_for_inference(tmp_path / "run")
     save_parameters(base, BASE, forward.init(BASE, 6), FACTS)
     with pytest.raises(AgentBankError, match=r"belong to weights of fingerprint float32:\w+…, and those in .*/base"):
         load_for_inference(tmp_path / "run")
-    assert load_adapters(tmp_path / "run")[0] == CONFIG
+    assert load_adapters(tmp_path / "run")[0] == _with(dropout=0.0)
 
 
 def test_a_full_run_has_no_adapters_to_load(weights):
