@@ -1,37 +1,40 @@
 """What `--dry_run` prints: the run, found out without weights, data or many devices."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 from rich.console import Console
 
 from agentbank_jax.commands.evaluate import sweep_lines
 from agentbank_jax.commands.requirements import missing_requirements
 from agentbank_jax.configuration.configuration import EvaluationConfiguration, TrainingConfiguration
 from agentbank_jax.data.declarations import get_mixture
+from agentbank_jax.models.attention import choose_backend
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.parallel.mesh import make_mesh
+from agentbank_jax.training.compiled import compile_step, gathers
 from agentbank_jax.training.flops import adapter_parameters
-from agentbank_jax.training.plan import plan
+from agentbank_jax.training.plan import Plan, plan
 
 
 def print_plan(
     console: Console, training: TrainingConfiguration, evaluation: EvaluationConfiguration, model_dir: Path
 ) -> None:
-    """Prints model, mesh, memory, data, tokens per step, sweeps, and what is still missing."""
-    for line in plan_lines(training, evaluation, model_dir):
+    """Prints model, mesh, memory, data, tokens per step, sweeps, what is still missing, and the compiled step."""
+    size = _size(training)
+    for line in plan_lines(training, evaluation, model_dir, size):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for line in _compiled_lines(console, training, math.prod(size.mesh.values())):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def plan_lines(training: TrainingConfiguration, evaluation: EvaluationConfiguration, model_dir: Path) -> list[str]:
-    """Returns the plan's lines."""
+def plan_lines(
+    training: TrainingConfiguration, evaluation: EvaluationConfiguration, model_dir: Path, size: Plan
+) -> list[str]:
+    """Returns the lines of what needs no compiler."""
     model, data, train, optimizer = training.model, training.data, training.train, training.optimizer
-    size = plan(
-        model,
-        optimizer,
-        training.mesh,
-        batch_size=train.batch_size,
-        length=data.max_length,
-        accumulate=train.accumulate,
-    )
     tasks = ", ".join(f"{name} x{rate:g}" for name, rate in get_mixture(data.mixture).rates.items())
     duration = f"{train.steps} steps" if train.steps else f"{train.epochs:g} epochs"
     missing = missing_requirements(data, training.run)
@@ -54,6 +57,46 @@ def plan_lines(training: TrainingConfiguration, evaluation: EvaluationConfigurat
         *(["missing:", *(f"  {line}" for line in missing)] if missing else ["nothing is missing"]),
     ]
 
+
+def _size(training: TrainingConfiguration) -> Plan:
+    return plan(
+        training.model,
+        training.optimizer,
+        training.mesh,
+        batch_size=training.train.batch_size,
+        length=training.data.max_length,
+        accumulate=training.train.accumulate,
+    )
+
+
+def _compiled_lines(console: Console, training: TrainingConfiguration, devices: int) -> list[str]:
+    """The step compiled for the devices here, where the mesh is theirs; nothing is put onto them."""
+    here, kind = jax.device_count(), jax.devices()[0].device_kind
+    if devices != here:
+        return [
+            f"compiled step     not known here: the mesh takes {devices} devices, and here {'are' if here > 1 else 'is'} "
+            f"{here} ({kind}); of TPUs scripts/compile_topology.py tells without any"
+        ]
+    model, train = training.model, training.train
+    mesh = make_mesh(training.mesh)
+    with console.status(f"compiling the step for {here} x {kind}"):
+        attention = choose_backend(
+            model.attention,
+            num_heads=model.num_heads,
+            num_kv_heads=model.num_kv_heads,
+            head_dim=model.head_dim,
+            dtype=model.dtype,
+        )
+        step = compile_step(
+            replace(model, attention=attention),
+            training.optimizer,
+            mesh,
+            batch_size=train.batch_size,
+            length=training.data.max_length,
+            accumulate=train.accumulate,
+            gather=gathers(train.loss, mesh),
+        )
+    return [f"compiled step     for {here} x {kind}, as the compiler counts it", *step.lines()]
 
 def _adapter_lines(model: LlamaConfig) -> list[str]:
     lora = model.lora

@@ -1,0 +1,13 @@
+"""Compiles a recipe for a TPU pod: `python scripts/compile_topology.py --gin_file=samoyed_7b.gin --topology=v5e-16`."""
+
+import sys
+from pathlib import Path
+
+# The script also runs from a checkout that is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from agentbank_jax.commands.compile_topology import main
+from agentbank_jax.configuration.report_errors import report_errors
+
+if __name__ == "__main__":
+    sys.exit(report_errors(lambda: main(sys.argv[1:])))
