@@ -40,6 +40,8 @@ REQUIREMENTS = [
 
 EXTRAS = {
     "tpu": ["jax[tpu]"],
+    # The compiler of TPUs, for hosts that have none: JAX names the libtpu that goes with it (684 MB).
+    "topology": ["jax[tpu]"],
     "cuda": ["jax[cuda12]"],
     "gcs": ["gcsfs>=2025.3"],  # banks on gs://
     # Simulators of the published benchmarks; ScienceWorld also needs a Java runtime and MiniWoB++

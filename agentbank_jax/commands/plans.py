@@ -73,9 +73,10 @@ def _compiled_lines(console: Console, training: TrainingConfiguration, devices: 
     """The step compiled for the devices here, where the mesh is theirs; nothing is put onto them."""
     here, kind = jax.device_count(), jax.devices()[0].device_kind
     if devices != here:
+        are = "are" if here > 1 else "is"
         return [
-            f"compiled step     not known here: the mesh takes {devices} devices, and here {'are' if here > 1 else 'is'} "
-            f"{here} ({kind}); of TPUs scripts/compile_topology.py tells without any"
+            f"compiled step     not known here: the mesh takes {devices} devices, and here {are} {here} ({kind}); "
+            "for TPUs scripts/compile_topology.py tells without any"
         ]
     model, train = training.model, training.train
     mesh = make_mesh(training.mesh)

@@ -22,6 +22,7 @@ _PEAKS = {
     "v5p": 459e12,
     "v5 lite": 197e12,
     "v5e": 197e12,
+    "v5": 459e12,  # as JAX calls a v5p
     "v4": 275e12,
 }
 

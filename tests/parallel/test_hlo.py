@@ -80,7 +80,8 @@ ENTRY %main (kernel: bf16[8,16], x: bf16[2,32], y: f32[8,8]) -> f32[8,8] {
   %y = f32[8,8]{1,0} parameter(2)
   %zero = s32[] constant(0)
   %start = (s32[], bf16[8,16]{1,0}, bf16[2,32]{1,0}, f32[8,8]{1,0}) tuple(%zero, %kernel, %x, %y)
-  %layers = (s32[], bf16[8,16]{1,0}, bf16[2,32]{1,0}, f32[8,8]{1,0}) while(%start), condition=%layer_condition, body=%layer_body
+  %layers = (s32[], bf16[8,16]{1,0}, bf16[2,32]{1,0}, f32[8,8]{1,0}) while(%start), \
+condition=%layer_condition, body=%layer_body
   %exchanged = f32[8,8]{1,0} all-to-all(%y), replica_groups=mesh['axis_0'=2,'axis_1'=2] {'axis_1'}, dimensions={0}
   ROOT %all-reduce.4 = f32[8,8]{1,0} all-reduce(%exchanged), replica_groups={}, to_apply=%sum
 }

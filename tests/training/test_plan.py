@@ -5,7 +5,7 @@ import pytest
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig
-from agentbank_jax.training.flops import flops_per_token, matmul_parameters, measured_peak_flops
+from agentbank_jax.training.flops import data_sheet_peak, flops_per_token, matmul_parameters, measured_peak_flops
 from agentbank_jax.training.optimizer import OptimizerConfig
 from agentbank_jax.training.plan import plan
 
@@ -45,3 +45,10 @@ def test_the_peak_of_this_machine_can_be_measured():
     import jax
 
     assert 1e8 < measured_peak_flops(jax.devices()[0], size=128) < 1e16
+
+
+@pytest.mark.parametrize(
+    ("kind", "peak"), [("TPU v5 lite", 197e12), ("TPU v5", 459e12), ("TPU v5p", 459e12), ("TPU v6 lite", 918e12)]
+)
+def test_the_peak_of_a_tpu_is_found_by_the_name_that_jax_gives_it(kind, peak):
+    assert data_sheet_peak(kind)[0] == peak
