@@ -1,6 +1,7 @@
 """What a training step takes, as the compiler of its devices counts it: compiled ahead of time, without arrays."""
 
 import math
+import re
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -229,7 +230,7 @@ def compile_step(
                 peak_bytes=needed,
                 host_bytes=0,
                 traffic=None,
-                refusal=first_line(error).removeprefix("RESOURCE_EXHAUSTED: "),
+                refusal=re.sub(r"^.*?(?=Ran out)", "", first_line(error)),
                 seconds=time.perf_counter() - started,
             )
     seconds = time.perf_counter() - started
