@@ -18,6 +18,9 @@ from agentbank_jax.training.compiled import compile_step, gathers
 from agentbank_jax.training.flops import adapter_parameters
 from agentbank_jax.training.plan import Plan, plan
 
+TOO_MUCH_FOR_CPU = 1e14
+"""FLOPs of a step that takes minutes on CPUs: nobody waits for such a step's compilation there."""
+
 
 def print_plan(
     console: Console, training: TrainingConfiguration, evaluation: EvaluationConfiguration, model_dir: Path
@@ -26,7 +29,7 @@ def print_plan(
     size = _size(training)
     for line in plan_lines(training, evaluation, model_dir, size):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    for line in _compiled_lines(console, training, math.prod(size.mesh.values())):
+    for line in _compiled_lines(console, training, size):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -69,15 +72,16 @@ def _size(training: TrainingConfiguration) -> Plan:
     )
 
 
-def _compiled_lines(console: Console, training: TrainingConfiguration, devices: int) -> list[str]:
+def _compiled_lines(console: Console, training: TrainingConfiguration, size: Plan) -> list[str]:
     """The step compiled for the devices here, where the mesh is theirs; nothing is put onto them."""
-    here, kind = jax.device_count(), jax.devices()[0].device_kind
+    here, device, devices = jax.device_count(), jax.devices()[0], math.prod(size.mesh.values())
+    kind, elsewhere = device.device_kind, "for TPUs scripts/compile_topology.py tells without any"
     if devices != here:
         are = "are" if here > 1 else "is"
-        return [
-            f"compiled step     not known here: the mesh takes {devices} devices, and here {are} {here} ({kind}); "
-            "for TPUs scripts/compile_topology.py tells without any"
-        ]
+        found = f"the mesh takes {devices} devices, and here {are} {here} ({kind})"
+        return [f"compiled step     not known here: {found}; {elsewhere}"]
+    if device.platform == "cpu" and size.flops_per_step > TOO_MUCH_FOR_CPU:
+        return [f"compiled step     not known here: it is too large to run on a {kind}; {elsewhere}"]
     model, train = training.model, training.train
     mesh = make_mesh(training.mesh)
     with console.status(f"compiling the step for {here} x {kind}"):

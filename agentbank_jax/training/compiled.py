@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from agentbank_jax.models import forward
 from agentbank_jax.models.attention.registry import AUTO, BACKENDS, PORTABLE
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.hlo import Traffic, read_traffic
@@ -180,15 +181,16 @@ def compile_step(
         capacity=batch_size * length // accumulate if gather else None,
         accumulate=accumulate,
     )
+    # What adapters belong to.
+    frozen = forward.abstract_params(model.base) if model.lora else None
+    frozen_shardings = state_shardings(mesh, frozen)
     jitted = jax.jit(
         step,
-        in_shardings=(shardings, rows),
+        in_shardings=(shardings, rows, frozen_shardings),
         out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
         donate_argnums=0,
     )
-    state = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, shardings
-    )
+    state, frozen = _placed(abstract, shardings), _placed(frozen, frozen_shardings)
     batch = {
         name: jax.ShapeDtypeStruct((batch_size, length), dtype, sharding=rows)
         for name, dtype in (
@@ -200,7 +202,7 @@ def compile_step(
         )
     }
     limit, source = _limit(mesh)
-    parameter_bytes = _bytes_on_device(state.params)
+    trained_bytes = _bytes_on_device(state.params)
     common: dict[str, Any] = {
         "mesh": sizes,
         "batch_size": batch_size,
@@ -208,16 +210,16 @@ def compile_step(
         "accumulate": accumulate,
         "attention": model.attention,
         "remat": model.remat,
-        "parameter_bytes": parameter_bytes,
+        "parameter_bytes": trained_bytes + _bytes_on_device(frozen),
         "optimizer_bytes": _bytes_on_device(state.opt_state),
-        "gradient_bytes": parameter_bytes,
+        "gradient_bytes": trained_bytes,
         "limit_bytes": limit,
         "limit_source": source,
         "flops": batch_size * length * flops_per_token(model, length),
     }
     started = time.perf_counter()
     with jax.set_mesh(mesh):
-        lowered = jitted.lower(state, batch)
+        lowered = jitted.lower(state, batch, frozen)
         try:
             compiled = lowered.compile()
         except Exception as error:  # of a kind that JAX does not promise
@@ -249,6 +251,12 @@ def compile_step(
         traffic=read_traffic(text),
         refusal="",
         seconds=seconds,
+    )
+
+
+def _placed(abstract: Any, shardings: Any) -> Any:
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, shardings
     )
 
 

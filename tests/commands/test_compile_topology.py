@@ -138,3 +138,9 @@ def test_dry_run_of_other_devices_is_a_plan_and_names_the_command(run_here: Prog
     assert result.returncode == 0, result.stderr
     assert "the mesh takes 16 devices, and here is 1 (cpu)" in result.stdout
     assert "scripts/compile_topology.py" in result.stdout and "peak memory" not in result.stdout
+
+
+def test_dry_run_on_a_cpu_does_not_compile_what_no_cpu_trains(run_here: ProgramRunner, tmp_path: Path) -> None:
+    arguments = ["train.py", "--gin_file=samoyed_7b.gin", "--gin.MeshConfig.fsdp=-1", "--dry_run"]
+    result = run_here(arguments, data_dir=tmp_path, cwd=tmp_path)
+    assert result.returncode == 0 and "too large to run on a cpu" in result.stdout, result.stderr
