@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import jax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from agentbank_jax.configuration.configuration import TrainingConfiguration
 from agentbank_jax.models.remat import POLICIES
-from agentbank_jax.parallel.mesh import AXES
+from agentbank_jax.parallel.mesh import make_mesh
 from agentbank_jax.parallel.topology import Topology, topology_devices
 from agentbank_jax.training.compiled import CompiledStep, compile_step, expected_backend, gathers
 
@@ -22,7 +21,7 @@ def compile_recipe(training: TrainingConfiguration, topology: Topology, mesh: Me
     Raises:
       AgentBankError: the mesh, the model or the batch does not divide over the topology, or libtpu is missing.
     """
-    mesh = mesh or _mesh(training, topology)
+    mesh = mesh or make_mesh(training.mesh, topology_devices(topology))
     model = replace(training.model, attention=expected_backend(training.model, "tpu"))
     return compile_step(
         model,
@@ -51,7 +50,7 @@ def search_recipe(
     Returns:
       All compiled steps, and the one that is found; None where nothing fits.
     """
-    mesh = _mesh(training, topology)
+    mesh = make_mesh(training.mesh, topology_devices(topology))
     unit = mesh.shape["data"] * mesh.shape["fsdp"] * training.train.accumulate
     steps: list[CompiledStep] = []
 
@@ -81,11 +80,3 @@ def search_recipe(
                 high = middle
         most = low
     return tuple(steps), best
-
-
-def _mesh(training: TrainingConfiguration, topology: Topology) -> Mesh:
-    sizes = training.mesh.sizes(topology.chips)
-    # With the devices' places in the torus, as on the pod itself.
-    return jax.make_mesh(
-        tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=topology_devices(topology)
-    )

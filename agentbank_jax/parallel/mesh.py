@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from agentbank_jax.errors import AgentBankError
@@ -57,9 +58,16 @@ class MeshConfig:
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh over `devices` (all by default), with axes that the compiler shards automatically."""
-    devices = list(devices) if devices is not None else jax.devices()
-    sizes = config.sizes(len(devices))
-    if devices == jax.devices():
-        return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES))
-    return Mesh(np.asarray(devices).reshape(tuple(sizes.values())), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    """The mesh over `devices` (all by default), with axes that the compiler shards automatically.
+
+    TPUs are laid along the links of their torus, of which an axis of the mesh may take a part of one.
+    """
+    here = jax.devices()
+    devices = list(devices) if devices is not None else here
+    sizes = tuple(config.sizes(len(devices)).values())
+    # Some of the devices here need not be a torus.
+    if len(devices) < len(here) and set(devices) <= set(here):
+        placed = np.asarray(devices).reshape(sizes)
+    else:
+        placed = mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    return Mesh(placed, AXES, axis_types=(AxisType.Auto,) * len(AXES))

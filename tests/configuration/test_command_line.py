@@ -67,7 +67,7 @@ def test_a_user_error_ends_with_status_2_and_ctrl_c_with_130(capsys: pytest.Capt
     assert report_errors(lambda: 0) == 0
 
 
-@pytest.mark.parametrize("program", ["train.py", "evaluate.py"])
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py", "scripts/compile_topology.py"])
 def test_help_answers_within_a_second(program: str) -> None:
     # The best of three: what is measured is the program, not a busy machine.
     seconds = []

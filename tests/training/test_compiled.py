@@ -5,12 +5,11 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 
 from agentbank_jax.models.attention import AUTO
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.hlo import Traffic
-from agentbank_jax.parallel.mesh import AXES, MeshConfig, make_mesh
+from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import bytes_per_device
 from agentbank_jax.parallel.topology import parse_topology, topology_devices
 from agentbank_jax.training.compiled import CompiledStep, compile_step, expected_backend, gathers
@@ -120,10 +119,7 @@ def test_only_one_device_projects_trained_tokens_alone_by_itself():
 
 def compile_for(name: str, config: LlamaConfig, mesh_config: MeshConfig, **sizes) -> CompiledStep:
     devices = topology_devices(parse_topology(name))
-    mesh = jax.make_mesh(
-        tuple(mesh_config.sizes(len(devices)).values()), AXES, axis_types=(AxisType.Auto,) * 4, devices=devices
-    )
-    return compile_step(config, ADAMW, mesh, **sizes)
+    return compile_step(config, ADAMW, make_mesh(mesh_config, devices), **sizes)
 
 
 @pytest.fixture(scope="module")
