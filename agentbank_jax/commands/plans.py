@@ -103,6 +103,7 @@ def _compiled_lines(console: Console, training: TrainingConfiguration, size: Pla
         )
     return [f"compiled step     for {here} x {kind}, as the compiler counts it", *step.lines()]
 
+
 def _adapter_lines(model: LlamaConfig) -> list[str]:
     lora = model.lora
     if not lora:
