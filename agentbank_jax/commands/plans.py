@@ -100,6 +100,7 @@ def _compiled_lines(console: Console, training: TrainingConfiguration, size: Pla
             length=training.data.max_length,
             accumulate=train.accumulate,
             gather=gathers(train.loss, mesh),
+            rules=training.mesh.rules,
         )
     return [f"compiled step     for {here} x {kind}, as the compiler counts it", *step.lines()]
 

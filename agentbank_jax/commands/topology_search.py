@@ -31,6 +31,7 @@ def compile_recipe(training: TrainingConfiguration, topology: Topology, mesh: Me
         length=training.data.max_length,
         accumulate=training.train.accumulate,
         gather=gathers(training.train.loss, mesh),
+        rules=training.mesh.rules,
     )
 
 
@@ -51,7 +52,7 @@ def search_recipe(
       All compiled steps, and the one that is found; None where nothing fits.
     """
     mesh = make_mesh(training.mesh, topology_devices(topology))
-    unit = mesh.shape["data"] * mesh.shape["fsdp"] * training.train.accumulate
+    unit = training.mesh.rules.parts("batch", dict(mesh.shape)) * training.train.accumulate
     steps: list[CompiledStep] = []
 
     def fits(policy: str, rows: int) -> bool:

@@ -51,12 +51,14 @@ def starting_weights(
         return None
     mesh = make_mesh(training.mesh)
     train, length = training.train, training.data.max_length
-    check_divisible(training.model, dict(mesh.shape), train.batch_size, length, train.accumulate)
+    check_divisible(training.model, dict(mesh.shape), train.batch_size, length, train.accumulate, training.mesh.rules)
     return _from_run(checkpoint, training, template, mesh) if checkpoint else _from_hugging_face(training, mesh)
 
 
 def _from_run(checkpoint: str, training: TrainingConfiguration, template: ChatTemplate, mesh: Mesh) -> StartingWeights:
-    config, params, metadata = load_for_inference(checkpoint, dtype=training.model.param_dtype, mesh=mesh)
+    config, params, metadata = load_for_inference(
+        checkpoint, dtype=training.model.param_dtype, mesh=mesh, rules=training.mesh.rules
+    )
     check_same_shape(config, training.model.base, f"--checkpoint={checkpoint}")
     saved = metadata["facts"].get("tokenizer_sha256")
     if saved != template.tokenizer.fingerprint:
@@ -84,5 +86,5 @@ def _from_hugging_face(training: TrainingConfiguration, mesh: Mesh) -> StartingW
             f"the last {found.sliding_window} (sliding_window), which is not built: expected at most so many."
         )
     weights = open_checkpoint(folder, model)
-    shardings = state_shardings(mesh, forward.abstract_params(model))
+    shardings = state_shardings(mesh, forward.abstract_params(model), training.mesh.rules)
     return StartingWeights(folder=folder, load=lambda: weights.load(shardings, model.param_dtype))

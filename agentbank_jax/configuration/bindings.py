@@ -20,6 +20,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.sweep import SweepConfig
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
+from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.training.loop import TrainConfig
 from agentbank_jax.training.optimizer import OptimizerConfig
@@ -35,6 +36,7 @@ CONFIG_CLASSES: tuple[type[Any], ...] = (
     OptimizerConfig,
     RunConfig,
     SamoyedConfig,
+    ShardingRules,
     SweepConfig,
     TrainConfig,
 )

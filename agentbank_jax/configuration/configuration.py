@@ -15,6 +15,7 @@ from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.sweep import SweepConfig
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
+from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.training.loop import TrainConfig
 from agentbank_jax.training.optimizer import OptimizerConfig
@@ -80,7 +81,7 @@ def read_training() -> TrainingConfiguration:
         data=read_data(),
         train=bindings.build(TrainConfig),
         optimizer=bindings.build(OptimizerConfig),
-        mesh=bindings.build(MeshConfig),
+        mesh=read_mesh(),
         run=bindings.build(RunConfig),
     )
 
@@ -92,6 +93,19 @@ def _read_model() -> LlamaConfig:
     adapted = any(bindings.is_bound(LoraConfig, name) for name in bindings.KNOWN[LoraConfig.__name__])
     # None is given too: a default would be in the operative configuration, as if it had been bound.
     return bindings.build(LlamaConfig, lora=bindings.build(LoraConfig) if adapted else None)
+
+
+def read_mesh() -> MeshConfig:
+    """Makes what gin holds of the mesh, its rules included.
+
+    Raises:
+      AgentBankError: on a refused value.
+    """
+    if bindings.is_bound(MeshConfig, "rules"):
+        raise AgentBankError(
+            "MeshConfig.rules has a gin name of its own: bind its fields, as ShardingRules.embed='fsdp'."
+        )
+    return bindings.build(MeshConfig, rules=bindings.build(ShardingRules))
 
 
 def read_data(**values: Any) -> DataConfig:

@@ -29,7 +29,7 @@ from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.models import attention
 from agentbank_jax.models.kv_cache import KVCache
 from agentbank_jax.models.lora import PROJECTIONS, LoraConfig, dropped
-from agentbank_jax.models.partitioning import CONTEXT, ROWS, TENSOR, constrain
+from agentbank_jax.models.partitioning import constrain
 from agentbank_jax.models.remat import check_policy, checkpoint_name, rematerialised
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -351,7 +351,7 @@ class FeedForward(nnx.Module):
     def __call__(self, x_BTD: Float[Array, "B T D"], dropout_key: Array | None = None) -> Float[Array, "B T D"]:
         gate_BTF = checkpoint_name(self.gate_proj(x_BTD, dropout_key), "gate")
         up_BTF = checkpoint_name(self.up_proj(x_BTD, dropout_key), "up")
-        return self.down_proj(constrain(jax.nn.silu(gate_BTF) * up_BTF, ROWS, CONTEXT, TENSOR), dropout_key)
+        return self.down_proj(constrain(jax.nn.silu(gate_BTF) * up_BTF, "batch", "length", "mlp"), dropout_key)
 
 
 class DecoderLayer(nnx.Module):
@@ -367,9 +367,9 @@ class DecoderLayer(nnx.Module):
         attended_BTD, cache = self.self_attn(
             self.input_layernorm(x_BTD), tables, segment_ids_BT, cache, layer, cache_positions_BT, dropout_key
         )
-        x_BTD = checkpoint_name(constrain(x_BTD + attended_BTD, ROWS, CONTEXT), "attended")
+        x_BTD = checkpoint_name(constrain(x_BTD + attended_BTD, "batch", "length"), "attended")
         fed_BTD = self.mlp(self.post_attention_layernorm(x_BTD), dropout_key)
-        return constrain(x_BTD + fed_BTD, ROWS, CONTEXT), cache
+        return constrain(x_BTD + fed_BTD, "batch", "length"), cache
 
 
 class Embedding(nnx.Module):
@@ -409,8 +409,8 @@ class Llama(nnx.Module):
     ) -> tuple[Float[Array, "B T D"], KVCache | None]:
         """The normalised output of the last layer, and the cache with what was written to it."""
         config = self.config
-        table_VD = constrain(self.embed_tokens.embedding[...], TENSOR, None)
-        x_BTD = constrain(table_VD[tokens_BT].astype(config.dtype), ROWS, CONTEXT)
+        table_VD = constrain(self.embed_tokens.embedding[...], "vocab", None)
+        x_BTD = constrain(table_VD[tokens_BT].astype(config.dtype), "batch", "length")
         tables = rotary_tables(positions_BT, config)
         graphdef, stacked = nnx.split(self.layers)
         # The cache has one array per layer, which a scan cannot choose among; parameters are the same either way.

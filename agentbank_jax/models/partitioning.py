@@ -1,20 +1,32 @@
-"""Where activations lie on a mesh: rows over `data` and `fsdp`, places over `context`, heads and columns over `tensor`.
+"""Where activations lie on a mesh, by the rules from their logical axes to those of the mesh.
 
 Without these constraints the compiler may shard activations as it shards parameters, and then exchanges
 activations in place of parameters. Where no mesh is set (`jax.set_mesh`), nothing is done.
 """
 
-import math
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 
-ROWS, CONTEXT, TENSOR = ("data", "fsdp"), "context", "tensor"
-"""Mesh axes of an activation's rows, of its places, and of its heads or columns."""
+_rules: ContextVar[ShardingRules] = ContextVar("sharding_rules", default=DEFAULT_RULES)
+
+
+@contextlib.contextmanager
+def set_rules(rules: ShardingRules) -> Iterator[None]:
+    """The rules of every function that is traced within: for the mesh that `jax.set_mesh` sets."""
+    token = _rules.set(rules)
+    try:
+        yield
+    finally:
+        _rules.reset(token)
 
 
 def set_mesh_axes() -> dict[str, int]:
@@ -25,18 +37,26 @@ def set_mesh_axes() -> dict[str, int]:
     return dict(mesh.shape)
 
 
-def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
-    """`x` with its leading dimensions over mesh axes; those that do not divide, or are not there, stay whole."""
-    sizes = set_mesh_axes()
+def parts(axis: str) -> int:
+    """Into how many parts a logical axis is divided on the mesh that is set."""
+    return _rules.get().parts(axis, set_mesh_axes())
+
+
+def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
+    """`x` with its leading dimensions divided as their logical axes are; those that do not divide stay whole."""
+    sizes, rules = set_mesh_axes(), _rules.get()
     if not sizes:
         return x
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(*_dividing(x.shape, axes, sizes)))
+    divided = (
+        axis if size % rules.parts(axis, sizes) == 0 else None for size, axis in zip(x.shape, axes, strict=False)
+    )
+    return jax.lax.with_sharding_constraint(x, rules.spec(divided))
 
 
 def per_device(
     attention: Callable[..., jax.Array],
     *operands: jax.Array,
-    over_context: tuple[bool, ...],
+    over_length: tuple[bool, ...],
     kernel: Any = None,
     kernel_specs: Callable[[NamedSharding], Any] | None = None,
 ) -> jax.Array:
@@ -44,47 +64,36 @@ def per_device(
 
     Args:
       attention: of `kernel` and the operands' parts.
-      operands: arrays [B, T, heads, h], or segment ids [B, T]; the first says how the result lies.
-      over_context: which operands are divided along T by `context`; the others are there whole.
+      operands: queries, keys and values [B, T, heads, h], then integers [B, T]; the result lies as the queries do.
+      over_length: which operands are divided along T; the others are there whole.
       kernel: a pytree whose arrays are divided too.
-      kernel_specs: tells how, given a sharding of [heads, T] in which T lies over `context`.
+      kernel_specs: tells how, given a sharding of [heads, T] in which T is divided.
 
     Raises:
       AgentBankError: rows, places or heads do not divide over the mesh.
     """
-    sizes = set_mesh_axes()
+    sizes, rules = set_mesh_axes(), _rules.get()
     if not sizes:
         return attention(kernel, *operands)
+    heads = operands[0].shape[2]
+    if rules.mesh_axes("heads") != rules.mesh_axes("kv_heads"):
+        # A device would not have the keys of its queries: each query head gets its own.
+        operands = tuple(jnp.repeat(x, heads // x.shape[2], axis=2) if x.ndim == 4 else x for x in operands)
 
     def spec(x: jax.Array, divided: bool) -> PartitionSpec:
-        wanted = (ROWS, CONTEXT if divided else None, *((TENSOR, None) if x.ndim == 4 else ()))
-        found = _dividing(x.shape, wanted, sizes)
-        for size, want, got in zip(x.shape, wanted, found, strict=True):
-            parts = _parts(want, sizes)
-            if parts > 1 and got is None:
+        axes = ("batch", "length" if divided else None, *(("heads", None) if x.ndim == 4 else ()))
+        for size, axis in zip(x.shape, axes, strict=True):
+            if axis and size % rules.parts(axis, sizes):
                 raise AgentBankError(
-                    f"Attention over {size} rows, places or heads does not divide over the mesh axis {want}, which "
-                    f"has {parts} parts; expected a multiple of {parts}."
+                    f"Attention over {size} rows, places or heads does not divide over the mesh axis "
+                    f"{rules.describe(axis, sizes)}; expected a multiple of {rules.parts(axis, sizes)}."
                 )
-        return PartitionSpec(*found)
+        return rules.spec(axes)
 
-    specs = tuple(spec(x, divided) for x, divided in zip(operands, over_context, strict=True))
-    along = CONTEXT if sizes.get(CONTEXT, 1) > 1 else None
-    queries = NamedSharding(jax.sharding.get_abstract_mesh(), PartitionSpec(None, along))
+    specs = tuple(spec(x, divided) for x, divided in zip(operands, over_length, strict=True))
+    along = "length" if rules.parts("length", sizes) > 1 else None
+    queries = NamedSharding(jax.sharding.get_abstract_mesh(), rules.spec((None, along)))
     divided = kernel_specs(queries) if kernel_specs else PartitionSpec()
     # Kernels do not say over which axes their results vary.
     mapped = jax.shard_map(attention, in_specs=(divided, *specs), out_specs=specs[0], check_vma=False)
     return mapped(kernel, *operands)
-
-
-def _parts(axis: str | tuple[str, ...] | None, sizes: dict[str, int]) -> int:
-    names = () if axis is None else (axis,) if isinstance(axis, str) else axis
-    return math.prod(sizes.get(name, 1) for name in names)
-
-
-def _dividing(shape, axes, sizes: dict[str, int]) -> list[str | tuple[str, ...] | None]:
-    found: list[str | tuple[str, ...] | None] = []
-    for size, axis in zip(shape, axes, strict=False):
-        names = tuple(name for name in ((axis,) if isinstance(axis, str) else axis or ()) if sizes.get(name, 1) > 1)
-        found.append(names if names and size % _parts(names, sizes) == 0 else None)
-    return found

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import ADAPTER
-from agentbank_jax.models.partitioning import CONTEXT, ROWS
+from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 
 LOGICAL_AXES: dict[str, tuple[str, ...]] = {
     "embed_tokens/embedding": ("vocab", "embed"),
@@ -37,18 +37,16 @@ for _name, _axes in [*LOGICAL_AXES.items()]:
         LOGICAL_AXES[_name.replace("kernel", f"{ADAPTER}/a")] = (*_axes[:2], "rank")
         LOGICAL_AXES[_name.replace("kernel", f"{ADAPTER}/b")] = (_axes[0], "rank", _axes[2])
 
-RULES: dict[str, str | None] = {
-    "layers": None,
-    "rank": None,
-    "norm": None,
-    "embed": "fsdp",
-    "heads": "tensor",
-    "kv_heads": "tensor",
-    "mlp": "tensor",
-    "vocab": "tensor",
+_SIZES = {
+    "layers": "num_layers",
+    "embed": "hidden_size",
+    "norm": "hidden_size",
+    "heads": "num_heads",
+    "kv_heads": "num_kv_heads",
+    "mlp": "intermediate_size",
+    "vocab": "vocab_size",
 }
-
-BATCH_SPEC = PartitionSpec(ROWS, CONTEXT)
+"""The field of `LlamaConfig` that must divide where a logical axis is divided."""
 
 
 def path_name(path: tuple[Any, ...]) -> str:
@@ -56,16 +54,16 @@ def path_name(path: tuple[Any, ...]) -> str:
     return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
 
 
-def partition_spec(path: tuple[Any, ...], rules: dict[str, str | None] | None = None) -> PartitionSpec:
+def partition_spec(path: tuple[Any, ...], rules: ShardingRules = DEFAULT_RULES) -> PartitionSpec:
     """The partition of a leaf; leaves of an optimizer follow the parameter whose name their path ends with."""
     name = path_name(path)
     for known, axes in LOGICAL_AXES.items():
         if name == known or name.endswith("/" + known):
-            return PartitionSpec(*((rules or RULES)[axis] for axis in axes))
+            return rules.spec(axes)
     return PartitionSpec()
 
 
-def state_shardings(mesh: Mesh, abstract: Any, rules: dict[str, str | None] | None = None) -> Any:
+def state_shardings(mesh: Mesh, abstract: Any, rules: ShardingRules = DEFAULT_RULES) -> Any:
     """A `NamedSharding` for every leaf of parameters, optimizer state or a whole train state."""
 
     def sharding(path, leaf):
@@ -75,9 +73,9 @@ def state_shardings(mesh: Mesh, abstract: Any, rules: dict[str, str | None] | No
     return jax.tree_util.tree_map_with_path(sharding, abstract)
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Rows over the axes data and fsdp, places over context."""
-    return NamedSharding(mesh, BATCH_SPEC)
+def batch_sharding(mesh: Mesh, rules: ShardingRules = DEFAULT_RULES) -> NamedSharding:
+    """Of arrays [rows, length]."""
+    return NamedSharding(mesh, rules.spec(("batch", "length")))
 
 
 def put_batch(rows: Mapping[str, np.ndarray], sharding: NamedSharding, shape: tuple[int, int]) -> dict[str, jax.Array]:
@@ -94,47 +92,55 @@ def put_batch(rows: Mapping[str, np.ndarray], sharding: NamedSharding, shape: tu
 
 
 def check_divisible(
-    config: LlamaConfig, sizes: dict[str, int], batch_size: int, length: int, accumulate: int = 1
+    config: LlamaConfig,
+    sizes: dict[str, int],
+    batch_size: int,
+    length: int,
+    accumulate: int = 1,
+    rules: ShardingRules = DEFAULT_RULES,
 ) -> None:
     """Checks, before anything compiles, that the model and the batch divide over the mesh.
 
     Raises:
       AgentBankError: with the two numbers, and what to change.
     """
-    rows = sizes["data"] * sizes["fsdp"]
-    if batch_size % (rows * accumulate):
+    rows = rules.parts("batch", sizes) * accumulate
+    if batch_size % rows:
         raise AgentBankError(
-            f"A batch of {batch_size} rows does not divide over data={sizes['data']} x fsdp={sizes['fsdp']} and "
-            f"{accumulate} micro-batch(es): choose a multiple of {rows * accumulate}."
+            f"A batch of {batch_size} rows does not divide over {rules.describe('batch', sizes) or 'one part'} and "
+            f"{accumulate} micro-batch(es): choose a multiple of {rows}."
         )
-    _check_divides("row length", length, "context", sizes)
-    check_model_divisible(config, sizes)
+    _check_divides("row length", length, "length", sizes, rules)
+    check_model_divisible(config, sizes, rules)
 
 
-def check_model_divisible(config: LlamaConfig, sizes: dict[str, int]) -> None:
-    """Checks that the parameters divide over the mesh.
+def check_model_divisible(config: LlamaConfig, sizes: dict[str, int], rules: ShardingRules = DEFAULT_RULES) -> None:
+    """Checks that the parameters divide over the mesh, and over each of its axes once.
 
     Raises:
-      AgentBankError: with the two numbers, and what to change.
+      AgentBankError: with the numbers or the names, and what to change.
     """
-    for name in ("num_heads", "num_kv_heads", "intermediate_size", "vocab_size"):
-        _check_divides(name, getattr(config, name), "tensor", sizes)
-    _check_divides("hidden_size", config.hidden_size, "fsdp", sizes)
+    for name, axes in LOGICAL_AXES.items():
+        rules.check_once(name, axes)
+    for axis, name in _SIZES.items():
+        _check_divides(name, getattr(config, name), axis, sizes, rules)
 
 
-def _check_divides(what: str, number: int, axis: str, sizes: dict[str, int]) -> None:
-    if number % sizes[axis]:
+def _check_divides(what: str, number: int, axis: str, sizes: dict[str, int], rules: ShardingRules) -> None:
+    parts = rules.parts(axis, sizes)
+    if number % parts:
         raise AgentBankError(
-            f"{what}={number} does not divide over the mesh axis {axis}={sizes[axis]}: change either "
-            f"(the remainder is {number % sizes[axis]})."
+            f"{what}={number} does not divide over the mesh axis {rules.describe(axis, sizes)}: change either, or "
+            f"ShardingRules.{axis} (the remainder is {number % parts})."
         )
 
 
-def bytes_per_device(mesh_sizes: dict[str, int], abstract: Any) -> int:
+def bytes_per_device(mesh_sizes: dict[str, int], abstract: Any, rules: ShardingRules = DEFAULT_RULES) -> int:
     """Bytes of a tree on one device, under the rules; needs no devices."""
     total = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(abstract):
-        spec = partition_spec(path)
-        parts = math.prod(mesh_sizes[axis] for axis in spec if axis is not None) if len(spec) <= leaf.ndim else 1
+        spec = partition_spec(path, rules)
+        names = jax.tree.leaves(tuple(spec)) if len(spec) <= leaf.ndim else []
+        parts = math.prod(mesh_sizes[name] for name in names)
         total += -(-leaf.size // parts) * leaf.dtype.itemsize
     return total

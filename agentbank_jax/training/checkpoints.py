@@ -25,6 +25,8 @@ from agentbank_jax.models.hf_config import CONFIG_FILE
 from agentbank_jax.models.hf_import import open_checkpoint
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
+from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
+from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import path_name, state_shardings
 from agentbank_jax.training.state import TrainState
 
@@ -213,7 +215,11 @@ def save_parameters(
 
 
 def load_for_inference(
-    checkpoint: str | os.PathLike, *, dtype: str | None = None, mesh: Mesh | None = None
+    checkpoint: str | os.PathLike,
+    *,
+    dtype: str | None = None,
+    mesh: Mesh | None = None,
+    rules: ShardingRules = DEFAULT_RULES,
 ) -> tuple[LlamaConfig, forward.Params, dict[str, Any]]:
     """Loads the parameters of a trained model; neither optimizer nor data state is read.
 
@@ -224,6 +230,7 @@ def load_for_inference(
         the latest that can be read is taken.
       dtype: of the parameters; None leaves them as they were saved.
       mesh: devices to lay the parameters over; the first device if None.
+      rules: how they lie there.
 
     Returns:
       The model's configuration, its parameters (see `models.forward`), and the checkpoint's metadata:
@@ -235,9 +242,9 @@ def load_for_inference(
         others.
     """
     mesh = mesh or _first_device()
-    config, params, metadata = _load_trained(checkpoint, dtype, mesh)
+    config, params, metadata = _load_trained(checkpoint, dtype, mesh, rules)
     if config.lora:
-        base = _load_base(config, metadata, mesh)
+        base = _load_base(config, metadata, mesh, rules)
         params = jax.tree.map(
             lambda leaf: leaf.astype(dtype or leaf.dtype), lora.merge(config.lora, base, params, consume=True)
         )
@@ -253,18 +260,18 @@ def load_adapters(checkpoint: str | os.PathLike) -> tuple[LlamaConfig, forward.P
     Raises:
       AgentBankError: nothing is there, or nothing that can be read, or the run has no adapters.
     """
-    config, adapters, metadata = _load_trained(checkpoint, None, _first_device())
+    config, adapters, metadata = _load_trained(checkpoint, None, _first_device(), DEFAULT_RULES)
     if not config.lora:
         raise AgentBankError(f"{metadata['path']}: all of its parameters were trained; expected a run with LoraConfig.")
     return config, adapters, metadata
 
 
 def _first_device() -> Mesh:
-    return Mesh([[[jax.devices()[0]]]], ("data", "fsdp", "tensor"))
+    return make_mesh(MeshConfig(), jax.devices()[:1])
 
 
 def _load_trained(
-    checkpoint: str | os.PathLike, dtype: str | None, mesh: Mesh
+    checkpoint: str | os.PathLike, dtype: str | None, mesh: Mesh, rules: ShardingRules
 ) -> tuple[LlamaConfig, forward.Params, dict[str, Any]]:
     """What was trained of a model: its parameters as `dtype`, or its adapters as they were saved."""
     v1 = _orbax()
@@ -273,7 +280,7 @@ def _load_trained(
         try:
             metadata = read_metadata(path)
             config = _model_config(metadata)
-            abstract = _abstract_trained(config, dtype, mesh)
+            abstract = _abstract_trained(config, dtype, mesh, rules)
             with v1.Context(
                 pytree_options=v1.options.PyTreeOptions(loading=v1.options.PyTreeOptions.Loading(partial_load=True))
             ):
@@ -287,27 +294,27 @@ def _load_trained(
     raise AgentBankError(f"No checkpoint under {checkpoint} can be read (tried: {', '.join(map(str, paths))}).")
 
 
-def _abstract_trained(config: LlamaConfig, dtype: str | None, mesh: Mesh) -> forward.Params:
+def _abstract_trained(config: LlamaConfig, dtype: str | None, mesh: Mesh, rules: ShardingRules) -> forward.Params:
     abstract = forward.abstract_params(config)
     if config.lora:
         abstract, dtype = lora.split(abstract)[0], None
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, dtype or leaf.dtype, sharding=sharding),
         abstract,
-        state_shardings(mesh, abstract),
+        state_shardings(mesh, abstract, rules),
     )
 
 
-def _load_base(config: LlamaConfig, metadata: dict[str, Any], mesh: Mesh) -> forward.Params:
+def _load_base(config: LlamaConfig, metadata: dict[str, Any], mesh: Mesh, rules: ShardingRules) -> forward.Params:
     """The weights that adapters belong to, as they were when the adapters were trained."""
     folder, run = Path(metadata["base"]), metadata["model_dir"]
     if not folder.is_dir():
         raise AgentBankError(f"{run}: its adapters belong to the weights in {folder}, which is gone; put it back.")
     if (folder / CONFIG_FILE).is_file():
-        shardings = state_shardings(mesh, forward.abstract_params(config.base))
+        shardings = state_shardings(mesh, forward.abstract_params(config.base), rules)
         base = open_checkpoint(folder, config.base).load(shardings, config.param_dtype)
     else:
-        base = load_for_inference(folder, dtype=config.param_dtype, mesh=mesh)[1]
+        base = load_for_inference(folder, dtype=config.param_dtype, mesh=mesh, rules=rules)[1]
     found, expected = lora.fingerprint(base), metadata["facts"]["base_fingerprint"]
     if found != expected:
         raise AgentBankError(

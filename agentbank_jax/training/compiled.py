@@ -13,6 +13,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from agentbank_jax.models import forward
 from agentbank_jax.models.attention.registry import AUTO, BACKENDS, PORTABLE
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.partitioning import set_rules
+from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 from agentbank_jax.parallel.hlo import Traffic, read_traffic
 from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, state_shardings
 from agentbank_jax.parallel.topology import enforced_memory, first_line, parse_refusal
@@ -153,6 +155,7 @@ def compile_step(
     length: int,
     accumulate: int = 1,
     gather: bool = False,
+    rules: ShardingRules = DEFAULT_RULES,
 ) -> CompiledStep:
     """Compiles the step that `training.loop` runs, for the devices of a mesh, which need not be here.
 
@@ -164,16 +167,17 @@ def compile_step(
       length: tokens per row.
       accumulate: micro-batches per step.
       gather: whether only trained tokens are projected to the vocabulary; it is compiled for a batch that trains all.
+      rules: how arrays lie on the mesh.
 
     Raises:
       AgentBankError: the model or the batch does not divide over the mesh.
     """
     sizes = dict(mesh.shape)
-    check_divisible(model, sizes, batch_size, length, accumulate)
+    check_divisible(model, sizes, batch_size, length, accumulate, rules)
     optimizer = make_optimizer(optimizer_config, _TOTAL_STEPS)
     abstract = abstract_state(model, optimizer)
-    shardings = state_shardings(mesh, abstract)
-    rows = batch_sharding(mesh)
+    shardings = state_shardings(mesh, abstract, rules)
+    rows = batch_sharding(mesh, rules)
     step = make_train_step(
         model,
         optimizer,
@@ -183,7 +187,7 @@ def compile_step(
     )
     # What adapters belong to.
     frozen = forward.abstract_params(model.base) if model.lora else None
-    frozen_shardings = state_shardings(mesh, frozen)
+    frozen_shardings = state_shardings(mesh, frozen, rules)
     jitted = jax.jit(
         step,
         in_shardings=(shardings, rows, frozen_shardings),
@@ -218,7 +222,7 @@ def compile_step(
         "flops": batch_size * length * flops_per_token(model, length),
     }
     started = time.perf_counter()
-    with jax.set_mesh(mesh):
+    with jax.set_mesh(mesh), set_rules(rules):
         lowered = jitted.lower(state, batch, frozen)
         try:
             compiled = lowered.compile()

@@ -21,6 +21,7 @@ from agentbank_jax.models import forward
 from agentbank_jax.models.attention import BACKENDS, choose_backend
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import fingerprint
+from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, put_batch, state_shardings
 from agentbank_jax.training.checkpoints import Checkpoints
@@ -180,8 +181,10 @@ def train(
         folder that cannot be written.
     """
     # ---- settings ---------------------------------------------------------------------------------------------
-    mesh = make_mesh(mesh_config)
-    check_divisible(model_config, dict(mesh.shape), train_config.batch_size, batches.length, train_config.accumulate)
+    mesh, rules = make_mesh(mesh_config), mesh_config.rules
+    check_divisible(
+        model_config, dict(mesh.shape), train_config.batch_size, batches.length, train_config.accumulate, rules
+    )
     if batches.batch_size != train_config.batch_size:
         raise AgentBankError(
             f"The data comes in batches of {batches.batch_size} rows, but TrainConfig.batch_size is "
@@ -213,15 +216,15 @@ def train(
     optimizer = make_optimizer(optimizer_config, total_steps)
     schedule = learning_rate_schedule(optimizer_config, total_steps)
     abstract = abstract_state(model_config, optimizer)
-    shardings = state_shardings(mesh, abstract)
+    shardings = state_shardings(mesh, abstract, rules)
     frozen, frozen_shardings = None, None
     facts = {**facts, "data_fingerprint": batches.fingerprint}
     if model_config.lora and initial_params:
-        frozen_shardings = state_shardings(mesh, forward.abstract_params(model_config.base))
+        frozen_shardings = state_shardings(mesh, forward.abstract_params(model_config.base), rules)
         frozen = _placed(initial_params(), model_config.param_dtype, frozen_shardings)
         facts["base_fingerprint"] = fingerprint(frozen)
         initial_params = None
-    rows = batch_sharding(mesh)
+    rows = batch_sharding(mesh, rules)
     gather = train_config.loss == "trained" or (train_config.loss == "auto" and mesh.size == 1)
     programs = _Programs(
         lambda capacity, max_segments: jax.jit(
@@ -277,15 +280,16 @@ def train(
         # ---- steps --------------------------------------------------------------------------------------------
         record: dict[str, float] = {}
         tokens_seen, seconds = 0, 0.0
+        # Measured on one device, so not where the mesh of all is set.
+        peak, source = (train_config.peak_flops, "as configured") if train_config.peak_flops else peak_flops()
         progress = progress or TrainingProgress(total_steps, start_step)
-        with MetricsWriter(folder, start_step=start_step) as writer, progress, jax.set_mesh(mesh):
+        with MetricsWriter(folder, start_step=start_step) as writer, progress, jax.set_mesh(mesh), set_rules(rules):
             progress.say(
                 f"{_describe(model_config)}, {total_steps} steps of "
                 f"{train_config.batch_size} x {batches.length} tokens, {batches.steps_per_epoch} steps an epoch"
                 + (f"; goes on after step {start_step}" if restored else "")
             )
             if start_step < total_steps:
-                peak, source = (train_config.peak_flops, "as configured") if train_config.peak_flops else peak_flops()
                 progress.say(f"{FORMULA}; peak {peak / 1e9:,.0f} GFLOP/s a device ({source})")
                 shape = (batches.batch_size, batches.length)
                 meter = _Meter(flops_per_token(model_config, batches.length), peak * mesh.size, total_steps, shape)

@@ -1,7 +1,6 @@
 """What a run would be, found out without weights, data or devices."""
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import jax
 
@@ -73,17 +72,16 @@ def plan(
       AgentBankError: the model or the batch does not divide over the mesh.
     """
     if num_devices is None:
-        axes = asdict(mesh_config).values()
-        num_devices = jax.device_count() if -1 in axes else math.prod(axes)
-    sizes = mesh_config.sizes(num_devices)
-    check_divisible(model_config, sizes, batch_size, length, accumulate)
+        num_devices = mesh_config.num_devices or jax.device_count()
+    sizes, rules = mesh_config.sizes(num_devices), mesh_config.rules
+    check_divisible(model_config, sizes, batch_size, length, accumulate, rules)
     state = abstract_state(model_config, make_optimizer(optimizer_config, total_steps=1000))
-    gradient_bytes = bytes_per_device(sizes, state.params)
-    frozen_bytes = bytes_per_device(sizes, forward.abstract_params(model_config.base)) if model_config.lora else 0
+    gradient_bytes = bytes_per_device(sizes, state.params, rules)
+    frozen = forward.abstract_params(model_config.base) if model_config.lora else None
     return Plan(
         parameters=forward.count_parameters(model_config),
-        parameter_bytes=gradient_bytes + frozen_bytes,
-        optimizer_bytes=bytes_per_device(sizes, state.opt_state),
+        parameter_bytes=gradient_bytes + bytes_per_device(sizes, frozen, rules),
+        optimizer_bytes=bytes_per_device(sizes, state.opt_state, rules),
         gradient_bytes=gradient_bytes,
         tokens_per_step=batch_size * length,
         flops_per_step=batch_size * length * flops_per_token(model_config, length),

@@ -6,10 +6,12 @@ import pytest
 
 from agentbank_jax import whole_files
 from agentbank_jax.configuration import bindings, gin_files
+from agentbank_jax.configuration.configuration import read_mesh
 from agentbank_jax.configuration.gin_files import GinLoader, find_gin_file, operative_config, shipped_folder
 from agentbank_jax.configuration.run_config import DataConfig, RunConfig
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.sharding_rules import ShardingRules
 
 MODEL = """
 LlamaConfig.vocab_size = 100
@@ -73,6 +75,7 @@ def test_a_circle_of_includes_is_an_error() -> None:
     [
         ("LlamaConfg.vocab_size = 3\n", r"test.gin:1: unknown gin name 'LlamaConfg'. Did you mean 'LlamaConfig'\?"),
         ("\nLlamaConfig.vocab_sise = 3\n", r"test.gin:2: .*no parameter 'vocab_sise'. Did you mean 'vocab_size'\?"),
+        ("ShardingRules.hedas = 'tensor'\n", r"test.gin:1: .*no parameter 'hedas'. Did you mean 'heads'\?"),
         ("RunConfig.weights = @DataConfg()\n", r"unknown gin name 'DataConfg'. Did you mean 'DataConfig'\?"),
         ("N = 3\nLlamaConfig.vocab_size = %M\n", r"macro '%M' is used but not defined"),
         (
@@ -180,3 +183,34 @@ def test_every_shipped_file_starts_with_goal_hardware_command_and_expectation(na
     header = "\n".join(lines[: next(n for n, line in enumerate(lines) if not line.startswith("#"))])
     for word in ("# Goal: ", "# Hardware: ", "# Command: ", "# Expect: "):
         assert word in header
+
+
+def test_a_mesh_has_the_rules_that_gin_holds() -> None:
+    load(MODEL + "ShardingRules.batch = ['data', 'fsdp', 'context']\nShardingRules.length = None\n")
+    assert read_mesh().rules == ShardingRules(batch=("data", "fsdp", "context"), length=None)
+
+
+def test_a_mesh_without_rules_in_gin_has_the_default_ones_and_runs_again() -> None:
+    loader = load(MODEL)
+    assert read_mesh().rules == ShardingRules()
+    text = operative_config(loader)
+    assert "ShardingRules.kv_heads = 'tensor'" in text
+    gin.clear_config()
+    load(text)
+    assert read_mesh().rules == ShardingRules()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ShardingRules.embed", "fdsp", r"ShardingRules.embed='fdsp': a mesh has no axis 'fdsp'. Did you mean 'fsdp'"),
+        ("ShardingRules.embed", "1", r"ShardingRules.embed = 1: expected .*str.*got int"),
+        ("MeshConfig.rules", "fsdp", r"MeshConfig.rules has a gin name of its own: .* ShardingRules.embed='fsdp'"),
+        ("MeshConfig.dcn_data", "0", r"MeshConfig.dcn_data=0: expected at least 1"),
+    ],
+)
+def test_a_wrong_rule_is_one_line_with_the_gin_name(name: str, value: str, message: str) -> None:
+    load(MODEL, (name, value))
+    with pytest.raises(AgentBankError, match=message) as raised:
+        read_mesh()
+    assert "\n" not in str(raised.value)

@@ -3,12 +3,14 @@
 python -m tests.parallel.run_meshes
 
 Prints one line of JSON: for each case of `CASES` the relative difference of the loss, and the largest of any
-gradient, each tensor's as a share of its largest value, with the tensor's name.
+gradient, each tensor's as a share of its largest value, with the tensor's name; and how a training run on one of
+the meshes ended.
 """
 
 import functools
 import json
 import os
+import tempfile
 from dataclasses import dataclass, replace
 from unittest import mock
 
@@ -23,10 +25,14 @@ import numpy as np
 import optax
 
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.partitioning import set_rules
+from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, path_name, state_shardings
 from agentbank_jax.training import step as step_module
+from agentbank_jax.training.loop import TrainConfig, train
 from agentbank_jax.training.loss import summed_loss
+from agentbank_jax.training.optimizer import OptimizerConfig
 from agentbank_jax.training.state import abstract_state, make_init
 from tests.training.made_batches import MadeBatches
 
@@ -63,6 +69,10 @@ CASES = {
     "fsdp=2 x context=4, scanned, minimal, chunked": Case(
         mesh=MeshConfig(fsdp=2, context=4), scan_layers=True, remat="minimal", chunked=True
     ),
+    # Fewer key heads than parts, and embeddings over all devices.
+    "data=2 x tensor=4, other rules": Case(
+        mesh=MeshConfig(data=2, fsdp=1, tensor=4, rules=ShardingRules(kv_heads=None, embed="data")), scan_layers=True
+    ),
 }
 
 
@@ -77,15 +87,31 @@ def keep_gradients() -> optax.GradientTransformation:
 def outcome(case: Case, devices):
     """Loss per trained token, and its gradient, of a case's step on `devices`."""
     config = replace(CONFIG, scan_layers=case.scan_layers, remat=case.remat)
-    mesh, optimizer = make_mesh(case.mesh, devices), keep_gradients()
-    shardings = state_shardings(mesh, abstract_state(config, optimizer))
+    mesh, rules, optimizer = make_mesh(case.mesh, devices), case.mesh.rules, keep_gradients()
+    shardings = state_shardings(mesh, abstract_state(config, optimizer), rules)
     state = jax.device_put(jax.jit(make_init(config, optimizer))(np.int32(0)), shardings)
     loss = functools.partial(summed_loss, logits_at_once=CHUNKED) if case.chunked else summed_loss
     step = step_module.make_train_step(config, optimizer, lambda _: 0.0, accumulate=case.accumulate)
-    with jax.set_mesh(mesh), mock.patch.object(step_module, "summed_loss", loss):
-        batch = jax.device_put(BATCHES.batch_at(0), batch_sharding(mesh))
+    with jax.set_mesh(mesh), set_rules(rules), mock.patch.object(step_module, "summed_loss", loss):
+        batch = jax.device_put(BATCHES.batch_at(0), batch_sharding(mesh, rules))
         state, metrics = jax.jit(step, out_shardings=(shardings, None))(state, batch)
     return jax.device_get((metrics["loss"], state.opt_state))
+
+
+def trained(mesh: MeshConfig) -> dict:
+    """The loss of a run's last step, and how its keys' kernels lie at its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = train(
+            CONFIG,
+            TrainConfig(steps=2, batch_size=BATCHES.batch_size, log_every=1, compilation_cache=""),
+            OptimizerConfig(),
+            mesh,
+            BATCHES,
+            folder,
+            facts={},
+        )
+    kernel = result.params["layers"]["self_attn"]["k_proj"]["kernel"]
+    return {"loss": result.metrics["loss"], "kernel": [*kernel.sharding.spec]}
 
 
 def main() -> None:
@@ -102,7 +128,7 @@ def main() -> None:
         }
         worst = max(differences, key=differences.__getitem__)
         found[name] = {"loss": abs(float(loss / want_loss - 1)), "tensor": worst, "gradient": differences[worst]}
-    print(json.dumps(found))
+    print(json.dumps({"cases": found, "training": trained(CASES["data=2 x tensor=4, other rules"].mesh)}))
 
 
 if __name__ == "__main__":

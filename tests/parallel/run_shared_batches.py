@@ -17,7 +17,7 @@ from tests.data.made_cache import made_cache
 def main(port: str, index: str) -> None:
     jax.distributed.initialize(f"localhost:{port}", 2, int(index))
     cache = made_cache([np.arange(5, 60)], [1.0], max_length=80)
-    sharding = batch_sharding(make_mesh(MeshConfig(data=2)))
+    sharding = batch_sharding(make_mesh(MeshConfig(dcn_data=2)))
     whole = PackedBatches(cache, batch_size=4, length=80, seed=3)
     part = PackedBatches(
         cache,

@@ -26,9 +26,15 @@ def done() -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_packed_step_on_8_devices_equals_one_on_1_device(done, case):
-    found = json.loads(done.stdout)[case]
+    found = json.loads(done.stdout)["cases"][case]
     assert found["loss"] <= TOLERANCE, found
     assert found["gradient"] <= TOLERANCE, found
+
+
+def test_a_run_trains_by_the_rules_of_its_mesh(done):
+    ended = json.loads(done.stdout)["training"]
+    assert ended["kernel"] == [None, "data", None]
+    assert 0 < ended["loss"] < 6
 
 
 def test_no_activation_is_copied_whole_to_every_device(done):

@@ -47,7 +47,7 @@ def xla_attention(q_BTHh, k_BTKh, v_BTKh, segment_ids_BT, max_segments=0):
         v_BTKh,
         segment_starts(segment_ids_BT),
         places_BT,
-        over_context=(True, False, False, True, True),
+        over_length=(True, False, False, True, True),
     )
 
 

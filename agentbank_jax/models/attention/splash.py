@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from agentbank_jax.models.attention.registry import register_backend
-from agentbank_jax.models.partitioning import CONTEXT, TENSOR, per_device, set_mesh_axes
+from agentbank_jax.models.partitioning import parts, per_device
 
 BLOCKS = (512, 256, 128)
 """Tokens of a block, largest first: the first that divides a device's part of the row is taken."""
@@ -21,8 +21,7 @@ def splash_attention(q_BTHh, k_BTKh, v_BTKh, segment_ids_BT, max_segments=0, int
     batch, length, heads, size = q_BTHh.shape
     if segment_ids_BT is None:
         segment_ids_BT = jnp.ones((batch, length), jnp.int32)
-    sizes = set_mesh_axes()
-    kernel = _kernel(heads // sizes.get(TENSOR, 1), length, sizes.get(CONTEXT, 1), interpret)
+    kernel = _kernel(heads // parts("heads"), length, parts("length"), interpret)
 
     def attend(kernel, q_BTHh, k_BSKh, v_BSKh, query_ids_BT, key_ids_BS):
         from jax.experimental.pallas.ops.tpu.splash_attention import SegmentIds
@@ -40,7 +39,7 @@ def splash_attention(q_BTHh, k_BTKh, v_BTKh, segment_ids_BT, max_segments=0, int
         v_BTKh,
         segment_ids_BT,
         segment_ids_BT,
-        over_context=(True, False, False, True, False),
+        over_length=(True, False, False, True, False),
         kernel=kernel,
         kernel_specs=kernel.manual_sharding_spec,
     )

@@ -26,4 +26,4 @@ def tokamax_attention(q_BTHh, k_BTKh, v_BTKh, segment_ids_BT, max_segments=0):
         same_B1TS = segment_ids_BT[:, None, :, None] == segment_ids_BT[:, None, None, :]
         return tokamax.dot_product_attention(q_BTHh, k_BTKh, v_BTKh, mask=same_B1TS, is_causal=True)
 
-    return per_device(attend, q_BTHh, k_BTKh, v_BTKh, segment_ids_BT, over_context=(False,) * 4)
+    return per_device(attend, q_BTHh, k_BTKh, v_BTKh, segment_ids_BT, over_length=(False,) * 4)
