@@ -7,7 +7,6 @@ that is more than the size of the checkpoint and 3 GB.
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -56,6 +55,18 @@ def make_checkpoint(folder: Path, shape: str, seed: int, shard_bytes: int) -> in
     return 2 * count_parameters(config)
 
 
+def _peak_resident_bytes(pid: int) -> int:
+    """The most memory that a process has had since it began its program (Linux); 0 where it has just ended.
+
+    The figure that `os.wait4` gives begins with the memory of the process which started it.
+    """
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=_SHAPES, default="7b", help="of the model (default: 7b)")
@@ -74,11 +85,13 @@ def main() -> int:
              f"--model_dir={folder}/run", "--template=llama2"],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        _, status, usage = os.wait4(process.pid, 0)
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, _peak_resident_bytes(process.pid))
+            time.sleep(0.02)
         seconds = time.perf_counter() - started
-        if os.waitstatus_to_exitcode(status):
+        if process.returncode:
             return 1
-        peak = usage.ru_maxrss * 1024  # Linux counts in KiB
     print(
         f"{options.shape}: {size / 1e9:.2f} GB of bfloat16 imported in {seconds:.0f} s; at most {peak / 1e9:.2f} GB of "
         f"host memory, {(peak - size) / 1e9:.2f} GB beside the parameters (allowed: {_ALLOWED_BYTES / 1e9:.0f})"
