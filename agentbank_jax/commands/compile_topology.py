@@ -61,7 +61,8 @@ def main(arguments: Sequence[str]) -> int:
 
     quiet = options.json == "-"
     if not quiet:
-        print(f"topology          {topology}", flush=True)
+        slices = f"{training.mesh.slices} slices of " if training.mesh.slices > 1 else ""
+        print(f"topology          {slices}{topology}", flush=True)
     if options.search:
         steps, best = search_recipe(training, topology, lambda step: _say(step))
     else:
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     if not quiet:
         _print(best, options.search)
     if options.json:
-        _write_json(options.json, topology, steps, best)
+        _write_json(options.json, topology, training.mesh.slices, steps, best)
     return 0 if best and best.fits else DOES_NOT_FIT
 
 
@@ -96,14 +97,17 @@ def _print(best: "CompiledStep | None", search: bool) -> None:
         print(line)
 
 
-def _write_json(file: str, topology: "Topology", steps: "Sequence[CompiledStep]", best: "CompiledStep | None") -> None:
+def _write_json(
+    file: str, topology: "Topology", slices: int, steps: "Sequence[CompiledStep]", best: "CompiledStep | None"
+) -> None:
     from agentbank_jax.whole_files import whole_file
 
     text = json.dumps(
         {
             "topology": topology.cloud_name,
             "compiler_name": topology.compiler_name,
-            "chips": topology.chips,
+            "chips": topology.chips * slices,
+            "slices": slices,
             "best": best.to_json() if best else None,
             "steps": [step.to_json() for step in steps],
         },

@@ -21,7 +21,7 @@ def compile_recipe(training: TrainingConfiguration, topology: Topology, mesh: Me
     Raises:
       AgentBankError: the mesh, the model or the batch does not divide over the topology, or libtpu is missing.
     """
-    mesh = mesh or make_mesh(training.mesh, topology_devices(topology))
+    mesh = mesh or make_mesh(training.mesh, topology_devices(topology, training.mesh.slices))
     model = replace(training.model, attention=expected_backend(training.model, "tpu"))
     return compile_step(
         model,
@@ -51,7 +51,7 @@ def search_recipe(
     Returns:
       All compiled steps, and the one that is found; None where nothing fits.
     """
-    mesh = make_mesh(training.mesh, topology_devices(topology))
+    mesh = make_mesh(training.mesh, topology_devices(topology, training.mesh.slices))
     unit = training.mesh.rules.parts("batch", dict(mesh.shape)) * training.train.accumulate
     steps: list[CompiledStep] = []
 

@@ -107,8 +107,8 @@ def parse_topology(name: str) -> Topology:
     )
 
 
-def topology_devices(topology: Topology) -> list[jax.Device]:
-    """The devices of a topology: they can be compiled for, and hold nothing.
+def topology_devices(topology: Topology, slices: int = 1) -> list[jax.Device]:
+    """The devices of a topology, or of several slices of it: they can be compiled for, and hold nothing.
 
     Raises:
       AgentBankError: libtpu is not installed, or does not know the topology.
@@ -121,6 +121,8 @@ def topology_devices(topology: Topology) -> list[jax.Device]:
 
     # By default the compiler puts 2 x 2 chips on a host, which a single chip is not.
     options: dict[str, Any] = {} if topology.chips > 1 else {"chips_per_host_bounds": (1, 1, 1)}
+    if slices > 1:
+        options["num_slices"] = slices
     try:
         described = topologies.get_topology_desc(topology.compiler_name, platform="tpu", **options)
     except Exception as error:  # of a kind that JAX does not promise

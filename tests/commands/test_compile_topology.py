@@ -120,6 +120,7 @@ def test_every_pod_recipe_names_its_topology_and_divides_over_it() -> None:
             training.train.batch_size,
             training.data.max_length,
             training.train.accumulate,
+            training.mesh.rules,
         )
         # What the published recipe trains in a step.
         assert training.train.batch_size * training.data.max_length == 64 * 4096

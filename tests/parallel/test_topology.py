@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.parallel import topology
+from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.topology import TOPOLOGIES, parse_refusal, parse_topology
 
 
@@ -81,6 +82,16 @@ def test_the_compiler_names_its_limit():
     pytest.importorskip("libtpu")
     (chip,) = topology.topology_devices(parse_topology("v5e-1"))
     assert topology.enforced_memory(chip) == round(15.75 * 2**30)  # of 16 GiB
+
+
+def test_devices_of_two_slices_are_a_block_of_the_mesh_each():
+    pytest.importorskip("libtpu")
+    devices = topology.topology_devices(parse_topology("v5e-4"), slices=2)
+    mesh = make_mesh(MeshConfig(dcn_data=2, fsdp=2, tensor=2), devices)
+    assert mesh.shape == {"data": 2, "fsdp": 2, "context": 1, "tensor": 2}
+    assert [{device.slice_index for device in half.flat} for half in mesh.devices] == [{0}, {1}]
+    with pytest.raises(AgentBankError, match=r"lie in 2 slices.* set MeshConfig.dcn_data=2"):
+        make_mesh(MeshConfig(fsdp=8), devices)
 
 
 def test_a_shape_that_the_compiler_refuses_is_one_line():
