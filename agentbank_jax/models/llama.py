@@ -413,7 +413,6 @@ class Llama(nnx.Module):
         x_BTD = constrain(table_VD[tokens_BT].astype(config.dtype), "batch", "length")
         tables = rotary_tables(positions_BT, config)
         graphdef, stacked = nnx.split(self.layers)
-        # The cache has one array per layer, which a scan cannot choose among; parameters are the same either way.
         if cache is not None:
             # It has one array per layer, which a scan cannot choose among; parameters are the same either way.
             for layer, state in enumerate(unstack(stacked, config.num_layers)):
