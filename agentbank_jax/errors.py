@@ -12,6 +12,11 @@ class AgentBankError(Exception):
     """
 
 
+def first_line(error: Exception) -> str:
+    """What an error of another library says, without the lines that follow; the name of its type if it says nothing."""
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Returns `" Did you mean 'x'?"` for the nearest candidate, or the list when it is short.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agentbank_jax.data.declarations import DeclarationError, TaskDeclaration
-from agentbank_jax.errors import did_you_mean
+from agentbank_jax.errors import did_you_mean, first_line
 from agentbank_jax.places import PlaceError, is_remote, local_folder
 from agentbank_jax.trajectories.rows.files import KINDS
 from agentbank_jax.whole_files import whole_file
@@ -176,7 +176,7 @@ class RemoteFolder:
             try:
                 self._copy_file(path, copy)
             except Exception as error:
-                raise PlaceError(f"{self.url}/{relative}: cannot be copied to {copy} ({_first_line(error)}).") from None
+                raise PlaceError(f"{self.url}/{relative}: cannot be copied to {copy} ({first_line(error)}).") from None
             copies.append(copy)
         return copies
 
@@ -193,9 +193,5 @@ class RemoteFolder:
 
     def _unreadable(self, error: Exception) -> PlaceError:
         return PlaceError(
-            f"{self.url}: cannot be read ({_first_line(error)}); expected a place that exists and that you may read."
+            f"{self.url}: cannot be read ({first_line(error)}); expected a place that exists and that you may read."
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]

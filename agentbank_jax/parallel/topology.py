@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
-from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.errors import AgentBankError, did_you_mean, first_line
 
 REMEDY = "pip install 'agentbank_jax[topology]'"
 
@@ -169,8 +169,3 @@ def parse_refusal(message: str) -> tuple[int, int] | None:
 
 def _bytes(number: str, unit: str) -> int:
     return round(float(number) * 1024 ** " KMGT".index(unit or " "))
-
-
-def first_line(error: Exception) -> str:
-    """What an error of a compiler says, without its traces."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

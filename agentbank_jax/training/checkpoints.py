@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.errors import AgentBankError, did_you_mean, first_line
 from agentbank_jax.models import forward, lora
 from agentbank_jax.models.hf_config import CONFIG_FILE
 from agentbank_jax.models.hf_import import open_checkpoint
@@ -112,7 +112,7 @@ class Checkpoints:
 
     def _unwritten(self, error: Exception) -> AgentBankError:
         return AgentBankError(
-            f"A checkpoint in {self.directory} cannot be written ({_first_line(error)}): make room or mend the folder; "
+            f"A checkpoint in {self.directory} cannot be written ({_reason(error)}): make room or mend the folder; "
             "the same command goes on from the last whole checkpoint."
         )
 
@@ -155,7 +155,7 @@ class Checkpoints:
             try:
                 loaded = _load(self._v1, path, {"state": abstract, "data": None})
             except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be read.
-                _set_aside(path, error)
+                _set_aside(path, _reason(error))
                 continue
             self._checkpointer.reload()
             return Restored(loaded["state"], loaded["data"], metadata)
@@ -288,7 +288,7 @@ def _load_trained(
         except AgentBankError:
             raise
         except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be read.
-            logger.warning("Passed over the checkpoint %s, which cannot be read: %s", path, _first_line(error))
+            logger.warning("Passed over the checkpoint %s, which cannot be read: %s", path, _reason(error))
             continue
         return config, params, {**metadata, "step": int(path.name), "path": path, "model_dir": path.parent.parent}
     raise AgentBankError(f"No checkpoint under {checkpoint} can be read (tried: {', '.join(map(str, paths))}).")
@@ -377,18 +377,19 @@ def _set_aside_damaged(directory: Path) -> None:
             _set_aside(path, "it is half-written, or its metadata cannot be read")
 
 
-def _set_aside(path: Path, reason: Exception | str) -> None:
+def _set_aside(path: Path, reason: str) -> None:
     """Renames a damaged checkpoint, so that the run can take that step's place again."""
     aside = path.with_name(path.name + ".damaged")
-    logger.warning("Passed over the damaged checkpoint %s, now %s: %s", path, aside.name, _first_line(reason))
+    logger.warning("Passed over the damaged checkpoint %s, now %s: %s", path, aside.name, reason)
     shutil.rmtree(aside, ignore_errors=True)
     path.rename(aside)
 
 
-def _first_line(error: Exception | str) -> str:
-    while isinstance(error, Exception) and error.__cause__:
-        error = error.__cause__  # type: ignore[assignment]
-    return (str(error).strip() or type(error).__name__).split("\n")[0][:200]
+def _reason(error: Exception) -> str:
+    """What the error says that is at the root of one of Orbax's."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return first_line(error)[:200]
 
 
 def _find_steps(path: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from agentbank_jax.errors import first_line
 from agentbank_jax.models import forward
 from agentbank_jax.models.attention.registry import AUTO, BACKENDS, PORTABLE
 from agentbank_jax.models.llama import LlamaConfig
@@ -17,7 +18,7 @@ from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 from agentbank_jax.parallel.hlo import Traffic, read_traffic
 from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, state_shardings
-from agentbank_jax.parallel.topology import enforced_memory, first_line, parse_refusal
+from agentbank_jax.parallel.topology import enforced_memory, parse_refusal
 from agentbank_jax.training.flops import flops_per_token
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from agentbank_jax.training.state import abstract_state

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.errors import AgentBankError, first_line
 from agentbank_jax.models.attention.registry import AUTO, BACKENDS, PORTABLE, check_backend
 
 LENGTH = 256
@@ -76,7 +76,7 @@ def probe(name: str, num_heads: int, num_kv_heads: int, head_dim: int, dtype: st
     try:
         (grads, out) = outcome(name, dtype)
     except Exception as error:  # whatever a library raises where it does not run
-        return f"it does not run ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''})"
+        return f"it does not run ({type(error).__name__}: {first_line(error)})"
     with jax.default_matmul_precision("highest"):
         expected_grads, expected = outcome("reference", "float32")
     for what, got, want in zip(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.errors import AgentBankError, first_line
 from agentbank_jax.progress import Extent
 from agentbank_jax.trajectories.formats.registry import detect_format
 from agentbank_jax.trajectories.lint.personal_data import DEFAULT_REGION, KINDS, PersonalData, find_personal_data
@@ -194,7 +194,7 @@ def _read_batches(path: Path) -> "Iterator[tuple[pa.RecordBatch, float]]":
             if not number:
                 yield pa.RecordBatch.from_pylist([], schema=file.schema_arrow), 1.0
     except (pa.ArrowException, OSError) as error:
-        raise TrajectoryError(f"{path}: cannot be read as parquet ({str(error).splitlines()[0]}).") from None
+        raise TrajectoryError(f"{path}: cannot be read as parquet ({first_line(error)}).") from None
 
 
 def _redact_part(region: str, part: _Part) -> _Part:
@@ -215,7 +215,7 @@ def _redact_part(region: str, part: _Part) -> _Part:
     except ValueError as error:
         # Of a table: text that is not UTF-8, a time that Python does not know.
         where = f"{part.path}, one of the rows {part.first} to {part.first + len(part.rows) - 1}"
-        raise TrajectoryError(f"{where}: {str(error).splitlines()[0]}; expected rows that can be copied.") from None
+        raise TrajectoryError(f"{where}: {first_line(error)}; expected rows that can be copied.") from None
     return part._replace(rows=with_text(part.rows, redacted) if is_table else lines, counts=counts)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agentbank_jax.errors import first_line
 from agentbank_jax.trajectories.rows.errors import Reject, RowError, raise_error, shorten
 from agentbank_jax.trajectories.schema import TrajectoryError
 
@@ -153,7 +154,7 @@ class RowReader:
                     number += batch.num_rows
                     self.fraction = number / file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
-            raise TrajectoryError(f"{self._path}: cannot be read as parquet ({_first_line(error)}).") from None
+            raise TrajectoryError(f"{self._path}: cannot be read as parquet ({first_line(error)}).") from None
 
     def _row_groups(self, metadata: "pq.FileMetaData") -> tuple[list[int], int, int]:
         """Returns the row groups of the span, the number of their first row, and that behind the span's last."""
@@ -182,7 +183,7 @@ class RowReader:
             except UnicodeDecodeError as error:
                 yield self._not_a_row(number + offset, f"not UTF-8 ({error})", "text in UTF-8")
             except (ValueError, OverflowError) as error:
-                yield self._not_a_row(number + offset, f"cannot be read ({_first_line(error)})", "values of Python")
+                yield self._not_a_row(number + offset, f"cannot be read ({first_line(error)})", "values of Python")
 
     def _read_json(self) -> list[Any]:
         with open_text(self._path, self._span.begin) as (file, _):
@@ -242,8 +243,4 @@ def open_text(path: Path, begin: int = 0) -> Iterator[tuple[io.BufferedIOBase, i
             file.seek(begin)
             yield file, raw
     except (OSError, EOFError, zlib.error) as error:
-        raise TrajectoryError(f"{path}: cannot be read ({_first_line(error)}).") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0]
+        raise TrajectoryError(f"{path}: cannot be read ({first_line(error)}).") from None

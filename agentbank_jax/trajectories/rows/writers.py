@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agentbank_jax.errors import first_line
 from agentbank_jax.trajectories.rows.errors import RowError, shorten
 from agentbank_jax.trajectories.schema import TrajectoryError
 from agentbank_jax.whole_files import whole_file
@@ -139,7 +140,7 @@ def _not_json(row: Mapping[str, Any], where: str) -> RowError:
         try:
             to_json({name: value})
         except (TypeError, ValueError, RecursionError) as error:
-            expected = f"a value that JSON can hold ({str(error).splitlines()[0]})"
+            expected = f"a value that JSON can hold ({first_line(error)})"
             return RowError(where, shorten(name)[1:-1], shorten(value), expected)
     raise AssertionError("a row that cannot be written has a column that cannot be")
 
@@ -260,7 +261,7 @@ class _ParquetWriter:
         try:
             return pa.Table.from_pylist(table.to_pylist(), schema=schema)
         except (pa.ArrowException, OverflowError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise TrajectoryError(
                 f"{self._group[0][1]}: this row and those after it do not go into one parquet file with the rows "
                 f"before ({reason}); write .jsonl."

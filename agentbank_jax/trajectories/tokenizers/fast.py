@@ -9,6 +9,7 @@ import numpy as np
 import tokenizers
 from jaxtyping import Int
 
+from agentbank_jax.errors import first_line
 from agentbank_jax.trajectories.tokenizers.files import CONFIG_FILE, FAST_FILE, TokenizerSettings
 from agentbank_jax.trajectories.tokenizers.tokenizer import (
     AddedToken,
@@ -68,7 +69,7 @@ class FastTokenizer(Tokenizer):
             splits = self._bytes_of_id is not None and bytes_split_at_words(specification, ordinary)
             self._words = WordTokenizer(self._encode_whole, opens_with_space=False) if splits else None
         except Exception as error:  # the library raises bare exceptions
-            reason = str(error).split("\n", 1)[0]
+            reason = first_line(error)
             raise TokenizerError(f"{name}: not a {FAST_FILE} of the library tokenizers ({reason}).") from None
         self._continuing = continuing
         self.vocab_size = max(self._backend.get_vocab(with_added_tokens=True).values()) + 1
