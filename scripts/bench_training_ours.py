@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bench_training_data import packed_batches, peak_resident_bytes
 
 from agentbank_jax.models import forward
-from agentbank_jax.models.attention import choose_backend
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.training.flops import flops_per_token, peak_flops
 from agentbank_jax.training.loss import trained_capacity
@@ -29,16 +28,12 @@ def main(settings: dict) -> None:
         **settings["model"],
         **{name: settings[name] for name in ("dtype", "param_dtype", "remat", "scan_layers")},
         initializer_range=0.02,  # the peer's
-        attention=choose_backend(
-            settings["attention"],
-            num_heads=settings["model"]["num_heads"],
-            num_kv_heads=settings["model"].get("num_kv_heads") or settings["model"]["num_heads"],
-            head_dim=settings["model"]["hidden_size"] // settings["model"]["num_heads"],
-            dtype=settings["dtype"],
-        ),
+        attention=settings["attention"],
     )
     batches = packed_batches(settings)
-    config = replace(config, max_segments=max(int(batch["segment_ids"].max()) for batch in batches))
+    config = replace(
+        forward.with_chosen_attention(config), max_segments=max(int(batch["segment_ids"].max()) for batch in batches)
+    )
     capacity = None
     if settings["loss"] == "trained":
         capacity = max(trained_capacity(batch["loss_weights"]) for batch in batches)

@@ -1,7 +1,6 @@
 """What `--dry_run` prints: the run, found out without weights, data or many devices."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -11,11 +10,12 @@ from agentbank_jax.commands.evaluate import sweep_lines
 from agentbank_jax.commands.requirements import missing_requirements
 from agentbank_jax.configuration.configuration import EvaluationConfiguration, TrainingConfiguration
 from agentbank_jax.data.declarations import get_mixture
-from agentbank_jax.models.attention import choose_backend
+from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.mesh import make_mesh
-from agentbank_jax.training.compiled import compile_step, gathers
+from agentbank_jax.training.compiled import compile_step
 from agentbank_jax.training.flops import adapter_parameters
+from agentbank_jax.training.loss import gathers
 from agentbank_jax.training.plan import Plan, plan
 
 TOO_MUCH_FOR_CPU = 1e14
@@ -85,21 +85,14 @@ def _compiled_lines(console: Console, training: TrainingConfiguration, size: Pla
     model, train = training.model, training.train
     mesh = make_mesh(training.mesh)
     with console.status(f"compiling the step for {here} x {kind}"):
-        attention = choose_backend(
-            model.attention,
-            num_heads=model.num_heads,
-            num_kv_heads=model.num_kv_heads,
-            head_dim=model.head_dim,
-            dtype=model.dtype,
-        )
         step = compile_step(
-            replace(model, attention=attention),
+            forward.with_chosen_attention(model),
             training.optimizer,
             mesh,
             batch_size=train.batch_size,
             length=training.data.max_length,
             accumulate=train.accumulate,
-            gather=gathers(train.loss, mesh),
+            gather=gathers(train.loss, mesh.size),
             rules=training.mesh.rules,
         )
     return [f"compiled step     for {here} x {kind}, as the compiler counts it", *step.lines()]

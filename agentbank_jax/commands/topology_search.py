@@ -9,7 +9,8 @@ from agentbank_jax.configuration.configuration import TrainingConfiguration
 from agentbank_jax.models.remat import POLICIES
 from agentbank_jax.parallel.mesh import make_mesh
 from agentbank_jax.parallel.topology import Topology, topology_devices
-from agentbank_jax.training.compiled import CompiledStep, compile_step, expected_backend, gathers
+from agentbank_jax.training.compiled import CompiledStep, compile_step, expected_backend
+from agentbank_jax.training.loss import gathers
 
 MOST_ROWS = 64
 """Rows of each device at which a search ends: more do not make its matrix products any faster."""
@@ -30,7 +31,7 @@ def compile_recipe(training: TrainingConfiguration, topology: Topology, mesh: Me
         batch_size=training.train.batch_size,
         length=training.data.max_length,
         accumulate=training.train.accumulate,
-        gather=gathers(training.train.loss, mesh),
+        gather=gathers(training.train.loss, mesh.size),
         rules=training.mesh.rules,
     )
 

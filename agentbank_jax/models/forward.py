@@ -6,6 +6,7 @@
 `config` is hashable: close over it, or mark it static. Parameters are nested dicts of arrays.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from agentbank_jax.models.attention import choose_backend
 from agentbank_jax.models.kv_cache import KVCache
 from agentbank_jax.models.llama import Llama, LlamaConfig
 
@@ -77,11 +79,21 @@ def logits(config: LlamaConfig, params: Params, hidden: Float[Array, "... D"]) -
     return bind(config, params).logits(hidden)
 
 
+def with_chosen_attention(config: LlamaConfig) -> LlamaConfig:
+    """`config` with the attention backend that a run takes on the devices here (see `attention.choose_backend`)."""
+    attention = choose_backend(
+        config.attention,
+        num_heads=config.num_heads,
+        num_kv_heads=config.num_kv_heads,
+        head_dim=config.head_dim,
+        dtype=config.dtype,
+    )
+    return replace(config, attention=attention)
+
+
 def output_kernel(config: LlamaConfig, params: Params) -> tuple[Float[Array, "D V"] | Float[Array, "V D"], bool]:
     """The kernel of the output projection, and whether it is the embedding [V, D]."""
-    if config.tie_word_embeddings:
-        return params["embed_tokens"]["embedding"], True
-    return params["lm_head"]["kernel"], False
+    return bind(config, params).output_kernel()
 
 
 def apply(

@@ -435,9 +435,14 @@ class Llama(nnx.Module):
 
     def logits(self, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:
         """Output projection, in float32."""
-        tied = self.config.tie_word_embeddings
-        kernel_DV = self.embed_tokens.embedding[...].T if tied else self.lm_head.kernel[...]
-        return project(hidden, kernel_DV.astype(hidden.dtype)).astype(jnp.float32)
+        kernel, tied = self.output_kernel()
+        return project(hidden, (kernel.T if tied else kernel).astype(hidden.dtype)).astype(jnp.float32)
+
+    def output_kernel(self) -> tuple[Float[Array, "D V"] | Float[Array, "V D"], bool]:
+        """The kernel of the output projection, and whether it is the embedding [V, D]."""
+        if self.config.tie_word_embeddings:
+            return self.embed_tokens.embedding[...], True
+        return self.lm_head.kernel[...], False
 
 
 def unstack(stacked: Any, count: int) -> list[Any]:

@@ -73,6 +73,15 @@ def state_shardings(mesh: Mesh, abstract: Any, rules: ShardingRules = DEFAULT_RU
     return jax.tree_util.tree_map_with_path(sharding, abstract)
 
 
+def with_shardings(abstract: Any, shardings: Any, dtype: str | None = None) -> Any:
+    """A tree of shapes that says where its arrays lie; of another type where `dtype` is given."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, dtype or leaf.dtype, sharding=sharding),
+        abstract,
+        shardings,
+    )
+
+
 def batch_sharding(mesh: Mesh, rules: ShardingRules = DEFAULT_RULES) -> NamedSharding:
     """Of arrays [rows, length]."""
     return NamedSharding(mesh, rules.spec(("batch", "length")))

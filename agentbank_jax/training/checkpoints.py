@@ -27,7 +27,7 @@ from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
-from agentbank_jax.parallel.sharding import path_name, state_shardings
+from agentbank_jax.parallel.sharding import path_name, state_shardings, with_shardings
 from agentbank_jax.training.state import TrainState
 
 FOLDER = "checkpoints"
@@ -298,11 +298,7 @@ def _abstract_trained(config: LlamaConfig, dtype: str | None, mesh: Mesh, rules:
     abstract = forward.abstract_params(config)
     if config.lora:
         abstract, dtype = lora.split(abstract)[0], None
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, dtype or leaf.dtype, sharding=sharding),
-        abstract,
-        state_shardings(mesh, abstract, rules),
-    )
+    return with_shardings(abstract, state_shardings(mesh, abstract, rules), dtype)
 
 
 def _load_base(config: LlamaConfig, metadata: dict[str, Any], mesh: Mesh, rules: ShardingRules) -> forward.Params:

@@ -8,21 +8,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from agentbank_jax.errors import first_line
 from agentbank_jax.models import forward
-from agentbank_jax.models.attention.registry import AUTO, BACKENDS, PORTABLE
+from agentbank_jax.models.attention.registry import AUTO, PORTABLE, candidates
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 from agentbank_jax.parallel.hlo import Traffic, read_traffic
-from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, state_shardings
+from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, state_shardings, with_shardings
 from agentbank_jax.parallel.topology import enforced_memory, parse_refusal
 from agentbank_jax.training.flops import flops_per_token
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from agentbank_jax.training.state import abstract_state
-from agentbank_jax.training.step import make_train_step
+from agentbank_jax.training.step import jit_train_step, make_train_step
 
 SPARE = 0.08
 """The share of the memory that a preset leaves free, because another compiler may count a little more."""
@@ -136,15 +136,7 @@ def expected_backend(config: LlamaConfig, platform: str) -> str:
     """The attention that a run takes on a platform whose devices are not here to try it."""
     if config.attention != AUTO:
         return config.attention
-    for name, backend in BACKENDS.items():
-        if platform in backend.platforms and config.dtype in backend.dtypes:
-            return name
-    return PORTABLE
-
-
-def gathers(loss: str, mesh: Mesh) -> bool:
-    """Whether a run with `TrainConfig.loss` projects only the trained tokens to the vocabulary."""
-    return loss == "trained" or (loss == "auto" and mesh.size == 1)
+    return next(iter(candidates(platform, config.dtype)), PORTABLE)
 
 
 def compile_step(
@@ -189,13 +181,8 @@ def compile_step(
     # What adapters belong to.
     frozen = forward.abstract_params(model.base) if model.lora else None
     frozen_shardings = state_shardings(mesh, frozen, rules)
-    jitted = jax.jit(
-        step,
-        in_shardings=(shardings, rows, frozen_shardings),
-        out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
-        donate_argnums=0,
-    )
-    state, frozen = _placed(abstract, shardings), _placed(frozen, frozen_shardings)
+    jitted = jit_train_step(step, shardings, rows, frozen_shardings)
+    state, frozen = with_shardings(abstract, shardings), with_shardings(frozen, frozen_shardings)
     batch = {
         name: jax.ShapeDtypeStruct((batch_size, length), dtype, sharding=rows)
         for name, dtype in (
@@ -256,12 +243,6 @@ def compile_step(
         traffic=read_traffic(text),
         refusal="",
         seconds=seconds,
-    )
-
-
-def _placed(abstract: Any, shardings: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, shardings
     )
 
 

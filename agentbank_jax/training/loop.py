@@ -13,26 +13,25 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.folder_lock import locked
 from agentbank_jax.models import forward
-from agentbank_jax.models.attention import BACKENDS, choose_backend
+from agentbank_jax.models.attention import BACKENDS
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import fingerprint
 from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
-from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, put_batch, state_shardings
+from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, put_batch, state_shardings, with_shardings
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.compilation_cache import enable_compilation_cache
 from agentbank_jax.training.flops import FORMULA, flops_per_token, peak_flops
-from agentbank_jax.training.loss import LOSS_KINDS, trained_capacity
+from agentbank_jax.training.loss import LOSS_KINDS, gathers, trained_capacity
 from agentbank_jax.training.metrics import MetricsWriter
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from agentbank_jax.training.progress import TrainingProgress, duration
 from agentbank_jax.training.state import TrainState, abstract_state, make_init
-from agentbank_jax.training.step import make_train_step
+from agentbank_jax.training.step import jit_train_step, make_train_step
 from agentbank_jax.trajectories.tokenizers.files import copied_files
 from agentbank_jax.whole_files import whole_file
 
@@ -206,13 +205,8 @@ def train(
         enable_compilation_cache(train_config.compilation_cache)
 
     # ---- model, optimizer, step -------------------------------------------------------------------------------
-    attention = choose_backend(
-        model_config.attention,
-        num_heads=model_config.num_heads,
-        num_kv_heads=model_config.num_kv_heads,
-        head_dim=model_config.head_dim,
-        dtype=model_config.dtype,
-    )
+    # What a checkpoint holds stays as configured: it may be read on other devices.
+    run_config = forward.with_chosen_attention(model_config)
     optimizer = make_optimizer(optimizer_config, total_steps)
     schedule = learning_rate_schedule(optimizer_config, total_steps)
     abstract = abstract_state(model_config, optimizer)
@@ -225,24 +219,23 @@ def train(
         facts["base_fingerprint"] = fingerprint(frozen)
         initial_params = None
     rows = batch_sharding(mesh, rules)
-    gather = train_config.loss == "trained" or (train_config.loss == "auto" and mesh.size == 1)
+    gather = gathers(train_config.loss, mesh.size)
     programs = _Programs(
-        lambda capacity, max_segments: jax.jit(
+        lambda capacity, max_segments: jit_train_step(
             make_train_step(
-                # What a checkpoint holds stays as configured: it may be read on other devices.
-                replace(model_config, attention=attention, max_segments=max_segments),
+                replace(run_config, max_segments=max_segments),
                 optimizer,
                 schedule,
                 capacity=capacity,
                 accumulate=train_config.accumulate,
                 seed=train_config.seed,
             ),
-            in_shardings=(shardings, rows, frozen_shardings),
-            out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())),
-            donate_argnums=0,
+            shardings,
+            rows,
+            frozen_shardings,
         )
     )
-    bounds_segments = BACKENDS[attention].bounds_segments
+    bounds_segments = BACKENDS[run_config.attention].bounds_segments
 
     with (
         locked(folder, "train.py", "--model_dir"),
@@ -260,10 +253,7 @@ def train(
                 f"{folder} already holds a run, at step {checkpoints.steps[-1]}: choose another --model_dir, "
                 "delete it, or let it go on with TrainConfig.resume=True."
             )
-        target = jax.tree.map(
-            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, shardings
-        )
-        restored = checkpoints.restore(target, train_config.allow_change)
+        restored = checkpoints.restore(with_shardings(abstract, shardings), train_config.allow_change)
         if restored:
             state, start_step = restored.state, int(restored.data["step"])
             if start_step > total_steps:
@@ -280,8 +270,9 @@ def train(
         # ---- steps --------------------------------------------------------------------------------------------
         record: dict[str, float] = {}
         tokens_seen, seconds = 0, 0.0
-        # Measured on one device, so not where the mesh of all is set.
-        peak, source = (train_config.peak_flops, "as configured") if train_config.peak_flops else peak_flops()
+        if start_step < total_steps:
+            # Measured on one device, so not where the mesh of all is set.
+            peak, source = (train_config.peak_flops, "as configured") if train_config.peak_flops else peak_flops()
         progress = progress or TrainingProgress(total_steps, start_step)
         with MetricsWriter(folder, start_step=start_step) as writer, progress, jax.set_mesh(mesh), set_rules(rules):
             progress.say(

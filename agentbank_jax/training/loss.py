@@ -55,6 +55,11 @@ def summed_loss(
     return summed_cross_entropy(hidden_BTD, kernel, targets_BT, weights_BT, tied=tied, logits_at_once=logits_at_once)
 
 
+def gathers(kind: str, devices: int) -> bool:
+    """Whether a run on so many devices projects the trained tokens alone, for `TrainConfig.loss` of a kind."""
+    return kind == "trained" or (kind == "auto" and devices == 1)
+
+
 def trained_capacity(loss_weights: np.ndarray) -> int:
     """A capacity for `summed_loss` that holds this batch's trained tokens: a pure function of the batch."""
     bucket = -(-loss_weights.size // BUCKETS)

@@ -1,10 +1,12 @@
 """One optimizer step: a pure function over pytrees."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from agentbank_jax.models import forward, lora
@@ -84,3 +86,16 @@ def make_train_step(
         return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics
 
     return train_step
+
+
+def jit_train_step(step: StepFunction, state: Any, batch: NamedSharding, frozen: Any = None) -> Any:
+    """Compiles a step whose arrays are laid over a mesh; the state is donated, and metrics are whole on every device.
+
+    Args:
+      step: from `make_train_step`.
+      state: shardings of the `TrainState`, in and out.
+      batch: the sharding of a batch's arrays.
+      frozen: shardings of the weights that adapters belong to, None without adapters.
+    """
+    whole = NamedSharding(batch.mesh, PartitionSpec())
+    return jax.jit(step, in_shardings=(state, batch, frozen), out_shardings=(state, whole), donate_argnums=0)

@@ -12,8 +12,9 @@ from agentbank_jax.parallel.hlo import Traffic
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import bytes_per_device
 from agentbank_jax.parallel.topology import parse_topology, topology_devices
-from agentbank_jax.training.compiled import CompiledStep, compile_step, expected_backend, gathers
+from agentbank_jax.training.compiled import CompiledStep, compile_step, expected_backend
 from agentbank_jax.training.flops import matmul_parameters
+from agentbank_jax.training.loss import gathers
 from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
 from agentbank_jax.training.state import abstract_state
 
@@ -114,7 +115,7 @@ def test_attention_is_that_of_the_platform_compiled_for():
 
 def test_only_one_device_projects_trained_tokens_alone_by_itself():
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
-    assert gathers("auto", mesh) and gathers("trained", mesh) and not gathers("full", mesh)
+    assert gathers("auto", mesh.size) and gathers("trained", mesh.size) and not gathers("full", mesh.size)
 
 
 def compile_for(name: str, config: LlamaConfig, mesh_config: MeshConfig, **sizes) -> CompiledStep:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agentbank_jax.errors import AgentBankError, first_line
-from agentbank_jax.models.attention.registry import AUTO, BACKENDS, PORTABLE, check_backend
+from agentbank_jax.models.attention.registry import AUTO, BACKENDS, PORTABLE, candidates, check_backend
 
 LENGTH = 256
 
@@ -41,12 +41,10 @@ def choose_backend(name: str, *, num_heads: int, num_kv_heads: int, head_dim: in
                 f"Set LlamaConfig.attention = {AUTO!r}."
             )
         return name
-    platform = jax.devices()[0].platform
-    for candidate, backend in BACKENDS.items():
-        if platform in backend.platforms and dtype in backend.dtypes:
-            if not (reason := probe(candidate, *shape)):
-                return candidate
-            logger.warning("attention backend %r is passed over: %s", candidate, reason)
+    for candidate in candidates(jax.devices()[0].platform, dtype):
+        if not (reason := probe(candidate, *shape)):
+            return candidate
+        logger.warning("attention backend %r is passed over: %s", candidate, reason)
     return PORTABLE
 
 

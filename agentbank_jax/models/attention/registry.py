@@ -49,6 +49,11 @@ BACKENDS: dict[str, Backend] = {}
 """All backends; of those for one platform the first comes first."""
 
 
+def candidates(platform: str, dtype: str) -> list[str]:
+    """The backends that "auto" takes on a platform for activations of a type, the best first."""
+    return [name for name, each in BACKENDS.items() if platform in each.platforms and dtype in each.dtypes]
+
+
 def register_backend(
     name: str,
     *,
