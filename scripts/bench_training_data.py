@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agentbank_jax.data.batch import Batch, assemble
 from agentbank_jax.data.packing import plan_packing
 
 _STEPS = 8
@@ -33,30 +34,13 @@ def trajectories(settings: dict, seed: int = 0) -> list[tuple[np.ndarray, np.nda
     return made
 
 
-def packed_batches(settings: dict) -> list[dict[str, np.ndarray]]:
+def packed_batches(settings: dict) -> list[Batch]:
     """The trajectories packed into rows, as training gets them."""
-    made = trajectories(settings)
-    rows, length = settings["rows"], settings["length"]
-    plan = plan_packing(np.array([len(tokens) for tokens, _ in made]), length, seed=0, epoch=0)
-    batches = []
-    for first in range(0, len(plan) - rows + 1, rows):
-        names = ("tokens", "targets", "positions", "segment_ids")
-        batch = {name: np.zeros((rows, length), np.int32) for name in names}
-        batch["loss_weights"] = np.zeros((rows, length), np.float32)
-        for row in range(rows):
-            begin = 0
-            for segment, index in enumerate(plan.row(first + row).tolist(), start=1):
-                tokens, weights = made[index]
-                end = begin + len(tokens)
-                batch["tokens"][row, begin:end] = tokens
-                # The last token has no target, as the peer's shifted labels have none.
-                batch["targets"][row, begin : end - 1] = tokens[1:]
-                batch["loss_weights"][row, begin : end - 1] = weights[1:]
-                batch["positions"][row, begin:end] = np.arange(len(tokens))
-                batch["segment_ids"][row, begin:end] = segment
-                begin = end
-        batches.append(batch)
-    return batches
+    made, rows, length = trajectories(settings), settings["rows"], settings["length"]
+    # The last token of a trajectory is a target only, as the peer's shifted labels have it.
+    plan = plan_packing(np.array([len(tokens) - 1 for tokens, _ in made]), length, seed=0, epoch=0)
+    packed = [[made[index] for index in plan.row(row)] for row in range(len(plan))]
+    return [assemble(packed[first : first + rows], rows, length) for first in range(0, len(plan) - rows + 1, rows)]
 
 
 def padded_batches(settings: dict) -> list[list[tuple[np.ndarray, np.ndarray]]]:

@@ -5,11 +5,11 @@ import json
 import threading
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TypedDict
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
+from agentbank_jax.data.batch import Batch, assemble
 from agentbank_jax.data.packing import WINDOW, PackingPlan, plan_packing
 from agentbank_jax.data.token_cache import TokenCache
 from agentbank_jax.errors import AgentBankError
@@ -21,24 +21,6 @@ _DRAW, _REORDER = 1, 2
 
 # Epochs among which the one with the most tokens decides the number of steps. No run has more.
 _FORESEEN = 1000
-
-
-class Batch(TypedDict):
-    """One batch of packed rows, or a process's part of it: B rows of T places.
-
-    Fields:
-      tokens: what the model reads, int32; 0 where there is no example.
-      targets: the token that follows within the same trajectory, int32.
-      loss_weights: 1 where the target is trained, else 0, float32.
-      positions: places within the trajectory from 0, int32.
-      segment_ids: 1, 2, … for the trajectories of a row; 0 is padding, int32.
-    """
-
-    tokens: Int[np.ndarray, "B T"]
-    targets: Int[np.ndarray, "B T"]
-    loss_weights: Float[np.ndarray, "B T"]
-    positions: Int[np.ndarray, "B T"]
-    segment_ids: Int[np.ndarray, "B T"]
 
 
 class PackedBatches:
@@ -155,27 +137,10 @@ class PackedBatches:
         epoch, place = divmod(step, self.steps_per_epoch)
         plan = self._plan_of(epoch)
         rows = self.batch_size // self.process_count
-        shape = (rows, self.length)
-        batch = Batch(
-            tokens=np.zeros(shape, np.int32),
-            targets=np.zeros(shape, np.int32),
-            loss_weights=np.zeros(shape, np.float32),
-            positions=np.zeros(shape, np.int32),
-            segment_ids=np.zeros(shape, np.int32),
-        )
         first = place * self.batch_size + self.process_index * rows
-        for row in range(min(rows, len(plan) - first)):
-            begin = 0
-            for segment, index in enumerate(plan.row(first + row).tolist(), start=1):
-                tokens, trained = self._cache.example(index)
-                end = begin + len(tokens) - 1
-                batch["tokens"][row, begin:end] = tokens[:-1]
-                batch["targets"][row, begin:end] = tokens[1:]
-                batch["loss_weights"][row, begin:end] = trained[1:]
-                batch["positions"][row, begin:end] = self._counting[: end - begin]
-                batch["segment_ids"][row, begin:end] = segment
-                begin = end
-        return batch
+        there = range(first, min(first + rows, len(plan)))
+        examples = ([self._cache.example(index) for index in plan.row(row).tolist()] for row in there)
+        return assemble(examples, rows, self.length)
 
     def iterator(self, start_step: int = 0, *, prefetch: int = 4) -> Iterator[Batch]:
         """Yields the batches from `start_step` on, made ahead of time by Grain in background threads.
@@ -199,10 +164,6 @@ class PackedBatches:
             whole = np.tile(np.arange(len(task)), int(rate))
             drawn.append(np.concatenate([whole, part]) + self._cache.starts[number])
         return np.concatenate(drawn)
-
-    @cached_property
-    def _counting(self) -> Int[np.ndarray, " length"]:
-        return np.arange(self.length, dtype=np.int32)
 
     def _turn_order(self, number: int) -> Int[np.ndarray, " trajectories"]:
         """The order in which the trajectories of a task take turns, where its rate is no whole number."""

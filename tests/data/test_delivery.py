@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agentbank_jax.data.batch import Batch
 from agentbank_jax.data.declarations import get_task
-from agentbank_jax.data.delivery import Batch, PackedBatches
+from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.token_cache import TaskTokens, TokenCache, build_cache
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.templates.registry import Llama2Template

@@ -5,7 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from agentbank_jax.data.delivery import Batch, PackedBatches
+from agentbank_jax.data.batch import Batch
+from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.token_cache import TokenCache
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
