@@ -11,11 +11,9 @@ form needs neither TensorFlow nor SeqIO. On a machine that does other work too, 
 """
 
 import argparse
-import contextlib
 import itertools
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
 
 # The script also runs from a checkout that is not installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from scripts.process_memory import memory_of, peak_resident_bytes, process_tree
 
 TASK = "bench_made"
 
@@ -388,33 +388,13 @@ def measure_memory(flags: argparse.Namespace) -> None:
             with (root / "output").open("w") as output, subprocess.Popen(command, stdout=output) as process:
                 most = {"Rss": 0, "Pss": 0}
                 while process.poll() is None:
-                    now = _memory_of(process.pid)
-                    most = {kind: max(most[kind], now[kind]) for kind in most}
+                    now = [memory_of(each) for each in process_tree(process.pid)]
+                    most = {kind: max(most[kind], sum(each[kind] for each in now)) for kind in most}
                     time.sleep(0.1)
             assert process.returncode == 0, f"{script} failed"
             seconds = time.perf_counter() - started
             shown = ", ".join(f"{kind.upper()} {size / 2**30:.2f} GiB" for kind, size in most.items())
             print(f"{script}: at most {shown}, in {seconds:.0f} s", flush=True)
-
-
-def _memory_of(process: int) -> dict[str, int]:
-    """Returns the sums of RSS and PSS of a process and of all that it started, in bytes."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        # A process may end while it is looked at; its name may hold spaces and brackets.
-        with contextlib.suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    family = {process}
-    while more := {child for child, parent in parents.items() if parent in family} - family:
-        family |= more
-    total = {"Rss": 0, "Pss": 0}
-    for member in family:
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
-                kind, _, size = line.partition(":")
-                if kind in total:
-                    total[kind] += int(size.split()[0]) << 10
-    return total
 
 
 def main() -> int:
@@ -436,7 +416,7 @@ def main() -> int:
     flags = parser.parse_args()
     for figure in flags.figures:
         measures[figure](flags)
-    print(f"peak resident memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    print(f"peak resident memory: {peak_resident_bytes() / 2**30:.2f} GiB")
     return 0
 
 

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agentbank_jax.configuration.report_errors import report_errors
 from agentbank_jax.errors import AgentBankError
+from scripts.process_memory import peak_resident_bytes
 
 ROOT = Path(__file__).resolve().parents[1]
 _ALLOWED_BYTES = 3e9
@@ -55,18 +56,6 @@ def make_checkpoint(folder: Path, shape: str, seed: int, shard_bytes: int) -> in
     return 2 * count_parameters(config)
 
 
-def _peak_resident_bytes(pid: int) -> int:
-    """The most memory that a process has had since it began its program (Linux); 0 where it has just ended.
-
-    The figure that `os.wait4` gives begins with the memory of the process which started it.
-    """
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=_SHAPES, default="7b", help="of the model (default: 7b)")
@@ -87,7 +76,7 @@ def main() -> int:
         )  # fmt: skip
         peak = 0
         while process.poll() is None:
-            peak = max(peak, _peak_resident_bytes(process.pid))
+            peak = max(peak, peak_resident_bytes(process.pid))
             time.sleep(0.02)
         seconds = time.perf_counter() - started
         if process.returncode:

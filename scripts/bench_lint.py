@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agentbank_jax.configuration.report_errors import report_errors
+from scripts.process_memory import memory_of, process_tree
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _EVERY = 200  # rows between two that hold a fault
@@ -179,26 +180,16 @@ class _Usage:
 
     def _sample(self) -> dict[int, float]:
         resident = 0.0
-        for process in _tree(os.getpid()):
+        for process in process_tree(os.getpid()):
             try:
                 fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-                rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
             except OSError:  # it has ended
                 continue
             self._ticks[process] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
             # Proportional: pages that processes share are counted once.
-            resident += 1024 * int(rollup.partition("\nPss:")[2].split()[0])
+            resident += memory_of(process)["Pss"]
         self._peak = max(self._peak, resident)
         return self._ticks
-
-
-def _tree(process: int) -> list[int]:
-    """Returns a process and all below it."""
-    try:
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        children = []
-    return [process, *(each for child in children for each in _tree(int(child)))]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""Made trajectories for `bench_training.py`, the same ones for both sides, and the memory that a side takes."""
-
-import resource
-from pathlib import Path
+"""Made trajectories for `bench_training.py`, the same ones for both sides."""
 
 import numpy as np
 
@@ -53,13 +50,3 @@ def padded_batches(settings: dict) -> list[list[tuple[np.ndarray, np.ndarray]]]:
             batches.append([])
         batches[-1].append(example)
     return [batches[index] for index in np.random.default_rng(0).permutation(len(batches))]
-
-
-def peak_resident_bytes() -> int:
-    """The most memory that this process has had."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Unlike getrusage's figure, this one does not begin with that of the process which started this one.
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

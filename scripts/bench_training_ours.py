@@ -10,8 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-from bench_training_data import packed_batches, peak_resident_bytes
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
@@ -20,6 +19,8 @@ from agentbank_jax.training.loss import trained_capacity
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from agentbank_jax.training.state import make_init
 from agentbank_jax.training.step import make_train_step
+from scripts.bench_training_data import packed_batches
+from scripts.process_memory import peak_resident_bytes
 
 
 def main(settings: dict) -> None:
