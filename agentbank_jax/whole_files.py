@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from agentbank_jax.errors import AgentBankError
+
 
 @contextlib.contextmanager
 def whole_file(target: str | os.PathLike[str]) -> Iterator[Path]:
@@ -34,6 +36,21 @@ def whole_file(target: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_output(flag: str, target: str | os.PathLike[str], text: str) -> None:
+    """Writes what a command was asked for by a flag; half a surrogate pair, which UTF-8 cannot hold, becomes `?`.
+
+    Raises:
+      AgentBankError: where it cannot be written; names the flag.
+    """
+    try:
+        with whole_file(target) as temporary:
+            temporary.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise AgentBankError(
+            f"{flag}={os.fspath(target)}: cannot be written ({error.strerror}); name another file."
+        ) from None
 
 
 @contextlib.contextmanager

@@ -100,7 +100,7 @@ def _print(best: "CompiledStep | None", search: bool) -> None:
 def _write_json(
     file: str, topology: "Topology", slices: int, steps: "Sequence[CompiledStep]", best: "CompiledStep | None"
 ) -> None:
-    from agentbank_jax.whole_files import whole_file
+    from agentbank_jax.whole_files import write_output
 
     text = json.dumps(
         {
@@ -116,8 +116,4 @@ def _write_json(
     if file == "-":
         print(text)
         return
-    try:
-        with whole_file(file) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise AgentBankError(f"--json={file}: cannot be written ({error.strerror}); name another file.") from None
+    write_output("--json", file, text + "\n")

@@ -1,6 +1,7 @@
 """What `--dry_run` prints: the run, found out without weights, data or many devices."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -8,14 +9,13 @@ from rich.console import Console
 
 from agentbank_jax.commands.evaluate import sweep_lines
 from agentbank_jax.commands.requirements import missing_requirements
+from agentbank_jax.commands.topology_search import compile_on
 from agentbank_jax.configuration.configuration import EvaluationConfiguration, TrainingConfiguration
 from agentbank_jax.data.declarations import get_mixture
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.mesh import make_mesh
-from agentbank_jax.training.compiled import compile_step
 from agentbank_jax.training.flops import adapter_parameters
-from agentbank_jax.training.loss import gathers
 from agentbank_jax.training.plan import Plan, plan
 
 TOO_MUCH_FOR_CPU = 1e14
@@ -82,19 +82,9 @@ def _compiled_lines(console: Console, training: TrainingConfiguration, size: Pla
         return [f"compiled step     not known here: {found}; {elsewhere}"]
     if device.platform == "cpu" and size.flops_per_step > TOO_MUCH_FOR_CPU:
         return [f"compiled step     not known here: it is too large to run on a {kind}; {elsewhere}"]
-    model, train = training.model, training.train
-    mesh = make_mesh(training.mesh)
     with console.status(f"compiling the step for {here} x {kind}"):
-        step = compile_step(
-            forward.with_chosen_attention(model),
-            training.optimizer,
-            mesh,
-            batch_size=train.batch_size,
-            length=training.data.max_length,
-            accumulate=train.accumulate,
-            gather=gathers(train.loss, mesh.size),
-            rules=training.mesh.rules,
-        )
+        model = forward.with_chosen_attention(training.model)
+        step = compile_on(make_mesh(training.mesh), replace(training, model=model))
     return [f"compiled step     for {here} x {kind}, as the compiler counts it", *step.lines()]
 
 

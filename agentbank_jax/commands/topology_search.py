@@ -24,8 +24,17 @@ def compile_recipe(training: TrainingConfiguration, topology: Topology, mesh: Me
     """
     mesh = mesh or make_mesh(training.mesh, topology_devices(topology, training.mesh.slices))
     model = replace(training.model, attention=expected_backend(training.model, "tpu"))
+    return compile_on(mesh, replace(training, model=model))
+
+
+def compile_on(mesh: Mesh, training: TrainingConfiguration) -> CompiledStep:
+    """Compiles the step of a recipe, whose model names its attention backend, for the devices of a mesh.
+
+    Raises:
+      AgentBankError: the model or the batch does not divide over the mesh.
+    """
     return compile_step(
-        model,
+        training.model,
         training.optimizer,
         mesh,
         batch_size=training.train.batch_size,

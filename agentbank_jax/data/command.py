@@ -101,6 +101,7 @@ def inspect_mixture(arguments: Sequence[str]) -> int:
     from agentbank_jax.data.inspection import inspect_cache
     from agentbank_jax.data.inspection_page import to_html
     from agentbank_jax.data.inspection_text import render
+    from agentbank_jax.whole_files import write_output
 
     inspection = inspect_cache(
         cache,
@@ -114,24 +115,14 @@ def inspect_mixture(arguments: Sequence[str]) -> int:
     for part in render(inspection):
         # Long lines of texts are the terminal's to break.
         console.print(part, soft_wrap=isinstance(part, Text))
-    for flag, path, content in (
-        ("--html", options.html, to_html(inspection) if options.html else ""),
-        ("--json", options.json, json.dumps(inspection.to_json(), indent=1, ensure_ascii=False)),
+    for name, path, content in (
+        ("html", options.html, to_html),
+        ("json", options.json, lambda inspection: json.dumps(inspection.to_json(), indent=1, ensure_ascii=False)),
     ):
         if path:
-            _write(flag, path, content)
-            console.print(f"{flag.strip('-')}: {path}", soft_wrap=True, markup=False)
+            write_output(f"--{name}", path, content(inspection))
+            console.print(f"{name}: {path}", soft_wrap=True, markup=False)
     return 0
-
-
-def _write(flag: str, path: str, content: str) -> None:
-    from agentbank_jax.whole_files import whole_file
-
-    try:
-        with whole_file(path) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise AgentBankError(f"{flag}={path}: cannot be written ({error.strerror}); name another file.") from None
 
 
 # The widest table of an inspection, which holds all that is known of the counts.

@@ -29,13 +29,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.lint.batch import LintSettings
 from agentbank_jax.trajectories.lint.linter import LintResult
 from agentbank_jax.trajectories.lint.mentions import PRONOUNS, top
 from agentbank_jax.trajectories.lint.overlap import EvaluationItem
 from agentbank_jax.trajectories.lint.rules import LEVELS, RULES
-from agentbank_jax.whole_files import whole_file
+from agentbank_jax.whole_files import write_output
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -100,14 +99,7 @@ def write_report(report: dict[str, Any], path: str | os.PathLike[str]) -> None:
     Raises:
       AgentBankError: where it cannot be written.
     """
-    target = Path(path)
-    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-    try:
-        with whole_file(target) as temporary:
-            # A text may hold half a surrogate pair, which UTF-8 cannot.
-            temporary.write_text(text, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise AgentBankError(f"--report={target}: cannot be written ({error.strerror}).") from None
+    write_output("--report", path, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
 
 def render_report(report: dict[str, Any]) -> "list[RenderableType]":
