@@ -13,7 +13,7 @@ VOCABULARY := $(DATA)/vocabulary/starter.model
 
 export PYTHON VENV
 
-.PHONY: train test test-slow test-parity test-beam lint format clean
+.PHONY: train test test-slow test-parity test-beam test-topology lint format clean
 
 train: $(VENV)/.installed-runtime
 	$(BIN)/python scripts/build_bank.py
@@ -38,6 +38,10 @@ test-parity: $(VENV)/.installed-parity
 test-beam: $(VENV)-beam/.installed-beam
 	$(VENV)-beam/bin/python -m pytest tests/data/test_beam_shards.py
 	PYTHONPATH=$(abspath $(VENV)-beam/newer) $(VENV)-beam/bin/python -m pytest tests/data/test_seqio_commands.py
+
+# What the compiler of TPUs says, in an environment of its own: where libtpu is, JAX looks for a TPU at each start.
+test-topology: $(VENV)-topology/.installed-topology
+	$(VENV)-topology/bin/python -m pytest tests/commands/test_compile_topology.py tests/parallel/test_topology.py tests/training/test_compiled.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -64,6 +68,10 @@ $(VENV)-beam/.installed-beam: $(INSTALL_INPUTS)
 	VENV=$(VENV)-beam scripts/set_up.sh beam
 	@touch $@
 
+$(VENV)-topology/.installed-topology: $(INSTALL_INPUTS)
+	VENV=$(VENV)-topology scripts/set_up.sh topology
+	@touch $@
+
 # What was built and trained (./data, ./runs) stays.
 clean:
-	rm -rf $(VENV) $(VENV)-beam build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-beam $(VENV)-topology build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

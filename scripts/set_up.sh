@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Makes the virtual environment and installs the project into it: `set_up.sh runtime` for
 # training, `set_up.sh test` for the tests too, `set_up.sh parity` with PyTorch beside them,
-# `set_up.sh beam` with Apache Beam in place of the libraries that it refuses. PYTHON and VENV choose the interpreter and the folder. Safe to repeat; a failed step ends the script and
-# shows its output.
+# `set_up.sh topology` with the compiler of TPUs, `set_up.sh beam` with Apache Beam in place of
+# the libraries that it refuses. PYTHON and VENV choose the interpreter and the folder. Safe to
+# repeat; a failed step ends the script and shows its output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -58,6 +59,7 @@ target="."
 [ "$KIND" = test ] && target=".[test]"
 [ "$KIND" = parity ] && target=".[test,parity]"
 [ "$KIND" = beam ] && target=".[test,beam]"
+[ "$KIND" = topology ] && target=".[test,topology]"
 constraints=constraints.txt
 if [ "$KIND" = beam ]; then
   constraints="$(mktemp)"

@@ -11,10 +11,11 @@ from agentbank_jax.models.hf_names import leaf_at, peft_tensors
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.peft_adapter import read_adapter, write_adapter
-from tests.models.test_hf_parity import jax_loss, load, make_reference, rows
 
 torch = pytest.importorskip("torch", reason="needs the extra [parity]")
 peft = pytest.importorskip("peft", reason="needs the extra [parity]")
+# After the lines above: it imports PyTorch.
+from tests.models.reference_models import jax_loss, load, make_reference, rows  # noqa: E402
 
 ADAPTERS = {
     "all": {"projections": ".*_proj", "rank": 4, "alpha": 8.0},
