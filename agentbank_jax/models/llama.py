@@ -30,6 +30,7 @@ from agentbank_jax.models import attention
 from agentbank_jax.models.kv_cache import KVCache
 from agentbank_jax.models.lora import PROJECTIONS, LoraConfig, dropped
 from agentbank_jax.models.partitioning import constrain
+from agentbank_jax.models.products import project
 from agentbank_jax.models.remat import check_policy, checkpoint_name, rematerialised
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -192,26 +193,6 @@ class LlamaConfig:
         if self.lora:
             facts |= {f"lora.{name}": value for name, value in asdict(self.lora).items() if name != "dropout"}
         return facts
-
-
-@jax.custom_vjp
-def project(x: Float[Array, "... inputs"], kernel: Float[Array, "inputs outputs"]) -> Float[Array, "... outputs"]:
-    """`x @ kernel`, whose kernel gradient is made in the kernel's own layout.
-
-    The automatic gradient makes the transposed kernel, for which XLA on CPU writes every activation
-    once more, transposed: a third of the step of a small model.
-    """
-    return x @ kernel
-
-
-def _project_backward(residuals, grad):
-    x, kernel = residuals
-    rows = tuple(range(x.ndim - 1))
-    grad_x = jax.lax.dot_general(grad, kernel, (((x.ndim - 1,), (1,)), ((), ())))
-    return grad_x, jax.lax.dot_general(x, grad, ((rows, rows), ((), ())))
-
-
-project.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _project_backward)
 
 
 class Linear(nnx.Module):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from agentbank_jax.models.partitioning import set_mesh_axes
+from agentbank_jax.models.products import contract, summed_outer
 
 LOGITS_AT_ONCE = 1 << 25
 """The most logits that a device holds: 128 MiB in float32, and as much for their gradient."""
@@ -61,11 +62,9 @@ def _summed_forward(hidden_BTD, kernel, targets_BT, weights_BT, tied: bool, chun
         wanted_BtV = _is_target(logits_BtV, targets_Bt).astype(jnp.float32)
         grad_BtV = (jnp.exp(logits_BtV - logsum_Bt1) - wanted_BtV) * weights_Bt[..., None]
         grad_BtV = grad_BtV.astype(hidden_BtD.dtype)
-        grad_hidden_BtD = jax.lax.dot_general(
-            grad_BtV, _typed(kernel, hidden_BtD), (((2,), (0 if tied else 1,)), ((), ()))
-        )
+        grad_hidden_BtD = contract(grad_BtV, _typed(kernel, hidden_BtD), 0 if tied else 1)
         operands = (grad_BtV, hidden_BtD) if tied else (hidden_BtD, grad_BtV)
-        grad_kernel = jax.lax.dot_general(*operands, (((0, 1), (0, 1)), ((), ())), preferred_element_type=jnp.float32)
+        grad_kernel = summed_outer(*operands, dtype=jnp.float32)
         return total, grad_hidden_BtD, grad_kernel
 
     if chunks == 1:
