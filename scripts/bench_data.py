@@ -166,7 +166,8 @@ def _position_bytes(step: int, fingerprint: str) -> int:
     import jax
 
     from agentbank_jax.models.llama import LlamaConfig
-    from agentbank_jax.training.checkpoints import FOLDER, Checkpoints
+    from agentbank_jax.training.checkpoint_files import FOLDER
+    from agentbank_jax.training.checkpoints import Checkpoints
     from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
     from agentbank_jax.training.state import make_init
 

@@ -9,7 +9,7 @@ from agentbank_jax.configuration.configuration import EvaluationConfiguration, r
 from agentbank_jax.configuration.gin_files import write_operative_config
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
-from agentbank_jax.training.checkpoints import FOLDER as CHECKPOINTS
+from agentbank_jax.training.checkpoint_files import FOLDER as CHECKPOINTS
 from agentbank_jax.training.compilation_cache import enable_compilation_cache
 
 

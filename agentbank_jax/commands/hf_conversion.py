@@ -20,7 +20,7 @@ from agentbank_jax.models.lora import merge
 from agentbank_jax.models.peft_adapter import read_adapter, write_adapter
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import check_model_divisible, state_shardings
-from agentbank_jax.training.checkpoints import load_adapters, load_for_inference, save_parameters
+from agentbank_jax.training.trained_models import load_adapters, load_for_inference, save_parameters
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizers.files import copied_files
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer

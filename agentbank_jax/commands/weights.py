@@ -14,7 +14,7 @@ from agentbank_jax.models.hf_config import read_config
 from agentbank_jax.models.hf_import import open_checkpoint
 from agentbank_jax.parallel.mesh import make_mesh
 from agentbank_jax.parallel.sharding import check_divisible, state_shardings
-from agentbank_jax.training.checkpoints import load_for_inference
+from agentbank_jax.training.trained_models import load_for_inference
 from agentbank_jax.trajectories.templates.registry import ChatTemplate
 
 

@@ -17,8 +17,8 @@ from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig
-from agentbank_jax.training.loop import TrainConfig
 from agentbank_jax.training.optimizer import OptimizerConfig
+from agentbank_jax.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,8 @@ from agentbank_jax.generation.engine import Engine
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.progress import Progress
-from agentbank_jax.training.checkpoints import load_for_inference
 from agentbank_jax.training.metrics import read_metrics
+from agentbank_jax.training.trained_models import load_for_inference
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.errors import AgentBankError
 from agentbank_jax.folder_lock import locked
 from agentbank_jax.models import forward
 from agentbank_jax.models.attention import BACKENDS
@@ -26,12 +25,15 @@ from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, put
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.compilation_cache import enable_compilation_cache
 from agentbank_jax.training.flops import FORMULA, flops_per_token, peak_flops
-from agentbank_jax.training.loss import LOSS_KINDS, gathers, trained_capacity
+from agentbank_jax.training.loss import gathers, trained_capacity
+from agentbank_jax.training.meter import Meter
 from agentbank_jax.training.metrics import MetricsWriter
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
+from agentbank_jax.training.programs import Programs
 from agentbank_jax.training.progress import TrainingProgress, duration
 from agentbank_jax.training.state import TrainState, abstract_state, make_init
 from agentbank_jax.training.step import jit_train_step, make_train_step
+from agentbank_jax.training.train_config import TrainConfig
 from agentbank_jax.trajectories.tokenizers.files import copied_files
 from agentbank_jax.whole_files import whole_file
 
@@ -60,61 +62,6 @@ class Batches(Protocol):
 
         Each is an array [batch_size / processes, length] per key of `BATCH_KEYS`.
         """
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How long to train, and what to keep.
-
-    Fields:
-      steps: optimizer steps; 0 means by `epochs`.
-      epochs: passes over the data, where `steps` is 0; may be a fraction.
-      batch_size: rows per step, all devices and micro-batches together.
-      accumulate: micro-batches per step.
-      loss: "trained" projects only trained tokens to the vocabulary (one device), "full" all; "auto" chooses.
-      seed: of fresh parameters.
-      log_every: steps between records of metrics.
-      checkpoint_every: steps between checkpoints; 0 saves at the end only.
-      keep_checkpoints: how many of the latest to keep.
-      resume: go on from the latest checkpoint in the model's folder; False refuses a folder that has one.
-      allow_change: facts that may differ from those of the checkpoint.
-      peak_flops: FLOP/s of one device, for MFU; 0 takes the data sheet's, or measures (CPU).
-      compilation_cache: folder of compiled programs; None means the default one, "" none.
-    """
-
-    steps: int = 0
-    epochs: float = 1.0
-    batch_size: int = 8
-    accumulate: int = 1
-    loss: str = "auto"
-    seed: int = 0
-    log_every: int = 10
-    checkpoint_every: int = 200
-    keep_checkpoints: int = 2
-    resume: bool = True
-    allow_change: tuple[str, ...] = ()
-    peak_flops: float = 0.0
-    compilation_cache: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.loss not in ("auto", *LOSS_KINDS):
-            raise AgentBankError(
-                f"TrainConfig.loss={self.loss!r} is not known." + did_you_mean(self.loss, ("auto", *LOSS_KINDS))
-            )
-        for name in ("batch_size", "accumulate", "log_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected at least 1.")
-        for name in ("steps", "checkpoint_every", "peak_flops"):
-            if getattr(self, name) < 0:
-                raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected 0 or more.")
-        if self.steps == 0 and not 0 < self.epochs < float("inf"):
-            raise AgentBankError(f"TrainConfig.epochs={self.epochs}: expected more than 0, where steps is 0.")
-        if not 0 <= self.seed < 1 << 31:
-            raise AgentBankError(f"TrainConfig.seed={self.seed}: expected 0 to {(1 << 31) - 1}.")
-
-    def total_steps(self, steps_per_epoch: int) -> int:
-        """Optimizer steps of the whole run."""
-        return self.steps or max(1, round(self.epochs * steps_per_epoch))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +167,7 @@ def train(
         initial_params = None
     rows = batch_sharding(mesh, rules)
     gather = gathers(train_config.loss, mesh.size)
-    programs = _Programs(
+    programs = Programs(
         lambda capacity, max_segments: jit_train_step(
             make_train_step(
                 replace(run_config, max_segments=max_segments),
@@ -283,7 +230,7 @@ def train(
             if start_step < total_steps:
                 progress.say(f"{FORMULA}; peak {peak / 1e9:,.0f} GFLOP/s a device ({source})")
                 shape = (batches.batch_size, batches.length)
-                meter = _Meter(flops_per_token(model_config, batches.length), peak * mesh.size, total_steps, shape)
+                meter = Meter(flops_per_token(model_config, batches.length), peak * mesh.size, total_steps, shape)
                 data = batches.iterator(start_step)
                 pending: tuple[int, dict[str, jax.Array]] | None = None
                 for step in range(start_step + 1, total_steps + 1):
@@ -323,82 +270,13 @@ def train(
     )
 
 
-class _Programs:
-    """Compiled steps by their capacity and segments; `seconds` is the time that compilation has taken in all."""
-
-    def __init__(self, make):
-        self._make, self._compiled, self._segments, self.seconds = make, {}, 0, 0.0
-
-    def get(self, capacity: int | None, max_segments: int, state: TrainState, batch: dict[str, jax.Array], frozen):
-        """The compiled step, and the seconds that compiling it took just now."""
-        if max_segments > self._segments:
-            # Room for rows that hold some more, in doublings: few programs, and the largest serves from then on.
-            self._segments = 1 if max_segments == 1 else 1 << (max_segments + max_segments // 4).bit_length()
-        key = capacity, self._segments
-        if key not in self._compiled:
-            # A step under way is no part of what compiling takes.
-            jax.block_until_ready(state)
-        started = time.perf_counter()
-        if key not in self._compiled:
-            self._compiled[key] = self._make(*key).lower(state, batch, frozen).compile()
-        seconds = time.perf_counter() - started
-        self.seconds += seconds
-        return self._compiled[key], seconds
-
-
 def _capacity(loss_weights: np.ndarray, accumulate: int) -> int:
     return max(trained_capacity(loss_weights[part::accumulate]) for part in range(accumulate))
 
 
-class _Meter:
-    """Sums metrics over the steps of an interval."""
-
-    def __init__(self, flops: float, peak: float, total_steps: int, shape: tuple[int, int]):
-        self._flops, self._peak, self._total, self._places = flops, peak, total_steps, shape[0] * shape[1]
-        self._start = self._since = time.perf_counter()
-        self.all_tokens, self.all_seconds = 0, 0.0
-        self._reset()
-
-    def _reset(self) -> None:
-        self._steps, self._loss, self._trained, self._tokens = 0, 0.0, 0.0, 0
-
-    def exclude(self, seconds: float) -> None:
-        """Leaves out seconds that were not spent on steps."""
-        self._start += seconds
-        self._since += seconds
-
-    def add(self, metrics: Mapping[str, np.ndarray]) -> None:
-        trained = float(metrics["trained_tokens"])
-        self._steps += 1
-        self._loss += float(metrics["loss"]) * trained
-        self._trained += trained
-        self._tokens += int(metrics["tokens"])
-        self.all_tokens += int(metrics["tokens"])
-
-    def record(self, step: int, metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """The interval's figures; begins the next interval."""
-        now = time.perf_counter()
-        seconds = max(now - self._since, 1e-9)
-        per_second = self._steps * self._places / seconds
-        values = {
-            "loss": self._loss / max(self._trained, 1.0),
-            "gradient_norm": float(metrics["gradient_norm"]),
-            "learning_rate": float(metrics["learning_rate"]),
-            "tokens_per_second": self._tokens / seconds,
-            "trained_tokens_per_second": self._trained / seconds,
-            "mfu": per_second * self._flops / self._peak,
-            "packing_fill": self._tokens / (self._steps * self._places),
-            "seconds_per_step": seconds / self._steps,
-            "eta_seconds": (self._total - step) * seconds / self._steps,
-        }
-        self._since, self.all_seconds = now, now - self._start
-        self._reset()
-        return values
-
-
 def _tell(
     pending: tuple[int, dict[str, jax.Array]],
-    meter: _Meter,
+    meter: Meter,
     writer: MetricsWriter,
     progress: TrainingProgress,
     log_every: int,

@@ -14,7 +14,7 @@ import pytest
 from agentbank_jax.commands import export_hf, hf_conversion, import_hf
 from agentbank_jax.configuration.report_errors import report_errors
 from agentbank_jax.models.hf_config import read_config
-from agentbank_jax.training.checkpoints import load_for_inference
+from agentbank_jax.training.trained_models import load_for_inference
 from tests.models.made_hf import LLAMA, made_tensors, write_made
 from tests.small_bank import ROOT, SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner, build_small_bank
 from tests.trajectories.fake import make_trajectory

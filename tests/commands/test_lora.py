@@ -10,7 +10,8 @@ import pytest
 
 from agentbank_jax.models.hf_config import read_config
 from agentbank_jax.models.peft_adapter import read_adapter
-from agentbank_jax.training.checkpoints import load_for_inference, read_metadata
+from agentbank_jax.training.checkpoint_files import read_metadata
+from agentbank_jax.training.trained_models import load_for_inference
 from tests.commands.test_hf_conversion import same
 from tests.small_bank import SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner, build_small_bank, run_program
 

@@ -30,10 +30,11 @@ from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, path_name, state_shardings
 from agentbank_jax.training import step as step_module
-from agentbank_jax.training.loop import TrainConfig, train
+from agentbank_jax.training.loop import train
 from agentbank_jax.training.loss import summed_loss
 from agentbank_jax.training.optimizer import OptimizerConfig
 from agentbank_jax.training.state import abstract_state, make_init
+from agentbank_jax.training.train_config import TrainConfig
 from tests.training.made_batches import MadeBatches
 
 CONFIG = LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_layers=2, num_heads=4, num_kv_heads=2)

@@ -8,8 +8,9 @@ import time
 
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig
-from agentbank_jax.training.loop import TrainConfig, train
+from agentbank_jax.training.loop import train
 from agentbank_jax.training.optimizer import OptimizerConfig
+from agentbank_jax.training.train_config import TrainConfig
 from tests.training.made_batches import MadeBatches
 
 CONFIG = LlamaConfig(vocab_size=31, hidden_size=16, intermediate_size=24, num_layers=2, num_heads=2)

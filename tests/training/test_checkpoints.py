@@ -11,9 +11,10 @@ import pytest
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
-from agentbank_jax.training.checkpoints import Checkpoints, load_for_inference
+from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
 from agentbank_jax.training.state import abstract_state, make_init
+from agentbank_jax.training.trained_models import load_for_inference
 
 CONFIG = LlamaConfig(vocab_size=11, hidden_size=8, intermediate_size=12, num_layers=2, num_heads=2)
 FACTS = {"template": "llama2", "tokenizer_sha256": "ab", "stop_ids": [2]}

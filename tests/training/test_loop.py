@@ -18,11 +18,12 @@ from rich.console import Console
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.folder_lock import locked
 from agentbank_jax.parallel.mesh import MeshConfig
-from agentbank_jax.training.checkpoints import load_for_inference
-from agentbank_jax.training.loop import TrainConfig, train
+from agentbank_jax.training.loop import train
 from agentbank_jax.training.metrics import read_metrics
 from agentbank_jax.training.optimizer import OptimizerConfig
 from agentbank_jax.training.progress import TrainingProgress
+from agentbank_jax.training.train_config import TrainConfig
+from agentbank_jax.training.trained_models import load_for_inference
 from tests.training.made_batches import MadeBatches
 from tests.training.run_made import CONFIG
 

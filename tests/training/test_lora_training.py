@@ -12,13 +12,15 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward, lora
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.mesh import MeshConfig
-from agentbank_jax.training.checkpoints import load_adapters, load_for_inference, read_metadata, save_parameters
+from agentbank_jax.training.checkpoint_files import read_metadata
 from agentbank_jax.training.flops import adapter_parameters, flops_per_token, matmul_parameters
-from agentbank_jax.training.loop import TrainConfig, train
+from agentbank_jax.training.loop import train
 from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
 from agentbank_jax.training.plan import plan
 from agentbank_jax.training.state import make_init
 from agentbank_jax.training.step import make_train_step
+from agentbank_jax.training.train_config import TrainConfig
+from agentbank_jax.training.trained_models import load_adapters, load_for_inference, save_parameters
 from tests.training.made_batches import MadeBatches
 from tests.training.run_made import CONFIG as MADE
 

@@ -1,0 +1,99 @@
+"""The files of a checkpoint, and how Orbax reads them; a damaged one is set aside.
+
+model_dir/checkpoints/<step>/   state (step, params, opt_state), data (step, fingerprint), metadata
+"""
+
+import logging
+import shutil
+import warnings
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from agentbank_jax.errors import AgentBankError, first_line
+from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.lora import LoraConfig
+from agentbank_jax.parallel.sharding import path_name
+
+FOLDER = "checkpoints"
+FORMAT = 1
+
+logger = logging.getLogger(__name__)
+
+
+def orbax_v1():
+    # Imported where used: it takes a second, and many callers of this package never touch a checkpoint.
+    from orbax.checkpoint import v1
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return v1
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What `Checkpoints` saved beside the arrays of one step."""
+    return orbax_v1().checkpointables_metadata(path).custom_metadata
+
+
+def saved_model_config(metadata: dict[str, Any]) -> LlamaConfig:
+    known = {field.name for field in fields(LlamaConfig)}
+    saved = metadata["model_config"]
+    if unknown := sorted(saved.keys() - known):
+        raise AgentBankError(
+            f"The checkpoint's model has {', '.join(unknown)}, which this version does not know: "
+            "it was written by a newer version of agentbank_jax."
+        )
+    return LlamaConfig(**{**saved, "lora": LoraConfig(**saved["lora"]) if saved.get("lora") else None})
+
+
+def load_arrays(v1, path: Path, abstract: dict[str, Any]) -> dict[str, Any]:
+    # When an array cannot be read, each of the others would be reported with a traceback.
+    quiet = logging.getLogger("asyncio")
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sharding info not provided")
+            return v1.load_checkpointables(path, abstract)
+    finally:
+        quiet.setLevel(level)
+
+
+def array_names(tree: Any) -> list[str]:
+    return [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def is_complete(path: Path) -> bool:
+    try:
+        return bool(read_metadata(path))
+    except Exception:  # Orbax raises many kinds, for what is all one here: it is not complete.
+        return False
+
+
+def step_folders(directory: Path) -> list[Path]:
+    """Folders named by a step, latest first."""
+    if not directory.is_dir():
+        return []
+    return sorted((p for p in directory.iterdir() if p.name.isdigit()), key=lambda p: int(p.name), reverse=True)
+
+
+def set_aside_damaged(directory: Path) -> None:
+    for path in step_folders(directory):
+        if not is_complete(path):
+            set_aside(path, "it is half-written, or its metadata cannot be read")
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Renames a damaged checkpoint, so that the run can take that step's place again."""
+    aside = path.with_name(path.name + ".damaged")
+    logger.warning("Passed over the damaged checkpoint %s, now %s: %s", path, aside.name, reason)
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+
+
+def reason_of(error: Exception) -> str:
+    """What the error says that is at the root of one of Orbax's."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return first_line(error)[:200]

@@ -1,0 +1,52 @@
+"""The figures of an interval of steps."""
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+
+class Meter:
+    """Sums metrics over the steps of an interval."""
+
+    def __init__(self, flops: float, peak: float, total_steps: int, shape: tuple[int, int]):
+        self._flops, self._peak, self._total, self._places = flops, peak, total_steps, shape[0] * shape[1]
+        self._start = self._since = time.perf_counter()
+        self.all_tokens, self.all_seconds = 0, 0.0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._steps, self._loss, self._trained, self._tokens = 0, 0.0, 0.0, 0
+
+    def exclude(self, seconds: float) -> None:
+        """Leaves out seconds that were not spent on steps."""
+        self._start += seconds
+        self._since += seconds
+
+    def add(self, metrics: Mapping[str, np.ndarray]) -> None:
+        trained = float(metrics["trained_tokens"])
+        self._steps += 1
+        self._loss += float(metrics["loss"]) * trained
+        self._trained += trained
+        self._tokens += int(metrics["tokens"])
+        self.all_tokens += int(metrics["tokens"])
+
+    def record(self, step: int, metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
+        """The interval's figures; begins the next interval."""
+        now = time.perf_counter()
+        seconds = max(now - self._since, 1e-9)
+        per_second = self._steps * self._places / seconds
+        values = {
+            "loss": self._loss / max(self._trained, 1.0),
+            "gradient_norm": float(metrics["gradient_norm"]),
+            "learning_rate": float(metrics["learning_rate"]),
+            "tokens_per_second": self._tokens / seconds,
+            "trained_tokens_per_second": self._trained / seconds,
+            "mfu": per_second * self._flops / self._peak,
+            "packing_fill": self._tokens / (self._steps * self._places),
+            "seconds_per_step": seconds / self._steps,
+            "eta_seconds": (self._total - step) * seconds / self._steps,
+        }
+        self._since, self.all_seconds = now, now - self._start
+        self._reset()
+        return values

@@ -1,0 +1,61 @@
+"""How long to train, and what to keep."""
+
+from dataclasses import dataclass
+
+from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.training.loss import LOSS_KINDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long to train, and what to keep.
+
+    Fields:
+      steps: optimizer steps; 0 means by `epochs`.
+      epochs: passes over the data, where `steps` is 0; may be a fraction.
+      batch_size: rows per step, all devices and micro-batches together.
+      accumulate: micro-batches per step.
+      loss: "trained" projects only trained tokens to the vocabulary (one device), "full" all; "auto" chooses.
+      seed: of fresh parameters.
+      log_every: steps between records of metrics.
+      checkpoint_every: steps between checkpoints; 0 saves at the end only.
+      keep_checkpoints: how many of the latest to keep.
+      resume: go on from the latest checkpoint in the model's folder; False refuses a folder that has one.
+      allow_change: facts that may differ from those of the checkpoint.
+      peak_flops: FLOP/s of one device, for MFU; 0 takes the data sheet's, or measures (CPU).
+      compilation_cache: folder of compiled programs; None means the default one, "" none.
+    """
+
+    steps: int = 0
+    epochs: float = 1.0
+    batch_size: int = 8
+    accumulate: int = 1
+    loss: str = "auto"
+    seed: int = 0
+    log_every: int = 10
+    checkpoint_every: int = 200
+    keep_checkpoints: int = 2
+    resume: bool = True
+    allow_change: tuple[str, ...] = ()
+    peak_flops: float = 0.0
+    compilation_cache: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.loss not in ("auto", *LOSS_KINDS):
+            raise AgentBankError(
+                f"TrainConfig.loss={self.loss!r} is not known." + did_you_mean(self.loss, ("auto", *LOSS_KINDS))
+            )
+        for name in ("batch_size", "accumulate", "log_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected at least 1.")
+        for name in ("steps", "checkpoint_every", "peak_flops"):
+            if getattr(self, name) < 0:
+                raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected 0 or more.")
+        if self.steps == 0 and not 0 < self.epochs < float("inf"):
+            raise AgentBankError(f"TrainConfig.epochs={self.epochs}: expected more than 0, where steps is 0.")
+        if not 0 <= self.seed < 1 << 31:
+            raise AgentBankError(f"TrainConfig.seed={self.seed}: expected 0 to {(1 << 31) - 1}.")
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Optimizer steps of the whole run."""
+        return self.steps or max(1, round(self.epochs * steps_per_epoch))
