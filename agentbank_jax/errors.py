@@ -12,6 +12,18 @@ class AgentBankError(Exception):
     """
 
 
+class Stopped(Exception):
+    """The end of a program that was asked to stop and has kept its work: the same command goes on.
+
+    Fields:
+      status: the exit status, 75 (`EX_TEMPFAIL`) where a launcher should start the program again.
+    """
+
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
+        self.status = status
+
+
 def first_line(error: Exception) -> str:
     """What an error of another library says, without the lines that follow; the name of its type if it says nothing."""
     return (str(error).strip() or type(error).__name__).split("\n", 1)[0]

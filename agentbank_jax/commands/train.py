@@ -33,7 +33,7 @@ from agentbank_jax.data.token_cache import TokenCache, build_cache
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.places import is_remote
 from agentbank_jax.progress import Progress
-from agentbank_jax.training.loop import Batches
+from agentbank_jax.training.batches import Batches
 from agentbank_jax.training.loop import train as train_model
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer

@@ -4,14 +4,15 @@ import io
 import sys
 from collections.abc import Callable
 
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.errors import AgentBankError, Stopped
 
 USER_ERROR = 2
 INTERRUPTED = 130
 
 
 def report_errors(program: Callable[[], int]) -> int:
-    """Runs `program` and returns the exit status: its own, 2 for a user's mistake, 130 for Ctrl-C.
+    """Runs `program` and returns the exit status: its own, 2 for a user's mistake, 130 for Ctrl-C, 75 where a run
+    was pre-empted and has saved.
 
     Errors of any other kind are bugs and keep their traceback.
     """
@@ -24,6 +25,9 @@ def report_errors(program: Callable[[], int]) -> int:
     except AgentBankError as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
+    except Stopped as stopped:
+        print(f"stopped: {stopped}", file=sys.stderr)
+        return stopped.status
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where it was.", file=sys.stderr)
         return INTERRUPTED

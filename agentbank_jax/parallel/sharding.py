@@ -87,17 +87,52 @@ def batch_sharding(mesh: Mesh, rules: ShardingRules = DEFAULT_RULES) -> NamedSha
     return NamedSharding(mesh, rules.spec(("batch", "length")))
 
 
+def rows_of_process(sharding: NamedSharding, shape: tuple[int, int]) -> tuple[int, int]:
+    """Which part of a batch's rows this process's devices hold: `(index, count)`, part `index` of `count` equal ones.
+
+    Processes that lie along another axis of the mesh than the rows' hold the same part.
+
+    Args:
+      sharding: of the batch, from `batch_sharding`.
+      shape: of the batch, [rows, length].
+
+    Raises:
+      AgentBankError: the devices of a process hold rows that are not side by side.
+    """
+    total = shape[0]
+    places = sharding.addressable_devices_indices_map(shape).values()
+    held = sorted({index[0].indices(total)[:2] for index in places if index is not None})
+    first, last = held[0][0], held[-1][1]
+    rows = last - first
+    if sum(end - start for start, end in held) != rows or first % rows or total % rows:
+        raise AgentBankError(
+            f"The devices of process {jax.process_index()} hold rows {held} of a batch of {total}: expected one part "
+            "of equal ones. Put the mesh's axes data and fsdp before the others, and as many devices on each process."
+        )
+    return first // rows, total // rows
+
+
 def put_batch(rows: Mapping[str, np.ndarray], sharding: NamedSharding, shape: tuple[int, int]) -> dict[str, jax.Array]:
     """Puts a batch onto the devices of all processes.
 
     Args:
-      rows: arrays [rows of this process, length]; those of all processes, side by side, are the batch.
+      rows: arrays [rows of this process, length], those that `rows_of_process` names.
       sharding: of the batch, from `batch_sharding`.
       shape: of the batch, [rows, length].
     """
     if jax.process_count() == 1:
         return jax.device_put(dict(rows), sharding)
-    return {name: jax.make_array_from_process_local_data(sharding, values, shape) for name, values in rows.items()}
+    first = rows_of_process(sharding, shape)[0] * len(next(iter(rows.values())))
+
+    def put(values: np.ndarray) -> jax.Array:
+        def part(index: tuple[slice, ...] | None) -> np.ndarray:
+            assert index is not None
+            start, end, _ = index[0].indices(shape[0])
+            return values[start - first : end - first, index[1]]
+
+        return jax.make_array_from_callback(shape, sharding, part)
+
+    return {name: put(values) for name, values in rows.items()}
 
 
 def check_divisible(

@@ -4,9 +4,14 @@ Those of a run that trains adapters hold the adapters alone; the metadata name t
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.llama import LlamaConfig
@@ -51,6 +56,9 @@ class Checkpoints:
         config: LlamaConfig,
         facts: dict[str, Any],
         base: str | None = None,
+        keep_every: int = 0,
+        best_metric: str = "",
+        best_mode: str = "min",
     ):
         """Opens or makes `model_dir`/checkpoints.
 
@@ -60,6 +68,8 @@ class Checkpoints:
           config: the model; saved, and its shape is checked when restored.
           facts: what else must be equal when the run goes on (JSON values), such as template and tokenizer hash.
           base: folder of the weights that the saved adapters belong to; their `base_fingerprint` is among the facts.
+          keep_every: keeps the steps that this divides, too; 0 none.
+          best_metric, best_mode: keeps the best by this metric of those that were saved with it, too; "" none.
         """
         self._v1 = v1 = orbax_v1()
         self.directory = Path(model_dir).absolute() / FOLDER
@@ -72,10 +82,25 @@ class Checkpoints:
         self.facts = facts
         self.metadata = {"format": FORMAT, "model_config": asdict(config), "facts": facts, "base": base}
         self._shape_facts = config.shape_facts
-        set_aside_damaged(self.directory)
+        if jax.process_index() == 0:
+            set_aside_damaged(self.directory)
+        _wait_for_all("checkpoints_looked_at")
+        policies = v1.training.preservation_policies
+        kept: list[Any] = [policies.LatestN(keep)]
+        if keep_every:
+            kept.append(policies.EveryNSteps(keep_every))
+        if best_metric:
+            kept.append(
+                policies.BestN(
+                    get_metric_fn=lambda metrics: metrics[best_metric],
+                    reverse=best_mode == "min",
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                )
+            )
         self._checkpointer = v1.training.Checkpointer(
             self.directory,
-            preservation_policy=v1.training.preservation_policies.LatestN(keep),
+            preservation_policy=policies.AnyPreservationPolicy(kept),
             save_decision_policy=v1.training.save_decision_policies.FixedIntervalPolicy(1),
             cleanup_tmp_directories=True,
         )
@@ -101,15 +126,47 @@ class Checkpoints:
         """Steps of the complete checkpoints, ascending."""
         return [checkpoint.step for checkpoint in self._checkpointer.checkpoints]
 
-    def save(self, state: TrainState, step: int, fingerprint: str) -> None:
-        """Saves in the background; waits only for an earlier save, and until the arrays are copied."""
-        checkpointables = {"state": state, "data": {"step": step, "fingerprint": fingerprint}}
+    def save(
+        self,
+        state: TrainState,
+        step: int,
+        fingerprint: str,
+        *,
+        position: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Saves in the background; waits only for an earlier save, and until the arrays are copied.
+
+        Args:
+          state: what the devices hold after `step` steps.
+          step: names the checkpoint.
+          fingerprint: of the data.
+          position: what else a run that goes on must know, as JSON values.
+          metrics: of an evaluation of this state.
+        """
+        checkpointables = {"state": state, "data": {"step": step, "fingerprint": fingerprint, **(position or {})}}
         metadata = {**self.metadata, "arrays": array_names(state)}
         try:
             self._checkpointer.save_checkpointables_async(
-                step, checkpointables, custom_metadata=metadata, overwrite=True, force=True
+                step,
+                checkpointables,
+                custom_metadata=metadata,
+                metrics=dict(metrics) if metrics else None,
+                overwrite=True,
+                force=True,
             )
         except Exception as error:  # as above; an earlier save's error is raised here too
+            raise self._unwritten(error) from None
+
+    def wait(self) -> None:
+        """Waits until the last save is whole.
+
+        Raises:
+          AgentBankError: it cannot be written.
+        """
+        try:
+            self._checkpointer.wait()
+        except Exception as error:  # as above
             raise self._unwritten(error) from None
 
     def restore(self, abstract: TrainState, allow_change: tuple[str, ...] = ()) -> Restored | None:
@@ -132,11 +189,17 @@ class Checkpoints:
                     f"({', '.join(sorted(different)[:4])}): go on with the optimizer it was started with, "
                     "or choose another --model_dir."
                 )
+            loaded, reason = None, "another process cannot read it"
             try:
                 loaded = load_arrays(self._v1, path, {"state": abstract, "data": None})
             except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be read.
-                set_aside(path, reason_of(error))
+                reason = reason_of(error)
+            if not _all_true(loaded is not None):
+                if jax.process_index() == 0:
+                    set_aside(path, reason)
+                _wait_for_all("checkpoint_set_aside")
                 continue
+            assert loaded is not None
             self._checkpointer.reload()
             return Restored(loaded["state"], loaded["data"], metadata)
         self._checkpointer.reload()
@@ -156,3 +219,13 @@ class Checkpoints:
                 f"The run in {path.parent.parent} was started with other settings:\n" + "\n".join(different) + "\n"
                 "Go on with the settings it was started with, or choose another --model_dir."
             )
+
+
+def _wait_for_all(name: str) -> None:
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def _all_true(here: bool) -> bool:
+    """Whether it is true on every process."""
+    return here if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(here)).all())

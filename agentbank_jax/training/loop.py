@@ -1,67 +1,47 @@
 """The training loop."""
 
-import json
-import logging
+import contextlib
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from rich.console import Console
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.folder_lock import locked
 from agentbank_jax.models import forward
 from agentbank_jax.models.attention import BACKENDS
+from agentbank_jax.models.attention.cudnn import DEFAULT_SEGMENTS
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import fingerprint
 from agentbank_jax.models.partitioning import set_rules
+from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
-from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, put_batch, state_shardings, with_shardings
+from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, state_shardings, with_shardings
+from agentbank_jax.training.agreement import Agreement
+from agentbank_jax.training.bad_steps import BadSteps
+from agentbank_jax.training.batches import Batches
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.compilation_cache import enable_compilation_cache
+from agentbank_jax.training.evaluator import Evaluator
 from agentbank_jax.training.flops import FORMULA, flops_per_token, peak_flops
-from agentbank_jax.training.loss import gathers, trained_capacity
+from agentbank_jax.training.goodput import Goodput
+from agentbank_jax.training.loss import gathers
 from agentbank_jax.training.meter import Meter
-from agentbank_jax.training.metrics import MetricsWriter
+from agentbank_jax.training.metrics import open_metrics
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
+from agentbank_jax.training.preemption import Preemption
 from agentbank_jax.training.programs import Programs
 from agentbank_jax.training.progress import TrainingProgress, duration
+from agentbank_jax.training.run_files import changed_settings, write_run_files
 from agentbank_jax.training.state import TrainState, abstract_state, make_init
 from agentbank_jax.training.step import jit_train_step, make_train_step
+from agentbank_jax.training.steps import Position, SpikeError, Steps
 from agentbank_jax.training.train_config import TrainConfig
-from agentbank_jax.trajectories.tokenizers.files import copied_files
-from agentbank_jax.whole_files import whole_file
-
-OPERATIVE_CONFIG = "operative_config.gin"
-BATCH_KEYS = ("tokens", "targets", "loss_weights", "positions", "segment_ids")
-
-logger = logging.getLogger(__name__)
-
-
-class Batches(Protocol):
-    """What the loop reads: the batch of a step is a pure function of the step's number."""
-
-    batch_size: int
-    length: int
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches in one pass over the data."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Differs where any batch differs."""
-
-    def iterator(self, start_step: int) -> Iterator[Mapping[str, np.ndarray]]:
-        """This process's rows of the batches from a step on, without end.
-
-        Each is an array [batch_size / processes, length] per key of `BATCH_KEYS`.
-        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +79,7 @@ def train(
     tokenizer_path: str | os.PathLike | None = None,
     initial_params: Callable[[], forward.Params] | None = None,
     base: str | os.PathLike | None = None,
+    evaluators: Sequence[Evaluator] = (),
     progress: TrainingProgress | None = None,
 ) -> TrainResult:
     """Trains a model or its adapters, or goes on where a run in the same folder stopped.
@@ -120,34 +101,31 @@ def train(
         it trains adapters, which belong to these parameters.
       base: where they lie, the folder of a Hugging Face checkpoint or of a run's step; a run that trains adapters needs
         it, because its checkpoints hold the adapters alone.
+      evaluators: what measures the model every so many steps, and at the end.
       progress: where to tell how it goes; a bar or lines on standard error by default.
 
     Raises:
+      Stopped: SIGTERM or SIGINT asked for it; the run has saved.
       AgentBankError: settings that do not fit each other, the devices or the run in `model_dir`, or a
         folder that cannot be written.
     """
     # ---- settings ---------------------------------------------------------------------------------------------
+    goodput = Goodput()
     mesh, rules = make_mesh(mesh_config), mesh_config.rules
-    check_divisible(
-        model_config, dict(mesh.shape), train_config.batch_size, batches.length, train_config.accumulate, rules
-    )
-    if batches.batch_size != train_config.batch_size:
-        raise AgentBankError(
-            f"The data comes in batches of {batches.batch_size} rows, but TrainConfig.batch_size is "
-            f"{train_config.batch_size}: make them equal."
-        )
-    if batches.length > model_config.max_position_embeddings:
-        raise AgentBankError(
-            f"Rows of {batches.length} tokens are longer than the model's max_position_embeddings="
-            f"{model_config.max_position_embeddings}: shorten the rows or raise it."
-        )
+    _check_settings(model_config, train_config, batches, dict(mesh.shape), rules)
     if model_config.lora and (initial_params is None or base is None):
         raise AgentBankError(
             "LoraConfig is set, but no weights that its adapters could belong to: name them with RunConfig.weights or "
             "--checkpoint."
         )
+    gather = gathers(train_config.loss, mesh.size)
+    if gather and jax.process_count() > 1:
+        raise AgentBankError(
+            "TrainConfig.loss='trained' is for one process, since the number of trained tokens decides what compiles: "
+            "choose 'auto' or 'full'."
+        )
     total_steps = train_config.total_steps(batches.steps_per_epoch)
-    folder = Path(model_dir)
+    folder, first_process = Path(model_dir), jax.process_index() == 0
     if train_config.compilation_cache != "":
         enable_compilation_cache(train_config.compilation_cache)
 
@@ -166,7 +144,6 @@ def train(
         facts["base_fingerprint"] = fingerprint(frozen)
         initial_params = None
     rows = batch_sharding(mesh, rules)
-    gather = gathers(train_config.loss, mesh.size)
     programs = Programs(
         lambda capacity, max_segments: jit_train_step(
             make_train_step(
@@ -182,17 +159,24 @@ def train(
             frozen_shardings,
         )
     )
-    bounds_segments = BACKENDS[run_config.attention].bounds_segments
+    bound_segments: int | None = 0
+    if BACKENDS[run_config.attention].bounds_segments:
+        # Processes that see different rows must compile alike.
+        bound_segments = None if jax.process_count() == 1 else model_config.max_segments or DEFAULT_SEGMENTS
 
     with (
-        locked(folder, "train.py", "--model_dir"),
+        locked(folder, "train.py", "--model_dir") if first_process else contextlib.nullcontext(),
         Checkpoints(
             folder,
             keep=train_config.keep_checkpoints,
+            keep_every=train_config.keep_every,
+            best_metric=train_config.best_metric,
+            best_mode=train_config.best_mode,
             config=model_config,
             facts=facts,
             base=os.path.abspath(base) if model_config.lora and base else None,
         ) as checkpoints,
+        Preemption() as preemption,
     ):
         # ---- start, or go on ----------------------------------------------------------------------------------
         if checkpoints.steps and not train_config.resume:
@@ -200,98 +184,128 @@ def train(
                 f"{folder} already holds a run, at step {checkpoints.steps[-1]}: choose another --model_dir, "
                 "delete it, or let it go on with TrainConfig.resume=True."
             )
-        restored = checkpoints.restore(with_shardings(abstract, shardings), train_config.allow_change)
-        if restored:
-            state, start_step = restored.state, int(restored.data["step"])
-            if start_step > total_steps:
-                raise AgentBankError(
-                    f"The run in {folder} has done {start_step} steps, and {total_steps} are configured: expected at "
-                    "least as many (TrainConfig.steps or epochs), or another --model_dir."
-                )
-        else:
-            state, start_step = _fresh_state(model_config, train_config, optimizer, shardings, initial_params), 0
 
+        def start() -> tuple[TrainState, Position, BadSteps]:
+            """The state and the position of the latest checkpoint, or fresh ones."""
+            restored = checkpoints.restore(with_shardings(abstract, shardings), train_config.allow_change)
+            if not restored:
+                state = _fresh_state(model_config, train_config, optimizer, shardings, initial_params)
+                return state, Position(), BadSteps(train_config, folder)
+            names = ("step", "passed_over", "rollbacks", "evaluated")
+            position = Position(**{name: restored.data[name] for name in names if name in restored.data})
+            return restored.state, position, BadSteps(train_config, folder, restored.data.get("bad_steps"))
+
+        state, position, bad_steps = start()
+        started_at = position.step
+        if started_at > total_steps:
+            raise AgentBankError(
+                f"The run in {folder} has done {started_at} steps, and {total_steps} are configured: expected at "
+                "least as many (TrainConfig.steps or epochs), or another --model_dir."
+            )
+        changed = changed_settings(folder, operative_config) if started_at else []
         # Only now: a run that may not go on leaves the folder as it was.
-        _write_files(folder, manifest, operative_config, tokenizer_path)
+        if first_process:
+            write_run_files(folder, manifest, operative_config, tokenizer_path)
 
         # ---- steps --------------------------------------------------------------------------------------------
-        record: dict[str, float] = {}
-        tokens_seen, seconds = 0, 0.0
-        if start_step < total_steps:
+        peak, source = train_config.peak_flops, "as configured"
+        if started_at < total_steps and not peak:
             # Measured on one device, so not where the mesh of all is set.
-            peak, source = (train_config.peak_flops, "as configured") if train_config.peak_flops else peak_flops()
-        progress = progress or TrainingProgress(total_steps, start_step)
-        with MetricsWriter(folder, start_step=start_step) as writer, progress, jax.set_mesh(mesh), set_rules(rules):
+            peak, source = peak_flops()
+        if not first_process:
+            progress = TrainingProgress(total_steps, started_at, Console(quiet=True))
+        progress = progress or TrainingProgress(total_steps, started_at)
+        shape = batches.batch_size, batches.length
+        meter = Meter(flops_per_token(model_config, batches.length), peak * mesh.size, total_steps, shape)
+        agreement = Agreement(mesh, wishes=2)
+        record: dict[str, float] = {}
+        with progress:
             progress.say(
                 f"{_describe(model_config)}, {total_steps} steps of "
                 f"{train_config.batch_size} x {batches.length} tokens, {batches.steps_per_epoch} steps an epoch"
-                + (f"; goes on after step {start_step}" if restored else "")
+                + (f"; goes on after step {started_at}" if started_at else "")
             )
-            if start_step < total_steps:
+            for line in changed:
+                progress.say(f"changed since the run was last started: {line}")
+            if started_at < total_steps:
                 progress.say(f"{FORMULA}; peak {peak / 1e9:,.0f} GFLOP/s a device ({source})")
-                shape = (batches.batch_size, batches.length)
-                meter = Meter(flops_per_token(model_config, batches.length), peak * mesh.size, total_steps, shape)
-                data = batches.iterator(start_step)
-                pending: tuple[int, dict[str, jax.Array]] | None = None
-                for step in range(start_step + 1, total_steps + 1):
-                    host_batch = {key: np.asarray(value) for key, value in next(data).items()}
-                    capacity = _capacity(host_batch["loss_weights"], train_config.accumulate) if gather else None
-                    max_segments = int(host_batch["segment_ids"].max()) if bounds_segments else 0
-                    batch = put_batch(host_batch, rows, shape)
-                    program, compiling = programs.get(capacity, max_segments, state, batch, frozen)
-                    meter.exclude(compiling)
-                    # A transfer that is not written out, such as of a Python number, would be paid at every step.
-                    with jax.transfer_guard("disallow"):
-                        state, metrics = program(state, batch, frozen)
-                    # The metrics of the step before are read while this one runs.
-                    if pending:
-                        record = _tell(pending, meter, writer, progress, train_config.log_every, total_steps) or record
-                    pending = step, metrics
-                    due = train_config.checkpoint_every and step % train_config.checkpoint_every == 0
-                    if due or step == total_steps:
-                        # What a run that goes on from here must find is written first.
-                        record = _tell(pending, meter, writer, progress, train_config.log_every, total_steps) or record
-                        pending = None
-                        checkpoints.save(state, step, batches.fingerprint)
-                if pending:
-                    record = _tell(pending, meter, writer, progress, train_config.log_every, total_steps) or record
-                seconds, tokens_seen = meter.all_seconds, meter.all_tokens
+            while position.step < total_steps or not position.evaluated:
+                spike: int | None = None
+                with (
+                    open_metrics(folder, start_step=position.step, silent=not first_process) as writer,
+                    jax.set_mesh(mesh),
+                    set_rules(rules),
+                ):
+                    steps = Steps(
+                        batches=batches,
+                        programs=programs,
+                        frozen=frozen,
+                        rows=rows,
+                        gather=gather,
+                        bound_segments=bound_segments,
+                        config=train_config,
+                        total_steps=total_steps,
+                        checkpoints=checkpoints,
+                        evaluators=evaluators,
+                        bad_steps=bad_steps,
+                        agreement=agreement,
+                        preemption=preemption,
+                        meter=meter,
+                        writer=writer,
+                        progress=progress,
+                        goodput=goodput,
+                    )
+                    try:
+                        state, position = steps.run(state, position)
+                        record = steps.record
+                    except SpikeError as error:
+                        spike = error.step
+                # Here, where neither the mesh is set nor the lost state held any more.
+                if spike is not None:
+                    if position.rollbacks == train_config.max_rollbacks:
+                        raise AgentBankError(
+                            f"The loss of step {spike} spiked, after {position.rollbacks} rollbacks "
+                            f"(TrainConfig.max_rollbacks): lower OptimizerConfig.learning_rate, or raise "
+                            f"TrainConfig.spike_factor={train_config.spike_factor}."
+                        )
+                    checkpoints.wait()
+                    state, back, bad_steps = start()
+                    passed_over = spike + position.passed_over - back.step
+                    position = replace(back, passed_over=passed_over, rollbacks=position.rollbacks + 1)
+                    progress.say(
+                        f"the loss of step {spike} spiked: back to step {back.step}, and on after the "
+                        f"{spike - back.step} batches that led there"
+                    )
+            if started_at < total_steps:
                 progress.say(
-                    f"trained {total_steps - start_step} steps, {tokens_seen:,} tokens in {duration(seconds)} "
-                    f"({tokens_seen / seconds:,.0f} tokens/s), after {programs.seconds:.1f} s of compilation"
+                    f"trained {total_steps - started_at} steps, {meter.all_tokens:,} tokens in "
+                    f"{duration(meter.all_seconds)} ({meter.all_tokens / meter.all_seconds:,.0f} tokens/s), after "
+                    f"{programs.seconds:.1f} s of compilation"
                 )
     return TrainResult(
         step=total_steps,
         params=state.params,
         checkpoint=checkpoints.directory / str(total_steps),
         metrics=record,
-        tokens=tokens_seen,
-        seconds=seconds,
+        tokens=meter.all_tokens,
+        seconds=meter.all_seconds,
     )
 
 
-def _capacity(loss_weights: np.ndarray, accumulate: int) -> int:
-    return max(trained_capacity(loss_weights[part::accumulate]) for part in range(accumulate))
-
-
-def _tell(
-    pending: tuple[int, dict[str, jax.Array]],
-    meter: Meter,
-    writer: MetricsWriter,
-    progress: TrainingProgress,
-    log_every: int,
-    total_steps: int,
-) -> dict[str, float] | None:
-    """Reads a finished step's metrics; at the end of an interval writes and returns its record."""
-    step, metrics = pending[0], jax.device_get(pending[1])
-    meter.add(metrics)
-    progress.advance(step)
-    if step % log_every and step != total_steps:
-        return None
-    values = meter.record(step, metrics)
-    writer.write(step, values)
-    progress.report(step, values)
-    return values
+def _check_settings(
+    model_config: LlamaConfig, train_config: TrainConfig, batches: Batches, sizes: dict[str, int], rules: ShardingRules
+) -> None:
+    check_divisible(model_config, sizes, train_config.batch_size, batches.length, train_config.accumulate, rules)
+    if batches.batch_size != train_config.batch_size:
+        raise AgentBankError(
+            f"The data comes in batches of {batches.batch_size} rows, but TrainConfig.batch_size is "
+            f"{train_config.batch_size}: make them equal."
+        )
+    if batches.length > model_config.max_position_embeddings:
+        raise AgentBankError(
+            f"Rows of {batches.length} tokens are longer than the model's max_position_embeddings="
+            f"{model_config.max_position_embeddings}: shorten the rows or raise it."
+        )
 
 
 def _fresh_state(model_config, train_config, optimizer, shardings, initial_params) -> TrainState:
@@ -312,28 +326,3 @@ def _describe(config: LlamaConfig) -> str:
     if not config.lora:
         return f"{parameters:,} parameters"
     return f"{forward.count_parameters(config) - parameters:,} parameters of adapters to {parameters:,}"
-
-
-def _write_files(
-    folder: Path,
-    manifest: Mapping[str, Any] | None,
-    operative_config: str | None,
-    tokenizer_path: str | os.PathLike | None,
-) -> None:
-    """Writes what lies beside the checkpoints of a run."""
-    try:
-        if manifest is not None:
-            with whole_file(folder / "manifest.json") as path:
-                path.write_text(json.dumps(manifest), encoding="utf-8")
-        if operative_config is not None:
-            with whole_file(folder / OPERATIVE_CONFIG) as path:
-                path.write_text(operative_config, encoding="utf-8")
-        if tokenizer_path is not None:
-            for name, file in copied_files(tokenizer_path).items():
-                with whole_file(folder / name) as path:
-                    shutil.copyfile(file, path)
-    except OSError as error:
-        raise AgentBankError(
-            f"Cannot write to {folder} ({error.strerror}): make room, or choose a folder that you may write with "
-            "--model_dir."
-        ) from error

@@ -24,10 +24,12 @@ class Meter:
         self._since += seconds
 
     def add(self, metrics: Mapping[str, np.ndarray]) -> None:
-        trained = float(metrics["trained_tokens"])
+        """Adds a step; a bad one's loss is no part of the mean."""
         self._steps += 1
-        self._loss += float(metrics["loss"]) * trained
-        self._trained += trained
+        if not metrics["bad"]:
+            trained = float(metrics["trained_tokens"])
+            self._loss += float(metrics["loss"]) * trained
+            self._trained += trained
         self._tokens += int(metrics["tokens"])
         self.all_tokens += int(metrics["tokens"])
 

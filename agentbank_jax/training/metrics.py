@@ -42,6 +42,26 @@ class MetricsWriter:
             self._board.add_scalar(name if "/" in name else f"train/{name}", value, step)
 
 
+class SilentWriter:
+    """Takes the metrics of a process that does not write them."""
+
+    def __enter__(self) -> "SilentWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        pass
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+
+def open_metrics(
+    model_dir: str | os.PathLike, *, start_step: int = 0, silent: bool = False
+) -> MetricsWriter | SilentWriter:
+    """The writer of a run that (re)starts after `start_step` steps, or one that writes nothing."""
+    return SilentWriter() if silent else MetricsWriter(model_dir, start_step=start_step)
+
+
 def read_metrics(model_dir: str | os.PathLike) -> list[dict[str, float]]:
     """The records of `metrics.jsonl`, without lines that are none, such as a last one that was cut off."""
     path = Path(model_dir) / FILE

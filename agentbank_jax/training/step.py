@@ -43,7 +43,8 @@ def make_train_step(
     Returns:
       step(state, batch, frozen=None) -> (state, metrics). `frozen` are the parameters that the adapters in
       `state.params` belong to, where the model has adapters. Metrics, each a scalar: `loss` (nats per trained token),
-      `trained_tokens`, `tokens` (without padding), `gradient_norm` (before clipping), `learning_rate`.
+      `trained_tokens`, `tokens` (without padding), `gradient_norm` (before clipping), `learning_rate`, `bad`. A bad
+      step, whose loss or gradient is not finite, changes nothing but the number of steps.
     """
 
     def train_step(state: TrainState, batch: Batch, frozen: forward.Params | None = None) -> tuple[TrainState, Metrics]:
@@ -76,16 +77,30 @@ def make_train_step(
         scale = 1.0 / jnp.maximum(trained, 1.0)
         grads = jax.tree.map(lambda grad: (grad * scale).astype(grad.dtype), grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        norm = optax.global_norm(grads)
+        good = jnp.isfinite(total) & jnp.isfinite(norm)
         metrics = {
             "loss": total * scale,
             "trained_tokens": trained,
             "tokens": jnp.sum(batch["segment_ids"] > 0),
-            "gradient_norm": optax.global_norm(grads),
-            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+            "gradient_norm": norm,
+            "learning_rate": jnp.asarray(schedule(_updates_done(state)), jnp.float32),
+            "bad": ~good,
         }
-        return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state), metrics
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(good, new, old),
+            (optax.apply_updates(state.params, updates), opt_state),
+            (state.params, state.opt_state),
+        )
+        return TrainState(state.step + 1, params, opt_state), metrics
 
     return train_step
+
+
+def _updates_done(state: TrainState) -> Array:
+    """Steps that were not bad, as the optimizer counts them; all steps, where it does not count."""
+    counts = optax.tree.get_all_with_path(state.opt_state, "count")
+    return counts[0][1] if counts else state.step
 
 
 def jit_train_step(step: StepFunction, state: Any, batch: NamedSharding, frozen: Any = None) -> Any:

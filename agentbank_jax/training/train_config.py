@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.training.loss import LOSS_KINDS
 
+BEST_MODES = ("min", "max")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -18,8 +20,17 @@ class TrainConfig:
       loss: "trained" projects only trained tokens to the vocabulary (one device), "full" all; "auto" chooses.
       seed: of fresh parameters.
       log_every: steps between records of metrics.
-      checkpoint_every: steps between checkpoints; 0 saves at the end only.
+      checkpoint_every: steps between checkpoints; 0 saves at the end only, or as `checkpoint_minutes` says.
+      checkpoint_minutes: the most minutes between checkpoints; 0 leaves it to `checkpoint_every`.
       keep_checkpoints: how many of the latest to keep.
+      keep_every: keeps the checkpoints of steps that this divides, too; 0 none.
+      best_metric: keeps the checkpoint with the best of this metric of an evaluation, such as "eval/loss", too.
+      best_mode: "min" where lower values of it are better, "max" where higher ones are.
+      max_bad_steps: steps in a row with a loss or gradient that is not finite, after which the run ends. They are
+        passed over, and counted in the metrics.
+      spike_factor: a loss of more than so many times the median of the steps before is a spike: the run goes back to
+        its last checkpoint, and on with the batches after the spike. 0 takes every loss.
+      max_rollbacks: how often, before the run ends.
       resume: go on from the latest checkpoint in the model's folder; False refuses a folder that has one.
       allow_change: facts that may differ from those of the checkpoint.
       peak_flops: FLOP/s of one device, for MFU; 0 takes the data sheet's, or measures (CPU).
@@ -34,7 +45,14 @@ class TrainConfig:
     seed: int = 0
     log_every: int = 10
     checkpoint_every: int = 200
+    checkpoint_minutes: float = 0.0
     keep_checkpoints: int = 2
+    keep_every: int = 0
+    best_metric: str = ""
+    best_mode: str = "min"
+    max_bad_steps: int = 10
+    spike_factor: float = 0.0
+    max_rollbacks: int = 3
     resume: bool = True
     allow_change: tuple[str, ...] = ()
     peak_flops: float = 0.0
@@ -45,10 +63,16 @@ class TrainConfig:
             raise AgentBankError(
                 f"TrainConfig.loss={self.loss!r} is not known." + did_you_mean(self.loss, ("auto", *LOSS_KINDS))
             )
-        for name in ("batch_size", "accumulate", "log_every", "keep_checkpoints"):
+        if self.best_mode not in BEST_MODES:
+            raise AgentBankError(
+                f"TrainConfig.best_mode={self.best_mode!r} is not known." + did_you_mean(self.best_mode, BEST_MODES)
+            )
+        if self.spike_factor and not 1 < self.spike_factor < float("inf"):
+            raise AgentBankError(f"TrainConfig.spike_factor={self.spike_factor}: expected more than 1, or 0.")
+        for name in ("batch_size", "accumulate", "log_every", "keep_checkpoints", "max_bad_steps"):
             if getattr(self, name) < 1:
                 raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected at least 1.")
-        for name in ("steps", "checkpoint_every", "peak_flops"):
+        for name in ("steps", "checkpoint_every", "checkpoint_minutes", "keep_every", "max_rollbacks", "peak_flops"):
             if getattr(self, name) < 0:
                 raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected 0 or more.")
         if self.steps == 0 and not 0 < self.epochs < float("inf"):
