@@ -1,0 +1,100 @@
+"""A run that is asked to stop saves, says how it ends, and ends as if nothing had been when it goes on."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from agentbank_jax.training.checkpoint_files import FOLDER
+from agentbank_jax.training.metrics import read_metrics
+from agentbank_jax.training.trained_models import load_for_inference
+
+ROOT = Path(__file__).parents[2]
+STEPS = 14
+
+
+def start(folder: Path, seconds: float, *processes: object) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.training.run_made", str(folder), str(STEPS), str(seconds)]
+    return subprocess.Popen(
+        [*command, *map(str, processes)],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start_all(folder: Path, seconds: float, count: int) -> list[subprocess.Popen]:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    return [start(folder, seconds, process, count, port) for process in range(count)]
+
+
+def wait_for_step(folder: Path, step: int, process: subprocess.Popen) -> None:
+    end = time.monotonic() + 120
+    while not any(record["step"] >= step for record in read_metrics(folder)):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def finish(process: subprocess.Popen, seconds: float = 120) -> tuple[int, str]:
+    _, errors = process.communicate(timeout=seconds)
+    return process.returncode, errors
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("preemption") / "whole"
+    status, errors = finish(start(folder, 0))
+    assert status == 0, errors
+    return folder
+
+
+def assert_same(folder: Path, whole: Path) -> None:
+    expected, got = (load_for_inference(name)[1] for name in (whole, folder))
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+    losses = [[(record["step"], record["loss"]) for record in read_metrics(name)] for name in (whole, folder)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_saves_the_step_under_way_and_the_same_command_goes_on(
+    whole: Path, number: signal.Signals, status: int
+) -> None:
+    folder = whole.parent / number.name
+    run = start(folder, 0.2)
+    wait_for_step(folder, 6, run)
+    run.send_signal(number)
+    began = time.monotonic()
+    got, errors = finish(run, 30)
+    assert got == status and f"stopped: {number.name} after step" in errors, errors
+    assert time.monotonic() - began < 20
+    saved = max(int(path.name) for path in (folder / FOLDER).iterdir() if path.name.isdigit())
+    assert saved > 5 and saved % 5, "saved when it was asked to, not at a step that was due"
+    status, errors = finish(start(folder, 0))
+    assert status == 0 and f"goes on after step {saved}" in errors, errors
+    assert_same(folder, whole)
+
+
+def test_a_signal_to_one_of_two_processes_stops_both_after_the_same_step(whole: Path) -> None:
+    folder = whole.parent / "two"
+    runs = start_all(folder, 0.2, 2)
+    wait_for_step(folder, 6, runs[0])
+    runs[1].send_signal(signal.SIGTERM)
+    ends = [finish(run, 60) for run in runs]
+    assert [status for status, _ in ends] == [75, 75], ends
+    told = {errors.split("stopped: ")[1].split(",")[0] for _, errors in ends}
+    assert len(told) == 1, told
+    ends = [finish(run) for run in start_all(folder, 0, 2)]
+    assert [status for status, _ in ends] == [0, 0], ends
+    losses = [[record["loss"] for record in read_metrics(name)] for name in (whole, folder)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-6)
