@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -24,6 +25,8 @@ from agentbank_jax.data.token_shards import (
 from agentbank_jax.folder_lock import locked
 from agentbank_jax.trajectories.schema import TrajectoryError
 from agentbank_jax.whole_files import whole_folder
+
+logger = logging.getLogger(__name__)
 
 FORMAT = f"token_cache/2, shards of {SHARD_ROWS} rows"
 
@@ -109,6 +112,28 @@ class TaskCache:
     def read(self) -> TokenFiles:
         """Opens the finished files; see `read_token_files`."""
         return read_token_files(self.folder, task=self.task.name, key=self._key)
+
+    def read_if_whole(self) -> TokenFiles | None:
+        """Opens the finished files, or gives None where there are none; damaged ones are set aside."""
+        if not self.folder.is_dir():
+            return None
+        try:
+            return self.read()
+        except TokenCacheError as error:
+            with self.lock():
+                # Unless another process has made them again in the meantime.
+                if not self._is_whole():
+                    aside = self.folder.with_name(self.folder.name + ".damaged")
+                    logger.warning("%s It is made again; the damaged one is now %s.", error, aside.name)
+                    shutil.rmtree(aside, ignore_errors=True)
+                    self.folder.rename(aside)
+            return None
+
+    def _is_whole(self) -> bool:
+        with contextlib.suppress(TokenCacheError):
+            self.read()
+            return True
+        return not self.folder.is_dir()
 
 
 def make_caches(missing: Sequence[TaskCache], recipe: ShardRecipe, make: ShardMaker, progress: Progress) -> None:

@@ -159,18 +159,18 @@ def build_cache(
       progress: called now and then while shards are made.
 
     Raises:
-      AgentBankError: on an unknown mixture, missing or malformed files, a damaged cache, or a task
-        of which no trajectory fits.
+      AgentBankError: on an unknown mixture, missing or malformed files, or a task of which no
+        trajectory fits. A damaged cache is set aside, and made again.
     """
     declaration = get_mixture(mixture)
     recipe = ShardRecipe(template=template, max_length=max_length, over_long=over_long)
     caches = [TaskCache(get_task(name), recipe, data_dir, Path(cache_dir)) for name in declaration.rates]
-    missing = [cache for cache in caches if not cache.folder.is_dir()]
-    if missing:
+    files = {cache: cache.read_if_whole() for cache in caches}
+    if missing := [cache for cache, found in files.items() if found is None]:
         make_caches(missing, recipe, make or LocalWorkers(), progress or (lambda part, count: None))
     return TokenCache(
         mixture=mixture,
-        tasks=tuple(TaskTokens(task=cache.task, **cache.read()._asdict()) for cache in caches),
+        tasks=tuple(TaskTokens(task=cache.task, **(found or cache.read())._asdict()) for cache, found in files.items()),
         rates=tuple(float(rate) for rate in declaration.rates.values()),
         max_length=max_length,
         template_fingerprint=template.fingerprint,

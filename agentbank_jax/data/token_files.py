@@ -157,6 +157,4 @@ def _checksum_of_manifest(manifest: Mapping[str, Any]) -> str:
 
 
 def _damaged(folder: Path, task: str, reason: str) -> TokenCacheError:
-    return TokenCacheError(
-        f"{folder}: the token cache of task '{task}' is damaged ({reason}). Remove the folder; it will be made again."
-    )
+    return TokenCacheError(f"{folder}: the token cache of task '{task}' is damaged ({reason}).")

@@ -70,22 +70,30 @@ def test_other_sources_templates_and_lengths_have_other_caches(
 
 
 @pytest.mark.parametrize("name", ["tokens.bin", "trained.bin", "offsets.bin", "ids.json", "manifest.json"])
-def test_damage_is_found_and_named(mixture: str, own_data: Path, template: Llama2Template, name: str) -> None:
-    build(template, own_data)
+def test_damage_is_found_named_and_mended(
+    mixture: str, own_data: Path, template: Llama2Template, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    fingerprint = build(template, own_data).fingerprint
     (folder,) = (own_data / "cache").iterdir()
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
-    with pytest.raises(TokenCacheError, match=r"damaged.*Remove the folder"):
-        build(template, own_data)
+    assert build(template, own_data).fingerprint == fingerprint
+    assert "is damaged" in caplog.text and f"{folder.name}.damaged" in caplog.text
     (folder / name).unlink()
-    with pytest.raises(TokenCacheError, match=r"damaged"):
-        build(template, own_data)
+    assert build(template, own_data).fingerprint == fingerprint
+    caplog.clear()
+    assert build(template, own_data).fingerprint == fingerprint and not caplog.text
 
 
 @pytest.mark.parametrize("name", ["tokens.bin", "trained.bin"])
-def test_a_damaged_shard_is_named(
-    mixture: str, own_data: Path, template: Llama2Template, name: str, monkeypatch: pytest.MonkeyPatch
+def test_a_damaged_shard_is_named_set_aside_and_made_again(
+    mixture: str,
+    own_data: Path,
+    template: Llama2Template,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(token_shards, "SHARD_ROWS", 10)
     shards = build(template, own_data).tasks[0].manifest["shards"]
@@ -95,19 +103,21 @@ def test_a_damaged_shard_is_named(
     width = len(whole) // sum(shard["tokens"] for shard in shards)
     ends = [width * sum(shard["tokens"] for shard in shards[: number + 1]) for number in range(3)]
     rows = ["rows 0 to 9", "rows 10 to 19", "rows 20 to 24"]
+
+    def check(content: bytes, expected: str) -> None:
+        (folder / name).write_bytes(content)
+        caplog.clear()
+        again = build(template, own_data)
+        assert again.tasks[0].manifest["shards"] == shards and (folder / name).read_bytes() == whole
+        assert f"task 'fake_house' is damaged ({expected})" in caplog.text
+        assert (folder.with_name(folder.name + ".damaged") / name).read_bytes() == content
+
     for number, place in ((0, 0), (0, ends[0] - 1), (1, ends[0]), (1, ends[1] - 1), (2, ends[1]), (2, ends[2] - 1)):
         content = bytearray(whole)
         content[place] ^= 1
-        (folder / name).write_bytes(content)
-        expected = rf"task 'fake_house' is damaged \(shard {number + 1} of 3 in {name}, {rows[number]}, has changed\)"
-        with pytest.raises(TokenCacheError, match=expected):
-            build(template, own_data)
+        check(bytes(content), f"shard {number + 1} of 3 in {name}, {rows[number]}, has changed")
     for content in (whole[:-1], whole + b"\0"):
-        (folder / name).write_bytes(content)
-        with pytest.raises(TokenCacheError, match=rf"the size of {name} has changed"):
-            build(template, own_data)
-    shutil.rmtree(folder)
-    assert build(template, own_data).tasks[0].manifest["shards"] == shards
+        check(content, f"the size of {name} has changed")
 
 
 def test_a_failed_build_leaves_nothing(mixture: str, own_data: Path, template: Llama2Template) -> None:
