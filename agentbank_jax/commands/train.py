@@ -31,6 +31,8 @@ from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.remote import fetch_tasks
 from agentbank_jax.data.token_cache import TokenCache, build_cache
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
+from agentbank_jax.parallel.mesh import make_mesh
+from agentbank_jax.parallel.sharding import batch_sharding, rows_of_process
 from agentbank_jax.places import is_remote
 from agentbank_jax.progress import Progress
 from agentbank_jax.training.batches import Batches
@@ -79,13 +81,15 @@ def train(command_line: CommandLine) -> int:
             over_long=training.data.over_long,  # type: ignore[arg-type]
             progress=progress,
         )
+    shape = training.train.batch_size, training.data.max_length
+    part, parts = rows_of_process(batch_sharding(make_mesh(training.mesh), training.mesh.rules), shape)
     batches = PackedBatches(
         cache,
         batch_size=training.train.batch_size,
         length=training.data.max_length,
         seed=training.train.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=part,
+        process_count=parts,
     )
     console.print(_describe(cache, batches), highlight=False, soft_wrap=True)
     if cache.too_long():
@@ -113,7 +117,9 @@ def train(command_line: CommandLine) -> int:
     del result, weights
 
     # ---- acting ---------------------------------------------------------------------------------------------------
-    if evaluation.sweeps:
+    if evaluation.sweeps and jax.process_count() > 1:
+        console.print(f"several processes only train; let it act with: python evaluate.py --checkpoint={model_dir} …")
+    elif evaluation.sweeps:
         _evaluate(evaluation, checkpoint, model_dir, console)
     return 0
 

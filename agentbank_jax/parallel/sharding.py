@@ -97,9 +97,13 @@ def rows_of_process(sharding: NamedSharding, shape: tuple[int, int]) -> tuple[in
       shape: of the batch, [rows, length].
 
     Raises:
-      AgentBankError: the devices of a process hold rows that are not side by side.
+      AgentBankError: the rows do not divide, or the devices of a process hold rows that are not side by side.
     """
-    total = shape[0]
+    if jax.process_count() == 1:
+        return 0, 1
+    total, parts = shape[0], len(set(map(str, sharding.devices_indices_map((sharding.mesh.size, 1)).values())))
+    if total % parts:
+        raise AgentBankError(f"A batch of {total} rows does not divide over {parts} parts of the mesh.")
     places = sharding.addressable_devices_indices_map(shape).values()
     held = sorted({index[0].indices(total)[:2] for index in places if index is not None})
     first, last = held[0][0], held[-1][1]

@@ -3,6 +3,8 @@
 model_dir/checkpoints/<step>/   state (step, params, opt_state), data (step, fingerprint), metadata
 """
 
+import hashlib
+import json
 import logging
 import shutil
 import warnings
@@ -13,12 +15,13 @@ from typing import Any
 import jax
 
 from agentbank_jax.errors import AgentBankError, first_line
+from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.sharding import path_name
 
 FOLDER = "checkpoints"
-FORMAT = 1
+FORMAT = 2
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +34,58 @@ def orbax_v1():
     return v1
 
 
+class DamageError(Exception):
+    """What was read is not what was saved."""
+
+
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What `Checkpoints` saved beside the arrays of one step."""
-    return orbax_v1().checkpointables_metadata(path).custom_metadata
+    """What `Checkpoints` saved beside the arrays of one step.
+
+    Raises:
+      DamageError: it has changed since.
+      AgentBankError: another version of this project wrote it.
+    """
+    metadata = orbax_v1().checkpointables_metadata(path).custom_metadata
+    if metadata.get("format", FORMAT) != FORMAT:
+        raise AgentBankError(
+            f"{path} has format {metadata['format']}, and this version of agentbank_jax reads {FORMAT}: use the "
+            "version that wrote it, or another folder."
+        )
+    if metadata.get("seal") != _seal(metadata):
+        raise DamageError("its metadata have changed")
+    return metadata
+
+
+def sealed_metadata(metadata: dict[str, Any], data: dict[str, Any], **arrays: Any) -> dict[str, Any]:
+    """Metadata by which damage is found later, to themselves, to the data's position and to arrays.
+
+    Args:
+      metadata: JSON values.
+      data: JSON values that are saved beside them.
+      **arrays: trees of arrays by name; a fingerprint of each is taken, on their devices.
+    """
+    found = {
+        **metadata,
+        "data": data,
+        "fingerprints": {name: fingerprint(tree) for name, tree in arrays.items()},
+    }
+    return {**found, "seal": _seal(found)}
+
+
+def check_arrays(metadata: dict[str, Any], **arrays: Any) -> None:
+    """Compares arrays with those that were saved.
+
+    Raises:
+      DamageError: one has changed since.
+    """
+    for name, tree in arrays.items():
+        if fingerprint(tree) != metadata["fingerprints"][name]:
+            raise DamageError(f"the values of its {name} have changed since they were saved")
+
+
+def _seal(metadata: dict[str, Any]) -> str:
+    told = {name: value for name, value in metadata.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def saved_model_config(metadata: dict[str, Any]) -> LlamaConfig:
@@ -67,6 +119,8 @@ def array_names(tree: Any) -> list[str]:
 def is_complete(path: Path) -> bool:
     try:
         return bool(read_metadata(path))
+    except AgentBankError:
+        raise
     except Exception:  # Orbax raises many kinds, for what is all one here: it is not complete.
         return False
 

@@ -18,12 +18,15 @@ from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.training.checkpoint_files import (
     FOLDER,
     FORMAT,
+    DamageError,
     array_names,
+    check_arrays,
     load_arrays,
     orbax_v1,
     read_metadata,
     reason_of,
     saved_model_config,
+    sealed_metadata,
     set_aside,
     set_aside_damaged,
 )
@@ -144,8 +147,11 @@ class Checkpoints:
           position: what else a run that goes on must know, as JSON values.
           metrics: of an evaluation of this state.
         """
-        checkpointables = {"state": state, "data": {"step": step, "fingerprint": fingerprint, **(position or {})}}
-        metadata = {**self.metadata, "arrays": array_names(state)}
+        data = {"step": step, "fingerprint": fingerprint, **(position or {})}
+        checkpointables = {"state": state, "data": data}
+        metadata = sealed_metadata(
+            {**self.metadata, "arrays": array_names(state)}, data, params=state.params, opt_state=state.opt_state
+        )
         try:
             self._checkpointer.save_checkpointables_async(
                 step,
@@ -192,8 +198,12 @@ class Checkpoints:
             loaded, reason = None, "another process cannot read it"
             try:
                 loaded = load_arrays(self._v1, path, {"state": abstract, "data": None})
+                check_arrays(metadata, params=loaded["state"].params, opt_state=loaded["state"].opt_state)
+                if loaded["data"] != metadata["data"]:
+                    raise DamageError("its position in the data has changed")
             except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be read.
                 reason = reason_of(error)
+                loaded = None
             if not _all_true(loaded is not None):
                 if jax.process_index() == 0:
                     set_aside(path, reason)

@@ -16,8 +16,8 @@ from agentbank_jax.folder_lock import locked
 from agentbank_jax.models import forward
 from agentbank_jax.models.attention import BACKENDS
 from agentbank_jax.models.attention.cudnn import DEFAULT_SEGMENTS
+from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.llama import LlamaConfig
-from agentbank_jax.models.lora import fingerprint
 from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh

@@ -1,5 +1,6 @@
 """The figures of an interval of steps."""
 
+import math
 import time
 from collections.abc import Mapping
 
@@ -39,7 +40,8 @@ class Meter:
         seconds = max(now - self._since, 1e-9)
         per_second = self._steps * self._places / seconds
         values = {
-            "loss": self._loss / max(self._trained, 1.0),
+            # Not a number where all steps were bad.
+            "loss": self._loss / self._trained if self._trained else math.nan,
             "gradient_norm": float(metrics["gradient_norm"]),
             "learning_rate": float(metrics["learning_rate"]),
             "tokens_per_second": self._tokens / seconds,

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.models import forward, lora
+from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.hf_config import CONFIG_FILE
 from agentbank_jax.models.hf_import import open_checkpoint
 from agentbank_jax.models.llama import LlamaConfig
@@ -19,6 +20,7 @@ from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import state_shardings, with_shardings
 from agentbank_jax.training.checkpoint_files import (
     FOLDER,
+    check_arrays,
     is_complete,
     load_arrays,
     orbax_v1,
@@ -142,6 +144,9 @@ def _load_trained(
                 pytree_options=v1.options.PyTreeOptions(loading=v1.options.PyTreeOptions.Loading(partial_load=True))
             ):
                 params = load_arrays(v1, path, {"state": {"params": abstract}})["state"]["params"]
+            # Of another type than they were saved as, they have other bits.
+            if dtype in (None, config.param_dtype):
+                check_arrays(metadata, params=params)
         except AgentBankError:
             raise
         except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be read.
@@ -168,7 +173,7 @@ def _load_base(config: LlamaConfig, metadata: dict[str, Any], mesh: Mesh, rules:
         base = open_checkpoint(folder, config.base).load(shardings, config.param_dtype)
     else:
         base = load_for_inference(folder, dtype=config.param_dtype, mesh=mesh, rules=rules)[1]
-    found, expected = lora.fingerprint(base), metadata["facts"]["base_fingerprint"]
+    found, expected = fingerprint(base), metadata["facts"]["base_fingerprint"]
     if found != expected:
         raise AgentBankError(
             f"{run}: its adapters belong to weights of fingerprint {expected[:24]}…, and those in {folder} have "

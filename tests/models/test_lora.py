@@ -10,6 +10,7 @@ import pytest
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward, llama, lora
+from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.remat import POLICIES
@@ -171,16 +172,16 @@ def test_the_scale_is_that_of_the_paper_or_rank_stabilised():
 
 
 def test_a_fingerprint_finds_a_changed_bit_an_exchange_and_another_type(base):
-    name = lora.fingerprint(base)
-    assert name == lora.fingerprint(jax.tree.map(jnp.array, base)) and name.startswith("float32:")
+    name = fingerprint(base)
+    assert name == fingerprint(jax.tree.map(jnp.array, base)) and name.startswith("float32:")
     kernel = base["layers"]["mlp"]["up_proj"]["kernel"]
     bit = kernel.at[1, 2, 3].set(jnp.nextafter(kernel[1, 2, 3], jnp.inf))
     rows, columns = kernel.at[1, jnp.array([2, 3])].set(kernel[1, jnp.array([3, 2])]), kernel[:, :, ::-1]
     for other in (bit, rows, columns, kernel[::-1], kernel.astype("bfloat16"), jnp.zeros_like(kernel)):
         changed = jax.tree.map(lambda leaf, other=other: other if leaf is kernel else leaf, base)
-        assert lora.fingerprint(changed) != name
+        assert fingerprint(changed) != name
     half = jax.tree.map(lambda leaf: leaf.astype("bfloat16"), base)
-    assert lora.fingerprint(half).startswith("bfloat16:")
+    assert fingerprint(half).startswith("bfloat16:")
 
 
 @pytest.mark.parametrize(

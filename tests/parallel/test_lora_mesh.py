@@ -56,7 +56,7 @@ def one_step(mesh_config, devices):
     with jax.set_mesh(mesh):
         state = TrainState(np.int32(0), adapters, sgd.init(adapters))
         frozen = jax.device_put(base, frozen_shardings)
-        name = lora.fingerprint(frozen)
+        name = fingerprint(frozen)
         step = jax.jit(step, in_shardings=(shardings, batch_sharding(mesh), frozen_shardings), donate_argnums=0,
                        out_shardings=(shardings, NamedSharding(mesh, PartitionSpec())))
         state, metrics = step(jax.device_put(state, shardings), jax.device_put(batch, batch_sharding(mesh)), frozen)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +83,9 @@ def test_another_optimizer_is_refused_rather_than_taken_for_damage(tmp_path, sta
     assert (tmp_path / "checkpoints" / "1").is_dir()
 
 
-@pytest.mark.parametrize("damage", ["empty", "no metadata", "array lost", "array cut"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "no metadata", "metadata changed", "array lost", "array cut", "other values", "other position"]
+)
 def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, state, damage, caplog):
     _write(tmp_path, state, [1, 2])
     last = tmp_path / "checkpoints" / "2"
@@ -91,6 +94,16 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, state, damage, 
         last = tmp_path / "checkpoints" / "3"
     elif damage == "no metadata":
         (last / "_CHECKPOINT_METADATA").unlink()
+    elif damage == "metadata changed":
+        file = last / "_CHECKPOINT_METADATA"
+        file.write_text(file.read_text().replace("llama2", "llama3"))
+    elif damage in ("other values", "other position"):
+        # Whole files of another checkpoint, which Orbax reads without a word.
+        other = jax.tree.map(lambda leaf: leaf + 1, state)
+        _write(tmp_path / "other", other, [7])
+        part = "state" if damage == "other values" else "data"
+        shutil.rmtree(last / part)
+        shutil.copytree(tmp_path / "other/checkpoints/7" / part, last / part)
     elif damage == "array lost":
         for path in last.glob("state/**/d/*"):
             path.unlink()
@@ -101,7 +114,8 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, state, damage, 
         _, _, metadata = load_for_inference(tmp_path)
         restored = _restore(tmp_path)
     good = int(last.name) - 1
-    assert metadata["step"] == good
+    # A position is of no use to a model that acts.
+    assert metadata["step"] == good + (damage == "other position")
     assert restored.data["step"] == good
     assert str(last) in caplog.text
     _write(tmp_path, state, [int(last.name)])  # the run comes to that step again

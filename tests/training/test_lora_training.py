@@ -10,6 +10,7 @@ import pytest
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward, lora
+from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.training.checkpoint_files import read_metadata
@@ -87,7 +88,7 @@ def test_a_checkpoint_holds_adapters_alone_and_names_their_base(finished, weight
     assert metadata["base"] == str(weights)
     arrays = [name for name in metadata["arrays"] if not name.endswith(("step", "count"))]
     assert arrays and all("/lora/" in name for name in arrays)
-    assert metadata["facts"]["base_fingerprint"] == lora.fingerprint(forward.init(BASE, 5))
+    assert metadata["facts"]["base_fingerprint"] == fingerprint(forward.init(BASE, 5))
     config, adapters, _ = load_adapters(folder)
     assert config == CONFIG
     jax.tree.map(np.testing.assert_array_equal, adapters, result.params)
