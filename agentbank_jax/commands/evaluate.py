@@ -9,6 +9,7 @@ from agentbank_jax.configuration.configuration import EvaluationConfiguration, r
 from agentbank_jax.configuration.gin_files import write_operative_config
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
+from agentbank_jax.parallel.distributed import check_alone
 from agentbank_jax.training.checkpoint_files import FOLDER as CHECKPOINTS
 from agentbank_jax.training.compilation_cache import enable_compilation_cache
 
@@ -19,6 +20,7 @@ def evaluate(command_line: CommandLine) -> int:
     Raises:
       AgentBankError: on whatever the user can mend; nothing long has begun then.
     """
+    check_alone(command_line.distributed, "evaluate.py")
     loader = read_gin(command_line)
     evaluation = read_evaluation(loader)
     register_configured(evaluation.gsm8k)

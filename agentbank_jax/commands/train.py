@@ -31,6 +31,7 @@ from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.remote import fetch_tasks
 from agentbank_jax.data.token_cache import TokenCache, build_cache
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
+from agentbank_jax.parallel.distributed import start_processes
 from agentbank_jax.parallel.mesh import make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, rows_of_process
 from agentbank_jax.places import is_remote
@@ -47,6 +48,7 @@ def train(command_line: CommandLine) -> int:
     Raises:
       AgentBankError: on whatever the user can mend; nothing long has begun then.
     """
+    start_processes(command_line.distributed)
     # ---- what is asked for ----------------------------------------------------------------------------------------
     loader = read_gin(command_line)
     training = read_training()

@@ -2,10 +2,11 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.parallel.distributed import DistributedConfig
 
 _GIN_PREFIX = "--gin."
 
@@ -22,6 +23,7 @@ class CommandLine:
       checkpoint: a checkpoint, or the folder of a run, to start from or to evaluate.
       seed: overrides the gin files' seed.
       dry_run: say what would be done, and do nothing.
+      distributed: which processes run together.
     """
 
     gin_files: tuple[str, ...]
@@ -31,6 +33,7 @@ class CommandLine:
     checkpoint: str | None = None
     seed: int | None = None
     dry_run: bool = False
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
 
 
 def parse_command_line(
@@ -63,6 +66,7 @@ def parse_command_line(
     add("--checkpoint", metavar="PATH", help=checkpoint_help)
     add("--seed", type=int, metavar="N", help="seed of weights, data order and episodes")
     add("--dry_run", action="store_true", help="print the plan and end")
+    add_distributed_flags(parser)
 
     plain, overrides = split_overrides(arguments)
     known = parse_flags(parser, plain)
@@ -76,7 +80,26 @@ def parse_command_line(
         checkpoint=known.checkpoint,
         seed=known.seed,
         dry_run=known.dry_run,
+        distributed=DistributedConfig(
+            coordinator_address=known.coordinator_address,
+            num_processes=known.num_processes,
+            process_id=known.process_id,
+            initialization_timeout=known.initialization_timeout,
+        ),
     )
+
+
+def add_distributed_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `DistributedConfig`."""
+    group = parser.add_argument_group(
+        "several hosts", "Found by itself on Cloud TPU, SLURM, Kubernetes and Open MPI; elsewhere for every process:"
+    )
+    add = group.add_argument
+    add("--coordinator_address", metavar="HOST:PORT", help="where process 0 listens; any free port of its host")
+    add("--num_processes", type=int, metavar="N", help="how many processes there are; 1 runs alone")
+    add("--process_id", type=int, metavar="N", help="which of them this is, from 0")
+    add("--initialization_timeout", type=int, metavar="SECONDS", help="within which all must have come up (default: "
+        "%(default)s)", default=DistributedConfig.initialization_timeout)  # fmt: skip
 
 
 def add_gin_flags(parser: argparse.ArgumentParser, example: str) -> None:

@@ -1,0 +1,97 @@
+"""Starting on several hosts: JAX's runtime between the processes of a cluster.
+
+JAX is imported only in the functions: a program's flags are read before it.
+"""
+
+from dataclasses import dataclass
+
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.parallel.cluster import Cluster, find_cluster
+from agentbank_jax.parallel.roll_call import call_roll, split_address
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistributedConfig:
+    """Which processes belong together, where the cluster does not say it or is to be overruled.
+
+    Fields:
+      coordinator_address: host and port where process 0 listens; None asks the cluster.
+      num_processes: how many there are; 1 runs alone, whatever the cluster says; None asks the cluster.
+      process_id: which one this is, from 0; None asks the cluster.
+      initialization_timeout: seconds within which all must have come up.
+    """
+
+    coordinator_address: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    initialization_timeout: int = 300
+
+    def __post_init__(self) -> None:
+        if self.coordinator_address is not None:
+            split_address(self.coordinator_address)
+        if self.num_processes is not None and self.num_processes < 1:
+            raise AgentBankError(f"--num_processes={self.num_processes}: expected at least 1.")
+        limit = self.num_processes
+        if self.process_id is not None and not (self.process_id >= 0 and (limit is None or self.process_id < limit)):
+            raise AgentBankError(
+                f"--process_id={self.process_id}: expected 0 " + (f"to {limit - 1}." if limit else "or more.")
+            )
+        if self.initialization_timeout < 1:
+            raise AgentBankError(f"--initialization_timeout={self.initialization_timeout}: expected at least 1 second.")
+
+
+def start_processes(config: DistributedConfig) -> None:
+    """Starts JAX's runtime between the processes of a cluster; does nothing where one process runs alone.
+
+    Comes before anything that touches a device.
+
+    Raises:
+      AgentBankError: a process did not come up in time, which it names; or flags and cluster do not say which processes
+        there are.
+    """
+    cluster, timeout = _cluster(config), config.initialization_timeout
+    if cluster is None:
+        return
+    call_roll(cluster.address, cluster.index, cluster.count, timeout, host_of=cluster.host_of)
+    import jax
+
+    jax.distributed.initialize(
+        cluster.address,
+        cluster.count,
+        cluster.index,
+        local_device_ids=cluster.local_device_ids,
+        cluster_detection_method="deactivate",
+        initialization_timeout=timeout,
+    )
+
+
+def check_alone(config: DistributedConfig, program: str) -> None:
+    """Refuses to be one of several processes, where each would do the same work once more.
+
+    Raises:
+      AgentBankError: the cluster or the flags say that there are several.
+    """
+    cluster = _cluster(config)
+    if cluster is not None:
+        raise AgentBankError(
+            f"{program} is process {cluster.index} of {cluster.count}, and works in one: start it once, or run each "
+            "alone with --num_processes=1 and a --model_dir of its own."
+        )
+
+
+def writes_logs() -> bool:
+    """Whether this process is the one of all that writes logs and results.
+
+    Asks JAX for its devices: `start_processes` comes before.
+    """
+    import jax
+
+    return jax.process_index() == 0
+
+
+def _cluster(config: DistributedConfig) -> Cluster | None:
+    if config.num_processes == 1:
+        return None
+    return find_cluster(
+        config.coordinator_address, config.num_processes, config.process_id, config.initialization_timeout
+    )

@@ -1,0 +1,34 @@
+"""One of several processes: starts with the flags of train.py, and adds up a number of each.
+
+python -m tests.parallel.run_process [FLAGS]
+"""
+
+import sys
+
+from agentbank_jax.configuration.command_line import parse_command_line
+from agentbank_jax.configuration.report_errors import report_errors
+from agentbank_jax.parallel.distributed import start_processes, writes_logs
+
+
+def main() -> int:
+    command_line = parse_command_line(
+        "run_process.py",
+        "Starts.",
+        ["--gin_file=none.gin", *sys.argv[1:]],
+        example="none",
+        checkpoint_help="none",
+        model_dir_default="none",
+    )
+    start_processes(command_line.distributed)
+    import jax
+    import jax.numpy as jnp
+    from jax.experimental.multihost_utils import process_allgather
+
+    total = int(process_allgather(jnp.asarray(1 + jax.process_index())).sum())
+    print(f"process {jax.process_index()} of {jax.process_count()}, {jax.device_count()} devices, sum {total}", end="")
+    print(", writes logs" if writes_logs() else "")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(report_errors(main))
