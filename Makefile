@@ -47,6 +47,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck -x scripts/*.sh scripts/slurm.sbatch
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

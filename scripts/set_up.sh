@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes the virtual environment and installs the project into it: `set_up.sh runtime` for
-# training, `set_up.sh test` for the tests too, `set_up.sh parity` with PyTorch beside them,
-# `set_up.sh topology` with the compiler of TPUs, `set_up.sh beam` with Apache Beam in place of
-# the libraries that it refuses. PYTHON and VENV choose the interpreter and the folder. Safe to
-# repeat; a failed step ends the script and shows its output.
+# training, `set_up.sh tpu` and `set_up.sh cuda` for training on accelerators, `set_up.sh test`
+# for the tests too, `set_up.sh parity` with PyTorch beside them, `set_up.sh topology` with the
+# compiler of TPUs, `set_up.sh beam` with Apache Beam in place of the libraries that it refuses.
+# PYTHON and VENV choose the interpreter and the folder. Safe to repeat; a failed step ends the
+# script and shows its output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -59,6 +60,8 @@ target="."
 [ "$KIND" = test ] && target=".[test]"
 [ "$KIND" = parity ] && target=".[test,parity]"
 [ "$KIND" = beam ] && target=".[test,beam]"
+[ "$KIND" = tpu ] && target=".[tpu,gcs]"
+[ "$KIND" = cuda ] && target=".[cuda,gcs]"
 [ "$KIND" = topology ] && target=".[test,topology]"
 constraints=constraints.txt
 if [ "$KIND" = beam ]; then

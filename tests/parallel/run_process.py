@@ -25,8 +25,9 @@ def main() -> int:
     from jax.experimental.multihost_utils import process_allgather
 
     total = int(process_allgather(jnp.asarray(1 + jax.process_index())).sum())
-    print(f"process {jax.process_index()} of {jax.process_count()}, {jax.device_count()} devices, sum {total}", end="")
-    print(", writes logs" if writes_logs() else "")
+    place = f"process {jax.process_index()} of {jax.process_count()}, {jax.device_count()} devices"
+    # One write, so that lines of processes that share a terminal do not mix.
+    sys.stdout.write(f"{place}, sum {total}{', writes logs' if writes_logs() else ''}\n")
     return 0
 
 

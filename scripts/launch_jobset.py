@@ -1,0 +1,13 @@
+"""Trains on TPU pods of GKE: `python scripts/launch_jobset.py --name=NAME --image=IMAGE --topology=NAME --recipe=…`."""
+
+import sys
+from pathlib import Path
+
+# The script also runs from a checkout that is not installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from agentbank_jax.commands.launch_jobset import main
+from agentbank_jax.configuration.report_errors import report_errors
+
+if __name__ == "__main__":
+    sys.exit(report_errors(lambda: main(sys.argv[1:], Path(__file__).with_name("jobset.yaml"))))
