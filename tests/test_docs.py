@@ -30,8 +30,8 @@ from tests.trajectories.published import (
 )
 
 # In the order in which a reader meets them: later pages use what earlier ones made.
-PAGES = ("docs/banks.md", "docs/data.md", "docs/training.md", "docs/evaluation.md", "docs/pods.md", "README.md",
-         "docs/generation.md", "docs/extending.md")  # fmt: skip
+PAGES = ("docs/banks.md", "docs/data.md", "docs/training.md", "docs/evaluation.md", "docs/pods.md", "docs/launching.md",
+         "README.md", "docs/generation.md", "docs/extending.md")  # fmt: skip
 
 MAKE_COMMANDS = {"make train", "make test", "make lint"}
 
@@ -54,6 +54,10 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/import_hf.py": (),
     "python scripts/bench_import.py": ("--shape=tiny",),
     "python scripts/bench_training.py": (),
+    # Launchers print what they would run; `sbatch` stands for the script that it submits.
+    "scripts/tpu_pod.sh": ("--dry_run",),
+    "sbatch": ("--dry_run",),
+    "python scripts/launch_jobset.py": ("--dry_run",),
     "python scripts/compile_topology.py": (
         *SMALL_MODEL,
         "--gin.LlamaConfig.hidden_size=256",
@@ -135,14 +139,32 @@ def test_the_quick_commands_run_as_they_are_written(
             if command in MAKE_COMMANDS or command in done:
                 continue
             done.add(command)
+            if not command.startswith("python "):
+                run_launcher(command)
+                continue
             _, *arguments = shlex.split(command)
             if arguments[0] == "-m":
                 run_module(arguments, data, tmp_path)
                 continue
             if arguments[0] == "scripts/compile_topology.py" and importlib.util.find_spec("libtpu") is None:
                 continue
-            result = run([*arguments, *(small_flags(command) or ())], data_dir=data, cwd=tmp_path)
+            result = run(with_flags(arguments, small_flags(command) or ()), data_dir=data, cwd=tmp_path)
             assert result.returncode == 0, f"{page}: {command}\n{result.stderr[-3000:]}"
+
+
+def with_flags(arguments: list[str], flags: tuple[str, ...]) -> list[str]:
+    """Adds flags of a program before those that it hands on after `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [*arguments[:end], *flags, *arguments[end:]]
+
+
+def run_launcher(command: str) -> None:
+    """Lets a launcher, a shell script, print the commands that it would run."""
+    words = shlex.split(command)
+    script = next(index for index, word in enumerate(words) if word.startswith("scripts/"))
+    arguments = with_flags(words[script:], small_flags(command) or ())
+    result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0 and result.stdout, f"{command}\n{result.stderr[-3000:]}"
 
 
 def run_module(arguments: list[str], data: Path, folder: Path) -> None:
