@@ -267,7 +267,7 @@ make_active() {
       SUSPENDED | FAILED)
         if [ "$STATE" = FAILED ]; then failures=$((failures + 1)); fi
         [ "$failures" -lt 2 ] || fail "$NAME failed twice; see: gcloud compute tpus queued-resources describe $NAME --zone=$ZONE"
-        INSTALLED=0 && delete
+        delete
         ;;
       *) sleep "$POLL" ;;
     esac
@@ -275,11 +275,10 @@ make_active() {
 }
 
 install() {
-  local archive
-  archive="$(mktemp -t agentbank_jax.XXXXXX)"
-  pack "$archive"
-  on_nodes copy_to_node "$archive" || fail "the tree could not be copied to $NAME; gcloud says why above."
-  rm -f "$archive"
+  ARCHIVE="$(mktemp -t agentbank_jax.XXXXXX)"
+  trap 'rm -f "$ARCHIVE"' EXIT
+  pack "$ARCHIVE"
+  on_nodes copy_to_node "$ARCHIVE" || fail "the tree could not be copied to $NAME; gcloud says why above."
   on_nodes ssh_node all "$(remote_install)" || fail "the workers of $NAME could not be set up; they say why above."
   INSTALLED=1
 }

@@ -1,6 +1,7 @@
 """Which processes this one belongs to, as the cluster's environment variables or its server say.
 
-JAX knows Cloud TPU, SLURM, Kubernetes and Open MPI 4. Open MPI 5 leaves the address of process 0 to be given.
+JAX knows Cloud TPU, SLURM, Kubernetes and Open MPI 4. Of Open MPI 5 its newer releases learn the address of process 0
+through mpi4py; without these it is to be given.
 """
 
 import os
@@ -73,33 +74,32 @@ def _find(address: str | None, count: int | None, index: int | None, timeout: in
     address = address or os.environ.get("JAX_COORDINATOR_ADDRESS")
     if address and count is not None and index is not None:
         return Cluster(address=address, count=count, index=index)
-    environment = _environment()
-    if environment:
-        count = environment.get_process_count() if count is None else count
-        if count == 1:
-            return None
-        return Cluster(
-            address=address
-            or environment.get_coordinator_address(
-                timeout_secs=timeout, override_coordinator_port=os.environ.get("JAX_COORDINATOR_PORT")
-            ),
-            count=count,
-            index=environment.get_process_id() if index is None else index,
-            local_device_ids=_local_device_ids(environment),
-            host_of=_hosts(environment),
-        )
     if "OMPI_COMM_WORLD_SIZE" in os.environ:
+        alone = False
         count = int(os.environ["OMPI_COMM_WORLD_SIZE"]) if count is None else count
         index = int(os.environ["OMPI_COMM_WORLD_RANK"]) if index is None else index
-        alone = False
-    if alone or count == 1:
+    environment = _environment() if count != 1 else None
+    if environment:
+        count = environment.get_process_count() if count is None else count
+    if count == 1 or (alone and environment is None):
         return None
+    if environment:
+        index = environment.get_process_id() if index is None else index
+        address = address or environment.get_coordinator_address(
+            timeout_secs=timeout, override_coordinator_port=os.environ.get("JAX_COORDINATOR_PORT")
+        )
     if address is None or count is None or index is None:
         missing = [flag for flag, value in zip(FLAGS, (address, count, index), strict=True) if value is None]
         raise AgentBankError(
             f"{_list(missing)} must be given: no cluster says it here (Cloud TPU, SLURM, Kubernetes, Open MPI)."
         )
-    return Cluster(address=address, count=count, index=index)
+    return Cluster(
+        address=address,
+        count=count,
+        index=index,
+        local_device_ids=_local_device_ids(environment),
+        host_of=_hosts(environment, count) if environment else nowhere,
+    )
 
 
 def _environment() -> "type[ClusterEnv] | None":
@@ -121,34 +121,37 @@ def _environment() -> "type[ClusterEnv] | None":
     return found
 
 
-def _local_device_ids(environment: "type[ClusterEnv]") -> list[int] | None:
+def _local_device_ids(environment: "type[ClusterEnv] | None") -> list[int] | None:
     """The one GPU of a process that shares its host with others; None where all that it sees are its own."""
     from jax._src.cloud_tpu_init import running_in_cloud_tpu_vm
 
-    place = environment.get_local_process_id()
-    nodes, tasks = os.environ.get("SLURM_STEP_NUM_NODES"), os.environ.get("SLURM_NTASKS")
-    alone_here = {"slurm": nodes == tasks, "ompi": os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == "1"}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    variables = os.environ
+    if "OMPI_COMM_WORLD_LOCAL_RANK" in variables:
+        place: int | None = int(variables["OMPI_COMM_WORLD_LOCAL_RANK"])
+        shares = variables.get("OMPI_COMM_WORLD_LOCAL_SIZE") != "1"
+    else:
+        place = environment.get_local_process_id() if environment else None
+        shares = variables.get("SLURM_STEP_NUM_NODES") != variables.get("SLURM_NTASKS")
+    visible = variables.get("CUDA_VISIBLE_DEVICES", "")
     bound = bool(visible) and "," not in visible
-    if place is None or running_in_cloud_tpu_vm or alone_here.get(environment.name) or bound:
+    # JAX reads JAX_LOCAL_DEVICE_IDS itself.
+    if place is None or not shares or bound or running_in_cloud_tpu_vm or "JAX_LOCAL_DEVICE_IDS" in variables:
         return None
-    # JAX reads its variable itself.
-    return None if "JAX_LOCAL_DEVICE_IDS" in os.environ else [place]
+    return [place]
 
 
-def _hosts(environment: "type[ClusterEnv]") -> Callable[[int], str | None]:
+def _hosts(environment: "type[ClusterEnv]", count: int) -> Callable[[int], str | None]:
     """Names the hosts of processes in an environment that lists them."""
 
     def host_of(index: int) -> str | None:
-        names = _host_names(environment)
-        count = environment.get_process_count()
+        names = _host_names(environment, count)
         # Hosts have equally many processes, in the order of the list, unless the user spreads them in another way.
         return names[index * len(names) // count] if names and count % len(names) == 0 else None
 
     return host_of
 
 
-def _host_names(environment: "type[ClusterEnv]") -> list[str]:
+def _host_names(environment: "type[ClusterEnv]", count: int) -> list[str]:
     if environment.name == "slurm":
         listed = ["scontrol", "show", "hostnames", os.environ["SLURM_STEP_NODELIST"]]
         try:
@@ -156,7 +159,8 @@ def _host_names(environment: "type[ClusterEnv]") -> list[str]:
         except (OSError, subprocess.SubprocessError):
             return []
     workers: list[str] = getattr(environment, "_get_worker_list_in_slice", list)()
-    return workers if len(workers) == environment.get_process_count() else []
+    # Of several slices the workers listed are those of one.
+    return workers if len(workers) == count else []
 
 
 def _list(names: Sequence[str]) -> str:

@@ -2,12 +2,14 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.launching.stand_ins import StandIns
+from tests.parallel.processes import ROOT
 
 QUEUED = ("gcloud", "compute", "tpus", "queued-resources")
 WORKERS = ("gcloud", "compute", "tpus", "tpu-vm")
@@ -65,12 +67,38 @@ def test_values_with_spaces_quotes_and_signs_reach_the_workers_as_they_are(tmp_p
     assert (home / "setup").read_text() == f"it's {home}"
 
 
-def test_the_copied_tree_is_what_git_has_with_changes_and_nothing_ignored(tmp_path: Path) -> None:
+def test_the_copied_tree_is_what_git_would_commit_with_changes_and_nothing_ignored(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for name in ("scripts/tpu_pod.sh", "scripts/launching.sh", "gin/samoyed_tiny.gin", ".gitignore"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tree / name)
+    for name in ("changed", "deleted"):
+        (tree / name).write_text("before")
+    for arguments in (["init", "--quiet"], ["add", "."]):
+        subprocess.run(["git", *arguments], cwd=tree, check=True)
+    (tree / "changed").write_text("after")
+    (tree / "deleted").unlink()
+    (tree / "new file").write_text("here")
+    (tree / "__pycache__").mkdir()
+    (tree / "__pycache__/x.pyc").write_text("ignored")
     pod = StandIns.make(tmp_path / "pod", states=["ACTIVE"], exits=[[0, 0]])
-    assert train(pod, "--keep").returncode == 0
-    tree = tmp_path / "pod/home-pod-0/agentbank_jax"
-    assert (tree / "train.py").is_file() and (tree / "gin/samoyed_tiny.gin").is_file()
-    assert not (tree / ".git").exists() and not list(tree.rglob("__pycache__"))
+    result = pod.run([str(tree / "scripts/tpu_pod.sh"), "train", *FLAGS, "--keep"])
+    assert result.returncode == 0, result.stderr
+    copy = tmp_path / "pod/home-pod-1/agentbank_jax"
+    found = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
+    assert found - {".venv/bin/python"} == {
+        "scripts/tpu_pod.sh", "scripts/launching.sh", "gin/samoyed_tiny.gin", ".gitignore", "changed", "new file",
+    }  # fmt: skip
+    assert (copy / "changed").read_text() == "after"
+
+
+def test_a_tree_that_is_no_checkout_is_one_line_and_starts_nothing(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "scripts", tmp_path / "tree/scripts")
+    shutil.copytree(ROOT / "gin", tmp_path / "tree/gin")
+    pod = StandIns.make(tmp_path / "pod", states=["ACTIVE"], exits=[[0, 0]])
+    result = pod.run([str(tmp_path / "tree/scripts/tpu_pod.sh"), "train", *FLAGS])
+    assert result.returncode == 2 and "cannot be packed: expected a git checkout" in result.stderr
+    assert pod.trained("pod-0") == [] and copies(pod) == 0
 
 
 def test_a_pre_empted_run_whose_resource_is_suspended_goes_on_on_a_new_one(tmp_path: Path) -> None:

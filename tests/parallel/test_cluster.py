@@ -87,6 +87,16 @@ def test_processes_that_share_a_node_take_a_device_each(variables, more: dict[st
     assert find().local_device_ids == expected
 
 
+@pytest.mark.parametrize(("local_size", "devices"), [("2", [1]), ("1", None)])
+def test_open_mpi_5_says_everything_but_the_address(variables, local_size: str, devices: list[int] | None) -> None:
+    variables(OMPI_COMM_WORLD_SIZE="4", OMPI_COMM_WORLD_RANK="3", OMPI_COMM_WORLD_LOCAL_RANK="1")
+    variables(OMPI_COMM_WORLD_LOCAL_SIZE=local_size)
+    cluster = find("10.0.0.1:5")
+    assert (cluster.count, cluster.index, cluster.local_device_ids, cluster.host_of(0)) == (4, 3, devices, None)
+    variables(OMPI_COMM_WORLD_SIZE="1", OMPI_COMM_WORLD_RANK="0")
+    assert find() is None
+
+
 def test_a_tpu_pods_workers_are_its_processes(variables, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (cloud_tpu_cluster, cloud_tpu_init):
         monkeypatch.setattr(module, "running_in_cloud_tpu_vm", True)
@@ -132,8 +142,12 @@ def test_a_kubernetes_job_whose_pods_cannot_be_found_is_an_error_not_many_lone_r
         ({**SLURM, "SLURM_NTASKS": "four"}, "four"),
         ({**SLURM, "SLURM_PROCID": "4"}, "process 4 of 4 cannot be"),
         ({"OMPI_MCA_orte_hnp_uri": "1.0;tcp://10.0.0.1:3"}, "OMPI_COMM_WORLD_SIZE is not set"),
-        ({"OMPI_MCA_orte_hnp_uri": "1.0;x", "OMPI_COMM_WORLD_SIZE": "2"}, "Could not parse coordinator IP"),
+        (
+            {"OMPI_MCA_orte_hnp_uri": "1.0;x", "OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"},
+            "Could not parse coordinator IP",
+        ),
         ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}, "--coordinator_address must be given"),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, "OMPI_COMM_WORLD_RANK is not set"),
     ],
 )
 def test_variables_that_do_not_say_enough_are_one_line(variables, values: dict[str, str], message: str) -> None:
