@@ -2,10 +2,13 @@
 
 import io
 import sys
+import traceback
 from collections.abc import Callable
 
 from agentbank_jax.errors import AgentBankError, Stopped
+from agentbank_jax.parallel.distributed import end_failed, runs_together
 
+BUG = 1
 USER_ERROR = 2
 INTERRUPTED = 130
 
@@ -24,10 +27,16 @@ def report_errors(program: Callable[[], int]) -> int:
         return program()
     except AgentBankError as error:
         print(f"error: {error}", file=sys.stderr)
-        return USER_ERROR
+        status = USER_ERROR
     except Stopped as stopped:
         print(f"stopped: {stopped}", file=sys.stderr)
         return stopped.status
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on where it was.", file=sys.stderr)
-        return INTERRUPTED
+        status = INTERRUPTED
+    except Exception:
+        if not runs_together():
+            raise
+        traceback.print_exc()
+        status = BUG
+    return end_failed(status)

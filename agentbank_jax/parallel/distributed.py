@@ -3,11 +3,16 @@
 JAX is imported only in the functions: a program's flags are read before it.
 """
 
+import os
+import sys
 from dataclasses import dataclass
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.parallel.cluster import Cluster, find_cluster
 from agentbank_jax.parallel.roll_call import call_roll, split_address
+
+_LONGEST_END = 3600
+_SECONDS_TO_FAIL_TOGETHER = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +67,35 @@ def start_processes(config: DistributedConfig) -> None:
         local_device_ids=cluster.local_device_ids,
         cluster_detection_method="deactivate",
         initialization_timeout=timeout,
+        # At the end each waits for all. One that is lost is noticed by its heartbeat, within minutes.
+        shutdown_timeout_seconds=_LONGEST_END,
     )
+
+
+def end_failed(status: int) -> int:
+    """Returns the exit status of a program that failed; ends it at once with that where other processes go on.
+
+    At a regular end JAX waits for all, and those that go on would wait for this one.
+    """
+    if not runs_together():
+        return status
+    from jax._src.distributed import global_state
+
+    assert global_state.client is not None
+    try:
+        # What one cannot do, often none can: they end together, each with its own message.
+        global_state.client.wait_at_barrier("agentbank_jax_failed", 1000 * _SECONDS_TO_FAIL_TOGETHER)
+    except Exception:  # of a kind that JAX does not promise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def runs_together() -> bool:
+    """Whether `start_processes` has started several."""
+    jax = sys.modules.get("jax")
+    return jax is not None and jax.distributed.is_initialized()
 
 
 def check_alone(config: DistributedConfig, program: str) -> None:

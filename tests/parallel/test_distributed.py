@@ -100,6 +100,23 @@ def test_a_missing_process_0_is_named_within_the_time() -> None:
     assert time.monotonic() - start < 2 + 5
 
 
+def test_a_mistake_that_all_make_ends_them_together_with_their_own_message() -> None:
+    port, start = free_port(), time.monotonic()
+    ended = run(flags(port, 2, 0), flags(port, 2, 1), variables=[{"FAILING": "0 1"}] * 2)
+    for process in ended:
+        assert_one_line(process, "a mistake.")
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_mistake_of_one_process_keeps_none_of_the_others_waiting_for_minutes(failing: int) -> None:
+    port, start = free_port(), time.monotonic()
+    ended = run(flags(port, 2, 0), flags(port, 2, 1), variables=[{"FAILING": str(failing)}] * 2)
+    assert_one_line(ended[failing], "a mistake.")
+    assert ended[1 - failing].returncode != 0
+    assert time.monotonic() - start < 60
+
+
 def test_an_address_that_is_taken_is_one_line() -> None:
     with socket.create_server(("", 0)) as taken:
         [ended] = run(flags(taken.getsockname()[1], 2, 0))
