@@ -60,6 +60,8 @@ def start_processes(config: DistributedConfig) -> None:
     call_roll(cluster.address, cluster.index, cluster.count, timeout, host_of=cluster.host_of)
     import jax
 
+    # It would take SIGTERM, which the training loop does: a run that is not training yet has nothing to save.
+    jax.config.update("jax_enable_preemption_service", False)
     jax.distributed.initialize(
         cluster.address,
         cluster.count,
