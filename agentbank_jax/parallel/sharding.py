@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -54,23 +55,48 @@ def path_name(path: tuple[Any, ...]) -> str:
     return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
 
 
-def partition_spec(path: tuple[Any, ...], rules: ShardingRules = DEFAULT_RULES) -> PartitionSpec:
-    """The partition of a leaf; leaves of an optimizer follow the parameter whose name their path ends with."""
-    name = path_name(path)
-    for known, axes in LOGICAL_AXES.items():
-        if name == known or name.endswith("/" + known):
-            return rules.spec(axes)
-    return PartitionSpec()
+# The moments that Adafactor keeps of a matrix (`optax.scale_by_factored_rms`): means over its longest side and over
+# the next, by their places among the sides in ascending order.
+_AVERAGED = {"v_row": -1, "v_col": -2}
+
+
+def state_specs(abstract: Any, rules: ShardingRules = DEFAULT_RULES, params: Any = None) -> Any:
+    """The partition of every leaf of parameters, optimizer state or a whole train state.
+
+    What has the shape of the parameter whose name its path ends with lies as the parameter does. A mean over one of
+    its axes, as Adafactor keeps, lies as the axes that are left; everything else is whole on every device.
+
+    Args:
+      abstract: a tree with shapes.
+      rules: how parameters lie.
+      params: their tree; None where `abstract` has them, or is them.
+    """
+    params = getattr(abstract, "params", abstract) if params is None else params
+    shapes = {path_name(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+
+    def spec(path, leaf):
+        name = path_name(path)
+        known = next((known for known in LOGICAL_AXES if name == known or name.endswith("/" + known)), None)
+        if known is None:
+            return PartitionSpec()
+        axes, shape = LOGICAL_AXES[known], shapes.get(known)
+        if shape is None or leaf.shape == shape:
+            return rules.spec(axes) if len(axes) <= leaf.ndim else PartitionSpec()
+        # Each of the stacked layers is averaged by itself.
+        first = int(axes[0] == "layers")
+        for factor, place in _AVERAGED.items():
+            if len(shape) - first > 1 and name.endswith(f"/{factor}/{known}"):
+                averaged = first + int(np.argsort(shape[first:])[place])
+                if leaf.shape == shape[:averaged] + shape[averaged + 1 :]:
+                    return rules.spec(axes[:averaged] + axes[averaged + 1 :])
+        return PartitionSpec()
+
+    return jax.tree_util.tree_map_with_path(spec, abstract)
 
 
 def state_shardings(mesh: Mesh, abstract: Any, rules: ShardingRules = DEFAULT_RULES) -> Any:
-    """A `NamedSharding` for every leaf of parameters, optimizer state or a whole train state."""
-
-    def sharding(path, leaf):
-        spec = partition_spec(path, rules)
-        return NamedSharding(mesh, spec if len(spec) <= leaf.ndim else PartitionSpec())
-
-    return jax.tree_util.tree_map_with_path(sharding, abstract)
+    """A `NamedSharding` for every leaf of parameters or a whole train state (see `state_specs`)."""
+    return jax.tree.map(partial(NamedSharding, mesh), state_specs(abstract, rules))
 
 
 def with_shardings(abstract: Any, shardings: Any, dtype: str | None = None) -> Any:
@@ -183,12 +209,13 @@ def _check_divides(what: str, number: int, axis: str, sizes: dict[str, int], rul
         )
 
 
-def bytes_per_device(mesh_sizes: dict[str, int], abstract: Any, rules: ShardingRules = DEFAULT_RULES) -> int:
-    """Bytes of a tree on one device, under the rules; needs no devices."""
+def bytes_per_device(
+    mesh_sizes: dict[str, int], abstract: Any, rules: ShardingRules = DEFAULT_RULES, params: Any = None
+) -> int:
+    """Bytes of a tree on one device, under the rules (see `state_specs`); needs no devices."""
     total = 0
-    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract):
-        spec = partition_spec(path, rules)
-        names = jax.tree.leaves(tuple(spec)) if len(spec) <= leaf.ndim else []
-        parts = math.prod(mesh_sizes[name] for name in names)
+    specs = jax.tree.leaves(state_specs(abstract, rules, params), is_leaf=lambda leaf: isinstance(leaf, PartitionSpec))
+    for leaf, spec in zip(jax.tree.leaves(abstract), specs, strict=True):
+        parts = math.prod(mesh_sizes[name] for name in jax.tree.leaves(tuple(spec)))
         total += -(-leaf.size // parts) * leaf.dtype.itemsize
     return total

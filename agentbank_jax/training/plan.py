@@ -81,7 +81,7 @@ def plan(
     return Plan(
         parameters=forward.count_parameters(model_config),
         parameter_bytes=gradient_bytes + bytes_per_device(sizes, frozen, rules),
-        optimizer_bytes=bytes_per_device(sizes, state.opt_state, rules),
+        optimizer_bytes=bytes_per_device(sizes, state.opt_state, rules, state.params),
         gradient_bytes=gradient_bytes,
         tokens_per_step=batch_size * length,
         flops_per_step=batch_size * length * flops_per_token(model_config, length),

@@ -1,22 +1,28 @@
 """Where parameters lie, and what does not divide."""
 
+from dataclasses import replace
+
 import jax
 import pytest
-from jax.sharding import PartitionSpec
+from jax.sharding import AbstractMesh, PartitionSpec
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
-from agentbank_jax.models.sharding_rules import ShardingRules
+from agentbank_jax.models.lora import LoraConfig
+from agentbank_jax.models.sharding_rules import DEFAULT_RULES, MESH_AXES, ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.parallel.sharding import (
     LOGICAL_AXES,
     bytes_per_device,
     check_divisible,
     check_model_divisible,
-    partition_spec,
     path_name,
+    state_shardings,
+    state_specs,
 )
+from agentbank_jax.training.optimizer import OPTIMIZERS, OptimizerConfig, make_optimizer
+from agentbank_jax.training.state import abstract_state
 
 GROUPED = LlamaConfig(
     vocab_size=96, hidden_size=48, intermediate_size=80, num_layers=3, num_heads=24, num_kv_heads=6, head_dim=2
@@ -30,10 +36,62 @@ def test_every_parameter_has_logical_axes_of_its_rank(changes):
         assert len(LOGICAL_AXES[path_name(path)]) == leaf.ndim
 
 
-def test_optimizer_moments_lie_where_their_parameters_do():
-    path = tuple(jax.tree_util.DictKey(k) for k in ("mu", "layers", "mlp", "up_proj", "kernel"))
-    assert partition_spec(path) == PartitionSpec(None, "fsdp", "tensor")
-    assert partition_spec(path, ShardingRules(mlp=None, embed="data")) == PartitionSpec(None, "data", None)
+def _specs(optimizer, rules=DEFAULT_RULES, lora=None):
+    """The partitions of an optimizer's state, by the names of its leaves."""
+    config = replace(GROUPED, lora=lora)
+    specs = state_specs(abstract_state(config, make_optimizer(optimizer, 10)), rules)
+    leaves = jax.tree_util.tree_leaves_with_path(specs.opt_state, is_leaf=lambda leaf: isinstance(leaf, PartitionSpec))
+    return {path_name(path): spec for path, spec in leaves}
+
+
+def _spec(specs, moment, parameter):
+    (name,) = (name for name in specs if name.endswith(f"/{moment}/{parameter}"))
+    return specs[name]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "moment"), [("adamw", "mu"), ("adamw", "nu"), ("lion", "mu"), ("muon", "mu"), ("adafactor", "ema")]
+)
+def test_optimizer_moments_lie_where_their_parameters_do(optimizer, moment):
+    config = OptimizerConfig(name=optimizer, beta1=0.9)
+    assert _spec(_specs(config), moment, "layers/mlp/up_proj/kernel") == PartitionSpec(None, "fsdp", "tensor")
+    other = _specs(config, ShardingRules(mlp=None, embed="data"))
+    assert _spec(other, moment, "layers/mlp/up_proj/kernel") == PartitionSpec(None, "data", None)
+
+
+def test_rows_and_columns_of_a_moment_lie_as_the_axes_they_keep():
+    """A row is the mean over the longest side, a column over the next; each layer has its own."""
+    specs = _specs(OptimizerConfig(name="adafactor", min_dim_size_to_factor=8))
+    # [layers, embed=48, mlp=80] and [layers, mlp=80, embed=48]
+    for kernel in ("up_proj", "down_proj"):
+        assert _spec(specs, "v_row", f"layers/mlp/{kernel}/kernel") == PartitionSpec(None, "fsdp")
+        assert _spec(specs, "v_col", f"layers/mlp/{kernel}/kernel") == PartitionSpec(None, "tensor")
+    # [layers, embed=48, heads=48] and [layers, heads=48, embed=48]: the later of equal sides is the longest.
+    assert _spec(specs, "v_row", "layers/self_attn/q_proj/kernel") == PartitionSpec(None, "fsdp")
+    assert _spec(specs, "v_row", "layers/self_attn/o_proj/kernel") == PartitionSpec(None, "tensor")
+    # [vocab=96, embed=48]
+    assert _spec(specs, "v_row", "embed_tokens/embedding") == PartitionSpec("fsdp")
+    assert _spec(specs, "v_col", "embed_tokens/embedding") == PartitionSpec("tensor")
+    # Places that hold nothing.
+    assert _spec(specs, "v", "layers/mlp/up_proj/kernel") == PartitionSpec()
+    assert _spec(specs, "v_row", "layers/input_layernorm/scale") == PartitionSpec()
+    assert _spec(specs, "v_row", "norm/scale") == PartitionSpec()
+    adapted = _specs(
+        OptimizerConfig(name="adafactor", min_dim_size_to_factor=2), lora=LoraConfig(projections="up_proj", rank=4)
+    )
+    assert _spec(adapted, "v_col", "layers/mlp/up_proj/lora/a") == PartitionSpec(None, "fsdp")
+    assert _spec(adapted, "v_col", "layers/mlp/up_proj/lora/b") == PartitionSpec(None, "tensor")
+    assert _spec(adapted, "v_row", "layers/mlp/up_proj/lora/b") == PartitionSpec(None, None)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_no_axis_of_a_state_is_divided_that_does_not_divide(optimizer):
+    mesh = AbstractMesh((1, 4, 1, 2), MESH_AXES)
+    beta1 = 0.9 if optimizer == "adafactor" else None
+    abstract = abstract_state(GROUPED, make_optimizer(OptimizerConfig(name=optimizer, beta1=beta1), 10))
+    shardings = state_shardings(mesh, abstract)
+    # Raises where an axis does not divide.
+    jax.tree.map(lambda leaf, sharding: sharding.shard_shape(leaf.shape), abstract, shardings)
 
 
 def test_bytes_per_device_follow_the_rules():

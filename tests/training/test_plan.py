@@ -28,6 +28,38 @@ def test_llama2_7b_is_planned_over_16_devices_without_any():
     assert "6,738,415,616" in "\n".join(made.lines())
 
 
+@pytest.mark.parametrize(
+    ("config", "bytes_of_moments"),
+    [
+        (OptimizerConfig(mu_dtype="bfloat16"), 6.0),
+        (OptimizerConfig(name="lion"), 4.0),
+        (OptimizerConfig(name="lion", mu_dtype="bfloat16"), 2.0),
+        (OptimizerConfig(name="adafactor", min_dim_size_to_factor=8192), 4.0),
+        (OptimizerConfig(name="adafactor", min_dim_size_to_factor=8192, beta1=0.9, mu_dtype="bfloat16"), 6.0),
+    ],
+)
+def test_the_optimizer_is_planned_by_the_moments_it_keeps(config, bytes_of_moments):
+    made = plan(LLAMA2_7B, config, MeshConfig(fsdp=8, tensor=2), batch_size=32, length=4096)
+    # No kernel has two sides of 8,192: Adafactor keeps their second moments whole.
+    assert made.optimizer_bytes == pytest.approx(bytes_of_moments * made.parameters / 16, rel=1e-3)
+
+
+def test_muon_is_planned_with_one_moment_of_kernels_and_two_of_the_rest():
+    made = plan(LLAMA2_7B, OptimizerConfig(name="muon"), MeshConfig(fsdp=16), batch_size=32, length=4096)
+    kernels = LLAMA2_7B.num_layers * (4 * 4096**2 + 3 * 4096 * 11008)
+    norms = (2 * LLAMA2_7B.num_layers + 1) * 4096  # whole on every device
+    embeddings = made.parameters - kernels - norms
+    assert made.optimizer_bytes == pytest.approx(4 * (kernels + 2 * embeddings) / 16 + 8 * norms, rel=1e-6)
+
+
+def test_adafactor_is_planned_with_a_row_and_a_column_of_each_kernel():
+    """Each is divided as its axis is: embed over fsdp=8, heads, mlp and vocabulary over tensor=2."""
+    made = plan(LLAMA2_7B, OptimizerConfig(name="adafactor"), MeshConfig(fsdp=8, tensor=2), batch_size=32, length=4096)
+    layer = 4 * (4096 // 8 + 4096 // 2) + 3 * (4096 // 8 + 11008 // 2) + 2 * 4096
+    others = 2 * (4096 // 8 + 32000 // 2) + 4096
+    assert made.optimizer_bytes == pytest.approx(4 * (32 * layer + others), rel=1e-3)
+
+
 def test_flops_count_products_and_half_the_attention():
     products = LLAMA2_7B.num_layers * (4 * 4096**2 + 3 * 4096 * 11008) + 4096 * 32000
     assert matmul_parameters(LLAMA2_7B) == products
