@@ -31,7 +31,7 @@ from tests.trajectories.published import (
 
 # In the order in which a reader meets them: later pages use what earlier ones made.
 PAGES = ("docs/banks.md", "docs/data.md", "docs/training.md", "docs/evaluation.md", "docs/pods.md", "docs/launching.md",
-         "README.md", "docs/generation.md", "docs/extending.md")  # fmt: skip
+         "README.md", "docs/generation.md", "docs/extending.md", "docs/security.md")  # fmt: skip
 
 MAKE_COMMANDS = {"make train", "make test", "make lint"}
 

@@ -53,8 +53,14 @@ def main(arguments: Sequence[str]) -> int:
     topology = parse_topology(options.topology)
     # The pod is another host's: here the arrays that tracing needs are the CPU's.
     jax.config.update("jax_platforms", "cpu")
-    paths = split_paths(options.gin_search_paths)
-    read_gin(CommandLine(gin_files=tuple(options.gin_file), overrides=overrides, gin_search_paths=paths))
+    read_gin(
+        CommandLine(
+            gin_files=tuple(options.gin_file),
+            overrides=overrides,
+            gin_search_paths=split_paths(options.gin_search_paths),
+            allow_imports=options.allow_imports,
+        )
+    )
     training = read_training()
 
     from agentbank_jax.commands.topology_search import compile_recipe, search_recipe

@@ -54,7 +54,8 @@ def plan_lines(
         f"training          {duration}, seed {train.seed}",
         f"optimizer         {optimizer.name}, learning rate {optimizer.learning_rate:g} ({optimizer.schedule}), "
         f"warm-up {optimizer.warmup_steps or optimizer.warmup_ratio:g}, weight decay {optimizer.weight_decay:g}, "
-        f"beta {optimizer.beta1:g} {optimizer.beta2:g}, epsilon {optimizer.eps:g}, clip {optimizer.clip_norm:g}",
+        + ", ".join(f"{name} {value}" for name, value in optimizer.settings.items() if value is not None)
+        + f", clip {optimizer.clip_norm:g}",
         f"model_dir         {model_dir}",
         *sweep_lines(evaluation),
         *(["missing:", *(f"  {line}" for line in missing)] if missing else ["nothing is missing"]),

@@ -19,6 +19,7 @@ class CommandLine:
       gin_files: names of gin files, later ones over earlier ones.
       overrides: (gin name, text of the value), applied after all files.
       gin_search_paths: folders looked in for gin files, after the current one.
+      allow_imports: whether gin files may import modules that are not this project's.
       model_dir: where the run lives; None means the program's default.
       checkpoint: a checkpoint, or the folder of a run, to start from or to evaluate.
       seed: overrides the gin files' seed.
@@ -29,6 +30,7 @@ class CommandLine:
     gin_files: tuple[str, ...]
     overrides: tuple[tuple[str, str], ...] = ()
     gin_search_paths: tuple[str, ...] = ()
+    allow_imports: bool = False
     model_dir: str | None = None
     checkpoint: str | None = None
     seed: int | None = None
@@ -76,6 +78,7 @@ def parse_command_line(
         gin_files=tuple(known.gin_file),
         overrides=overrides,
         gin_search_paths=split_paths(known.gin_search_paths),
+        allow_imports=known.allow_imports,
         model_dir=known.model_dir,
         checkpoint=known.checkpoint,
         seed=known.seed,
@@ -103,7 +106,12 @@ def add_distributed_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_gin_flags(parser: argparse.ArgumentParser, example: str) -> None:
-    """Adds `--gin_file`, `--gin.NAME` and `--gin_search_paths`; `example` is a binding for `--help`."""
+    """Adds `--gin_file`, `--gin.NAME`, `--gin_search_paths` and `--allow_imports`.
+
+    Args:
+      parser: gets them.
+      example: a binding, for `--help`.
+    """
     add = parser.add_argument
     add("--gin_file", action="append", default=[], metavar="NAME", help="a gin file: in the current folder, "
         "in --gin_search_paths, or among the shipped ones; may be repeated")  # fmt: skip
@@ -111,6 +119,8 @@ def add_gin_flags(parser: argparse.ArgumentParser, example: str) -> None:
         "after all files")  # fmt: skip
     add("--gin_search_paths", action="append", default=[], metavar="FOLDER[,FOLDER…]",
         help="more folders to look for gin files in")  # fmt: skip
+    add("--allow_imports", action="store_true", help="let the gin files import any module, which runs its code: for "
+        "files that you trust")  # fmt: skip
 
 
 def split_paths(values: Sequence[str]) -> tuple[str, ...]:

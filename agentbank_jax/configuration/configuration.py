@@ -53,7 +53,7 @@ def read_gin(command_line: CommandLine, *, unused_macros: bool = False) -> GinLo
       command_line: names the files.
       unused_macros: whether a macro may be used by nothing, where the files are a part of a run's.
     """
-    loader = GinLoader(command_line.gin_search_paths)
+    loader = GinLoader(command_line.gin_search_paths, allow_imports=command_line.allow_imports)
     for name in command_line.gin_files:
         loader.read(name)
     for name, value in command_line.overrides:

@@ -2,6 +2,9 @@
 
 gin itself accepts any macro name, says little about an unknown one, and looks for files with
 noise; so this module walks the statements of each file, checks every name, and binds.
+
+A gin file is data: reading one runs no code but this project's. What would run other code is
+refused, unless the user allows it (`docs/security.md`).
 """
 
 import contextlib
@@ -28,6 +31,12 @@ MACRO = "gin.macro"
 _PLACE = re.compile(r"line (\d+)")
 _NAME = re.compile(r"(\w+/)*\w+(\.\w+)*")
 _STARTS_LIKE_A_VALUE = re.compile(r"^\s*[\[({'\"@%]")
+
+ALLOW_IMPORTS = "--allow_imports"
+
+# Where gin files may import from, and the package that each is. `tasks` is never looked for on Python's path: a folder
+# of that name may stand beside the gin file.
+_IMPORTABLE = {"agentbank_jax": "agentbank_jax", "tasks": "agentbank_jax.tasks"}
 
 
 class GinConfigError(AgentBankError):
@@ -121,8 +130,15 @@ class GinLoader:
     are used but not defined, or defined but used by nothing) and locks the configuration.
     """
 
-    def __init__(self, search_paths: Sequence[str | Path] = ()) -> None:
+    def __init__(self, search_paths: Sequence[str | Path] = (), *, allow_imports: bool = False) -> None:
+        """Reads nothing yet.
+
+        Args:
+          search_paths: folders looked in for gin files.
+          allow_imports: whether the files may run code that is not this project's, by importing it.
+        """
         self._search_paths = tuple(search_paths)
+        self._allow_imports = allow_imports
         self._delegate = _Delegate()
         self._macros_defined: dict[str, _Position] = {}
         self._open: list[Path] = []
@@ -208,10 +224,23 @@ class GinLoader:
                 self._bind(statement.scope, statement.selector, statement.arg_name, statement.value, where)
 
     def _import(self, statement: config_parser.ImportStatement, where: _Position) -> None:
+        root, dot, rest = statement.module.partition(".")
+        if statement.module.startswith("__gin__."):
+            raise GinConfigError(
+                f"{where}: '{statement.format()}' would let the file call any function that it names, and is never "
+                "read; expected a module that registers what it offers (@gin.configurable), imported with "
+                f"{ALLOW_IMPORTS}."
+            )
+        if root not in _IMPORTABLE and not self._allow_imports:
+            raise GinConfigError(
+                f"{where}: '{statement.format()}' would run the code of '{statement.module}'; gin files import from "
+                f"{' and '.join(_IMPORTABLE)} alone, unless {ALLOW_IMPORTS} is given: give it for files that you trust."
+            )
+        module = _IMPORTABLE.get(root, root) + dot + rest
         try:
-            importlib.import_module(statement.module)
+            importlib.import_module(module)
         except ImportError as error:
-            raise GinConfigError(f"{where}: cannot import '{statement.module}': {error}.") from None
+            raise GinConfigError(f"{where}: cannot import '{module}': {error}.") from None
         self.imports.append(statement.format())
 
     def _bind(self, scope: str, selector: str, parameter: str, value: Any, where: _Position) -> None:
@@ -221,10 +250,20 @@ class GinLoader:
             gin.bind_parameter((name, MACRO, "value"), value)
             return
         self._located(where, _check_parameter, selector, parameter)
+        if where.line and value and not self._allow_imports:
+            self._check_runs_nothing(selector, parameter, where)
         gin.bind_parameter((scope, selector, parameter), value)
         scopes = self._scopes.setdefault(selector.rsplit(".", 1)[-1], [])
         if scope and scope not in scopes:
             scopes.append(scope)
+
+    def _check_runs_nothing(self, selector: str, parameter: str, where: _Position) -> None:
+        """Checks that a file does not name programs, which a command line may."""
+        if (selector.rsplit(".", 1)[-1], parameter) == ("TrainConfig", "compilation_cache"):
+            raise GinConfigError(
+                f"{where}: '{selector}.{parameter}' names compiled programs, which run as they are; expected it on the "
+                f"command line (--gin.{selector}.{parameter}=FOLDER), or {ALLOW_IMPORTS} for files that you trust."
+            )
 
     def _located(self, where: _Position, check: Any, *arguments: str) -> None:
         try:

@@ -202,6 +202,7 @@ def _with_gin(
             gin_files=tuple(options.gin_file),
             overrides=overrides,
             gin_search_paths=split_paths(options.gin_search_paths),
+            allow_imports=options.allow_imports,
         ),
         unused_macros=True,
     )

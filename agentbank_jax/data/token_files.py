@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from agentbank_jax.data.token_shards import COUNTS, TokenCacheError, TokenShard
+from agentbank_jax.data.token_shards import COUNTS, TOKEN_DTYPES, TokenCacheError, TokenShard
 
 _BLOCK = 1 << 20
 
@@ -94,6 +94,9 @@ def read_token_files(folder: Path, *, task: str, key: str) -> TokenFiles:
         sums = dict(manifest["sha256"])
         if sums.pop("manifest.json") != _checksum_of_manifest(manifest) or manifest["key"] != key:
             raise _damaged(folder, task, "the content of manifest.json has changed")
+        # Of another type, such as that of Python's objects, the bytes of a file would be taken for addresses.
+        if manifest["dtype"] not in map(str, TOKEN_DTYPES):
+            raise _damaged(folder, task, f"manifest.json says dtype={manifest['dtype']!r}")
         _check(folder, task, sums, manifest)
         return TokenFiles(
             tokens=np.memmap(folder / "tokens.bin", np.dtype(manifest["dtype"]), "r"),

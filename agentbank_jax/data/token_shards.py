@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from agentbank_jax.data.over_long import OverLongPolicy, check_policy, fit_to_length
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.errors import AgentBankError, first_line
 from agentbank_jax.trajectories.formats.registry import AUTO, detect_format, get_format
 from agentbank_jax.trajectories.rows.files import RowReader, RowSpan
 from agentbank_jax.trajectories.rows.spans import find_spans
@@ -31,6 +32,12 @@ AGENTBANK = "agentbank"
 _BATCH = 256
 
 COUNTS = ("read", "kept", "dropped", "truncated", "split", "lost_turns")
+
+TOKEN_DTYPES = (np.dtype(np.uint16), np.dtype(np.int32))
+"""Of ids: the first where every id fits into it."""
+
+# What NumPy raises of a file that is no whole archive of plain arrays; it reads no pickles.
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 class TokenCacheError(AgentBankError):
@@ -60,7 +67,7 @@ class ShardRecipe:
     @property
     def dtype(self) -> np.dtype:
         """Of the ids."""
-        return np.dtype(np.uint16 if self.template.tokenizer.vocab_size <= 1 << 16 else np.int32)
+        return TOKEN_DTYPES[self.template.tokenizer.vocab_size > 1 << 16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +156,8 @@ class TokenShard:
                     ids=tuple(json.loads(arrays["ids"].tobytes())),
                     counts=dict(zip(COUNTS, arrays["counts"].tolist(), strict=True)),
                 )
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise TokenCacheError(f"{path}: damaged ({error}). Remove it; it will be made again.") from None
+        except _UNREADABLE as error:
+            raise TokenCacheError(f"{path}: damaged ({first_line(error)}). Remove it; it will be made again.") from None
 
 
 def divide_into_shards(task: str, files: Sequence[Path], *, instruction: str | None, layout: str) -> list[ShardSource]:

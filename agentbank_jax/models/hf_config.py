@@ -85,6 +85,11 @@ def _parse(values: Mapping[str, Any], path: Path) -> HfConfig:
         raise AgentBankError(
             f"model_type is {family!r}; expected {', '.join(FAMILIES)}.{did_you_mean(str(family), FAMILIES)}"
         )
+    if values.get("auto_map"):
+        raise AgentBankError(
+            f"auto_map names code of the model's own ({_short(values['auto_map'])}), which is not run; where the model "
+            f"computes what {family} does, take auto_map out."
+        )
     for key, expected in _FIXED.items():
         # Qwen2 has its bias without saying so, and some of its files say so.
         if family == "qwen2" and key == "attention_bias":

@@ -169,11 +169,12 @@ class OptimizerConfig:
                     + did_you_mean(pattern, LOGICAL_AXES)
                 )
 
-    def setting(self, name: str) -> Any:
-        """A field of the optimizer or of "wsd", or the default of it where it is not set."""
-        default = (_DEFAULTS[self.name] | _WSD_DEFAULTS)[name]
-        value = getattr(self, name)
-        return default if value is None else value
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the optimizer and the schedule take of their own, with the defaults of what is not set."""
+        defaults = _DEFAULTS[self.name] | (_WSD_DEFAULTS if self.schedule == "wsd" else {})
+        given = {name: getattr(self, name) for name in defaults}
+        return {name: defaults[name] if value is None else value for name, value in given.items()}
 
     def decays(self, params: Any) -> Any:
         """Whether each parameter is decayed: a tree of the parameters' structure."""
@@ -190,14 +191,15 @@ def learning_rate_schedule(config: OptimizerConfig, total_steps: int, *, learnin
       total_steps: of the run.
       learning_rate: the peak; 0 takes the configuration's.
     """
+    wsd = config.settings if config.schedule == "wsd" else _WSD_DEFAULTS
     return make_schedule(
         config.schedule,
         peak=learning_rate or config.learning_rate,
         final_ratio=config.final_ratio,
         total_steps=total_steps,
         warmup_steps=config.warmup_steps or round(config.warmup_ratio * total_steps),
-        decay_steps=config.decay_steps or round(config.setting("decay_ratio") * total_steps),
-        decay_type=config.setting("decay_type"),
+        decay_steps=wsd["decay_steps"] or round(wsd["decay_ratio"] * total_steps),
+        decay_type=wsd["decay_type"],
     )
 
 
@@ -210,9 +212,9 @@ def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientT
 def _adamw(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
     return optax.adamw(
         learning_rate_schedule(config, total_steps),
-        b1=config.setting("beta1"),
-        b2=config.setting("beta2"),
-        eps=config.setting("eps"),
+        b1=config.settings["beta1"],
+        b2=config.settings["beta2"],
+        eps=config.settings["eps"],
         mu_dtype=config.mu_dtype,
         weight_decay=config.weight_decay,
         mask=config.decays,
@@ -222,7 +224,7 @@ def _adamw(config: OptimizerConfig, total_steps: int) -> optax.GradientTransform
 def _muon(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
     kernels = contrib.muon(
         learning_rate_schedule(config, total_steps),
-        eps=config.setting("eps"),
+        eps=config.settings["eps"],
         mu_dtype=config.mu_dtype,
         weight_decay=config.weight_decay,
         weight_decay_mask=config.decays,
@@ -231,9 +233,9 @@ def _muon(config: OptimizerConfig, total_steps: int) -> optax.GradientTransforma
     # optax's own would decay all that it leaves to AdamW.
     others = optax.adamw(
         learning_rate_schedule(config, total_steps, learning_rate=config.adam_learning_rate),
-        b1=config.setting("beta1"),
-        b2=config.setting("beta2"),
-        eps=config.setting("eps"),
+        b1=config.settings["beta1"],
+        b2=config.settings["beta2"],
+        eps=config.settings["eps"],
         mu_dtype=config.mu_dtype,
         weight_decay=config.weight_decay,
         mask=config.decays,
@@ -248,8 +250,8 @@ def _muon(config: OptimizerConfig, total_steps: int) -> optax.GradientTransforma
 def _lion(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
     return optax.lion(
         learning_rate_schedule(config, total_steps),
-        b1=config.setting("beta1"),
-        b2=config.setting("beta2"),
+        b1=config.settings["beta1"],
+        b2=config.settings["beta2"],
         mu_dtype=config.mu_dtype,
         weight_decay=config.weight_decay,
         mask=config.decays,
@@ -260,15 +262,15 @@ def _adafactor(config: OptimizerConfig, total_steps: int) -> optax.GradientTrans
     schedule = learning_rate_schedule(config, total_steps)
     optimizer = optax.adafactor(
         schedule,
-        min_dim_size_to_factor=config.setting("min_dim_size_to_factor"),
-        decay_rate=config.setting("decay_rate"),
-        multiply_by_parameter_scale=config.setting("multiply_by_parameter_scale"),
+        min_dim_size_to_factor=config.settings["min_dim_size_to_factor"],
+        decay_rate=config.settings["decay_rate"],
+        multiply_by_parameter_scale=config.settings["multiply_by_parameter_scale"],
         momentum=config.beta1,
         dtype_momentum=config.mu_dtype or "float32",
         # optax takes a rate that it does not multiply by the learning rate, as the other optimizers do.
         weight_decay_rate=(lambda count: config.weight_decay * schedule(count)) if config.weight_decay else None,
         weight_decay_mask=config.decays,
-        eps=config.setting("eps"),
+        eps=config.settings["eps"],
     )
     return optax.partition(
         {"layers": _each_layer(optimizer), "others": optimizer},

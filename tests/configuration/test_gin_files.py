@@ -84,7 +84,7 @@ def test_a_circle_of_includes_is_an_error() -> None:
         ),
         ("LlamaConfig.vocab_size =\n", r"test.gin:1: not valid gin"),
         ("LlamaConfig.vocab_size = [1, \n", r"test.gin(:\d)?: not valid gin"),
-        ("import no_such_module\n", r"test.gin:1: cannot import 'no_such_module'"),
+        ("import agentbank_jax.no_such\n", r"test.gin:1: cannot import 'agentbank_jax.no_such'"),
         ("include 'models/tinny.gin'\n", r"gin file 'models/tinny.gin' not found"),
     ],
 )

@@ -4,7 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from agentbank_jax.errors import first_line
 from agentbank_jax.trajectories.templates.chat_template import TemplateError
+
+# What the code of a template may raise, beside what Jinja does.
+_FAILURES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def compile_chat_template(text: str, *, name: str) -> Callable[..., str]:
@@ -48,13 +52,15 @@ def compile_chat_template(text: str, *, name: str) -> Callable[..., str]:
     environment.filters["tojson"] = tojson
     try:
         template = environment.from_string(text)
-    except jinja2.TemplateError as error:
-        raise TemplateError(f"{name}: its chat_template is no Jinja template ({error}).") from None
+    except (jinja2.TemplateError, RecursionError) as error:
+        raise TemplateError(f"{name}: its chat_template is no Jinja template ({first_line(error)}).") from None
 
     def rendered(**variables: Any) -> str:
         try:
             return template.render(**variables)
-        except (jinja2.TemplateError, TypeError, AttributeError, KeyError, IndexError, ValueError) as error:
-            raise TemplateError(f"the checkpoint's chat template refuses the conversation: {error}") from None
+        except (jinja2.TemplateError, *_FAILURES) as error:
+            raise TemplateError(
+                f"the checkpoint's chat template refuses the conversation: {first_line(error)}"
+            ) from None
 
     return rendered

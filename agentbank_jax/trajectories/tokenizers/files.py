@@ -71,7 +71,7 @@ def read_settings(folder: Path) -> TokenizerSettings:
     before the entry in the configuration.
 
     Raises:
-      TokenizerError: where a file cannot be read.
+      TokenizerError: where a file cannot be read, or the tokenizer is code.
     """
     config: Any = {}
     template = None
@@ -82,10 +82,15 @@ def read_settings(folder: Path) -> TokenizerSettings:
         file = folder / CHAT_TEMPLATE_FILE
         if file.is_file():
             template = file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TokenizerError(f"{file}: cannot be read ({error}); expected it as it came with the checkpoint.") from None
     if not isinstance(config, dict):
         raise TokenizerError(f"{folder / CONFIG_FILE}: holds a {type(config).__name__}; expected a JSON object.")
+    if config.get("auto_map"):
+        raise TokenizerError(
+            f"{folder / CONFIG_FILE}: auto_map={json.dumps(config['auto_map'])} names code for the tokenizer, which is "
+            f"not run; where {FAST_FILE} alone gives the same ids, take auto_map out."
+        )
     if template is None:
         template = _default_template(config.get("chat_template"))
     tokens = {}
