@@ -15,6 +15,7 @@ def main() -> int:
         example="python train.py --gin_file=samoyed_tiny.gin",
         checkpoint_help="start from this checkpoint's weights instead of fresh ones",
         model_dir_default="./runs/<name of the gin file>",
+        trains=True,
     )
     # Imported only now: --help and a mistyped flag need not wait for JAX.
     from agentbank_jax.commands.train import train

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agentbank_jax.configuration.command_line import CommandLine, add_gin_flags, split_overrides, split_paths
+from agentbank_jax.configuration.command_line import CommandLine, add_gin_flags, split_list, split_overrides
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         CommandLine(
             gin_files=tuple(options.gin_file),
             overrides=overrides,
-            gin_search_paths=split_paths(options.gin_search_paths),
+            gin_search_paths=split_list(options.gin_search_paths),
             allow_imports=options.allow_imports,
         )
     )

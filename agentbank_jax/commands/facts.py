@@ -1,6 +1,8 @@
 """What must be the same wherever a model is trained, acts or is carried on."""
 
-from agentbank_jax.errors import AgentBankError
+from collections.abc import Iterable
+
+from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.trajectories.templates.registry import ChatTemplate
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
@@ -13,6 +15,23 @@ def template_facts(template: ChatTemplate) -> dict[str, object]:
         "tokenizer_sha256": template.tokenizer.fingerprint,
         "stop_ids": list(template.stop_ids),
     }
+
+
+def check_allowed_changes(names: Iterable[str], template: ChatTemplate, model: LlamaConfig) -> None:
+    """Checks that what may differ from a checkpoint is a fact, as `training.loop.train` compares them.
+
+    Raises:
+      AgentBankError: on another name, which would allow nothing.
+    """
+    known = {
+        *template_facts(template),
+        "data_fingerprint",
+        "base_fingerprint",
+        *(f"model.{name}" for name in model.shape_facts),
+    }
+    for name in names:
+        if name not in known:
+            raise AgentBankError(f"--allow_change={name}: no fact is called so.{did_you_mean(name, known)}")
 
 
 def check_vocabulary(tokenizer: Tokenizer, model: LlamaConfig) -> None:

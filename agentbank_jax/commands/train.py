@@ -11,7 +11,7 @@ from rich.console import Console
 
 from agentbank_jax.commands.console import make_console
 from agentbank_jax.commands.environments import register_configured
-from agentbank_jax.commands.facts import check_vocabulary, template_facts
+from agentbank_jax.commands.facts import check_allowed_changes, check_vocabulary, template_facts
 from agentbank_jax.commands.plans import print_plan
 from agentbank_jax.commands.requirements import check_requirements, check_writable
 from agentbank_jax.commands.weights import starting_weights
@@ -68,6 +68,8 @@ def train(command_line: CommandLine) -> int:
     check_requirements(training.data, run)
     data_dir = _fetch(training.data, console)
     template = _template(training)
+    allow_change = (*training.train.allow_change, *command_line.allow_change)
+    check_allowed_changes(allow_change, template, training.model)
     weights = starting_weights(command_line.checkpoint, training, template)
     check_writable(model_dir, "--model_dir")
     check_writable(training.data.cache_path(), "--gin.DataConfig.cache_dir")
@@ -100,7 +102,7 @@ def train(command_line: CommandLine) -> int:
     # ---- training -------------------------------------------------------------------------------------------------
     result = train_model(
         training.model,
-        training.train,
+        replace(training.train, allow_change=allow_change),
         training.optimizer,
         training.mesh,
         # A checker does not see that a TypedDict of arrays is a mapping to arrays.

@@ -25,6 +25,7 @@ class CommandLine:
       seed: overrides the gin files' seed.
       dry_run: say what would be done, and do nothing.
       distributed: which processes run together.
+      allow_change: facts that may differ from those of the checkpoint that a training goes on from.
     """
 
     gin_files: tuple[str, ...]
@@ -36,6 +37,7 @@ class CommandLine:
     seed: int | None = None
     dry_run: bool = False
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    allow_change: tuple[str, ...] = ()
 
 
 def parse_command_line(
@@ -46,6 +48,7 @@ def parse_command_line(
     example: str,
     checkpoint_help: str,
     model_dir_default: str,
+    trains: bool = False,
 ) -> CommandLine:
     """Reads flags.
 
@@ -56,6 +59,7 @@ def parse_command_line(
       example: a command shown at the end of `--help`.
       checkpoint_help: what `--checkpoint` means to this program.
       model_dir_default: where it works without `--model_dir`, in words.
+      trains: whether it takes the flags of training.
 
     Raises:
       AgentBankError: on an unknown or malformed flag, or where no gin file is named.
@@ -69,6 +73,9 @@ def parse_command_line(
     add("--seed", type=int, metavar="N", help="seed of weights, data order and episodes")
     add("--dry_run", action="store_true", help="print the plan and end")
     add_distributed_flags(parser)
+    if trains:
+        add("--allow_change", action="append", metavar="NAME[,NAME…]", help="facts that may differ from those of the "
+            "checkpoint to go on from, as the refusal names them; may be repeated")  # fmt: skip
 
     plain, overrides = split_overrides(arguments)
     known = parse_flags(parser, plain)
@@ -77,7 +84,7 @@ def parse_command_line(
     return CommandLine(
         gin_files=tuple(known.gin_file),
         overrides=overrides,
-        gin_search_paths=split_paths(known.gin_search_paths),
+        gin_search_paths=split_list(known.gin_search_paths),
         allow_imports=known.allow_imports,
         model_dir=known.model_dir,
         checkpoint=known.checkpoint,
@@ -89,6 +96,7 @@ def parse_command_line(
             process_id=known.process_id,
             initialization_timeout=known.initialization_timeout,
         ),
+        allow_change=split_list(known.allow_change or ()) if trains else (),
     )
 
 
@@ -123,9 +131,9 @@ def add_gin_flags(parser: argparse.ArgumentParser, example: str) -> None:
         "files that you trust")  # fmt: skip
 
 
-def split_paths(values: Sequence[str]) -> tuple[str, ...]:
-    """Returns the folders of all values of `--gin_search_paths`."""
-    return tuple(path for paths in values for path in paths.split(",") if path)
+def split_list(values: Sequence[str]) -> tuple[str, ...]:
+    """Returns the parts of all values of a flag that may be repeated, and joined by commas."""
+    return tuple(part for parts in values for part in parts.split(",") if part)
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], tuple[tuple[str, str], ...]]:

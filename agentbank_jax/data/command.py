@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentbank_jax.configuration.command_line import CommandLine, add_gin_flags, split_overrides, split_paths
+from agentbank_jax.configuration.command_line import CommandLine, add_gin_flags, split_list, split_overrides
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
 
@@ -201,7 +201,7 @@ def _with_gin(
         CommandLine(
             gin_files=tuple(options.gin_file),
             overrides=overrides,
-            gin_search_paths=split_paths(options.gin_search_paths),
+            gin_search_paths=split_list(options.gin_search_paths),
             allow_imports=options.allow_imports,
         ),
         unused_macros=True,

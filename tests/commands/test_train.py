@@ -122,6 +122,18 @@ def test_a_run_that_goes_on_with_another_model_is_refused(
     assert "intermediate_size" in result.stderr
 
 
+def test_a_run_goes_on_with_other_settings_that_allow_change_names(
+    run_here: ProgramRunner, run_folder: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run_folder / "runs", tmp_path / "runs")
+    arguments = ["train.py", "--gin_file=samoyed_tiny.gin", *SMALL_TRAINING, "--gin.RunConfig.sweeps=[]",
+                 "--gin.LlamaConfig.rope_theta=5e5", "--gin.TrainConfig.steps=3"]  # fmt: skip
+    refused = run_here(arguments, data_dir=data_dir, cwd=tmp_path)
+    assert refused.returncode == 2 and "model.rope_theta: 500.0 in the checkpoint, 500000.0 now" in refused.stderr
+    result = run_here([*arguments, "--allow_change=template,model.rope_theta"], data_dir=data_dir, cwd=tmp_path)
+    assert result.returncode == 0 and "goes on after step 2" in result.stderr, result.stderr
+
+
 def test_another_run_starts_from_the_weights_that_checkpoint_names(
     run_here: ProgramRunner, run_folder: Path, data_dir: Path
 ) -> None:
@@ -216,6 +228,8 @@ def test_the_seed_flag_wins_over_gin(run_here: ProgramRunner, tmp_path: Path) ->
         ("--gin.RunConfig.weights=nowhere", "weights: nowhere; expected the folder of a Hugging Face checkpoint"),
         ("--model_dir=/proc/none", "cannot be written"),
         ("--checkpoint=nowhere", "nowhere"),
+        ("--allow_change=templat", "--allow_change=templat: no fact is called so. Did you mean 'template'"),
+        ("--gin.TrainConfig.allow_change=['model.rope_teta']", "Did you mean 'model.rope_theta'"),
     ],
 )
 def test_a_mistake_is_told_before_anything_begins(

@@ -13,7 +13,7 @@ from agentbank_jax.errors import AgentBankError
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def parse(*arguments: str) -> CommandLine:
+def parse(*arguments: str, trains: bool = False) -> CommandLine:
     return parse_command_line(
         "train.py",
         "Trains.",
@@ -21,6 +21,7 @@ def parse(*arguments: str) -> CommandLine:
         example="python train.py --gin_file=samoyed_tiny.gin",
         checkpoint_help="a checkpoint",
         model_dir_default="./runs",
+        trains=trains,
     )
 
 
@@ -35,6 +36,19 @@ def test_gin_files_repeat_and_overrides_keep_their_order() -> None:
 def test_search_paths_may_be_repeated_and_joined_by_commas() -> None:
     command = parse("--gin_file=a.gin", "--gin_search_paths=x,y", "--gin_search_paths=z")
     assert command.gin_search_paths == ("x", "y", "z")
+
+
+def test_what_may_change_is_a_list_of_names_and_a_flag_of_training_alone() -> None:
+    command = parse("--gin_file=a.gin", "--allow_change=x,y", "--allow_change=z", trains=True)
+    assert command.allow_change == ("x", "y", "z")
+    assert parse("--gin_file=a.gin", trains=True).allow_change == parse("--gin_file=a.gin").allow_change == ()
+    with pytest.raises(AgentBankError, match="unknown argument '--allow_change=x'"):
+        parse("--gin_file=a.gin", "--allow_change=x")
+
+
+def test_imports_are_allowed_by_their_flag_alone() -> None:
+    assert parse("--gin_file=a.gin", "--allow_imports").allow_imports
+    assert not parse("--gin_file=a.gin").allow_imports
 
 
 @pytest.mark.parametrize(
