@@ -8,10 +8,9 @@ refused, unless the user allows it (`docs/security.md`).
 """
 
 import contextlib
-import importlib
 import re
 import tokenize
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +20,14 @@ from gin import config_parser
 
 import agentbank_jax
 from agentbank_jax.configuration.bindings import KNOWN
-from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.configuration.gin_imports import (
+    ALLOW_IMPORTS,
+    GinConfigError,
+    Registration,
+    import_module,
+    is_configurable,
+)
+from agentbank_jax.errors import did_you_mean
 from agentbank_jax.whole_files import whole_file
 
 MACRO = "gin.macro"
@@ -31,16 +37,6 @@ MACRO = "gin.macro"
 _PLACE = re.compile(r"line (\d+)")
 _NAME = re.compile(r"(\w+/)*\w+(\.\w+)*")
 _STARTS_LIKE_A_VALUE = re.compile(r"^\s*[\[({'\"@%]")
-
-ALLOW_IMPORTS = "--allow_imports"
-
-# Where gin files may import from, and the package that each is. `tasks` is never looked for on Python's path: a folder
-# of that name may stand beside the gin file.
-_IMPORTABLE = {"agentbank_jax": "agentbank_jax", "tasks": "agentbank_jax.tasks"}
-
-
-class GinConfigError(AgentBankError):
-    """A gin file, name or value that cannot be used."""
 
 
 class _Position(NamedTuple):
@@ -89,31 +85,18 @@ def find_gin_file(name: str, search_paths: Sequence[str | Path] = ()) -> Path:
 class _Delegate(gin_config.ParserDelegate):
     """Builds gin's references and macros, after it has checked and noted their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[str], None]) -> None:
         super().__init__()
         self.macros_used: set[str] = set()
+        self._check = check
 
     def configurable_reference(self, scoped_selector: str, evaluate: bool) -> Any:
-        _check_configurable(scoped_selector.rsplit("/", 1)[-1])
+        self._check(scoped_selector.rsplit("/", 1)[-1])
         return super().configurable_reference(scoped_selector, evaluate)
 
     def macro(self, name: str) -> Any:
         self.macros_used.add(name)
         return super().macro(name)
-
-
-def _check_configurable(selector: str) -> None:
-    try:
-        gin.get_configurable(selector)
-    except ValueError:
-        raise GinConfigError(f"unknown gin name '{selector}'.{did_you_mean(selector, KNOWN)}") from None
-
-
-def _check_parameter(selector: str, parameter: str) -> None:
-    _check_configurable(selector)
-    parameters = KNOWN.get(selector.rsplit(".", 1)[-1], ())
-    if parameters and parameter not in parameters:
-        raise GinConfigError(f"'{selector}' has no parameter '{parameter}'.{did_you_mean(parameter, parameters)}")
 
 
 class GinLoader:
@@ -139,7 +122,9 @@ class GinLoader:
         """
         self._search_paths = tuple(search_paths)
         self._allow_imports = allow_imports
-        self._delegate = _Delegate()
+        self._delegate = _Delegate(self._check_configurable)
+        # Of each open file, None where it has no dynamic registration.
+        self._registrations: list[Registration | None] = []
         self._macros_defined: dict[str, _Position] = {}
         self._open: list[Path] = []
         self._scopes: dict[str, list[str]] = {}
@@ -154,6 +139,7 @@ class GinLoader:
             raise GinConfigError(f"gin files include one another in a circle: {chain}.")
         self.files.append(path)
         self._open.append(path)
+        self._registrations.append(None)
         try:
             with path.open(encoding="utf-8") as file:
                 self._apply(file, str(path))
@@ -164,6 +150,7 @@ class GinLoader:
             raise GinConfigError(f"{path}: a value refers to itself; expected one that ends.") from None
         finally:
             self._open.pop()
+            self._registrations.pop()
 
     def override(self, name: str, value: str) -> None:
         """Binds one name from the command line.
@@ -219,29 +206,29 @@ class GinLoader:
             case config_parser.ImportStatement():
                 self._import(statement, where)
             case config_parser.BlockDeclaration():
-                self._located(where, _check_configurable, statement.selector)
+                self._located(where, self._check_configurable, statement.selector)
             case config_parser.BindingStatement():
                 self._bind(statement.scope, statement.selector, statement.arg_name, statement.value, where)
 
     def _import(self, statement: config_parser.ImportStatement, where: _Position) -> None:
-        root, dot, rest = statement.module.partition(".")
-        if statement.module.startswith("__gin__."):
-            raise GinConfigError(
-                f"{where}: '{statement.format()}' would let the file call any function that it names, and is never "
-                "read; expected a module that registers what it offers (@gin.configurable), imported with "
-                f"{ALLOW_IMPORTS}."
-            )
-        if root not in _IMPORTABLE and not self._allow_imports:
-            raise GinConfigError(
-                f"{where}: '{statement.format()}' would run the code of '{statement.module}'; gin files import from "
-                f"{' and '.join(_IMPORTABLE)} alone, unless {ALLOW_IMPORTS} is given: give it for files that you trust."
-            )
-        module = _IMPORTABLE.get(root, root) + dot + rest
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise GinConfigError(f"{where}: cannot import '{module}': {error}.") from None
+        module = self._located(where, import_module, statement, self._allow_imports)
         self.imports.append(statement.format())
+        if module is None:
+            self._registrations[-1] = self._registrations[-1] or Registration()
+        elif registration := self._registrations[-1]:
+            registration.add(statement, module)
+
+    def _check_configurable(self, selector: str) -> None:
+        if not is_configurable(selector) and self._registrations and (registration := self._registrations[-1]):
+            registration.register(selector)
+        if not is_configurable(selector):
+            raise GinConfigError(f"unknown gin name '{selector}'.{did_you_mean(selector, KNOWN)}")
+
+    def _check_parameter(self, selector: str, parameter: str) -> None:
+        self._check_configurable(selector)
+        parameters = KNOWN.get(selector.rsplit(".", 1)[-1], ())
+        if parameters and parameter not in parameters:
+            raise GinConfigError(f"'{selector}' has no parameter '{parameter}'.{did_you_mean(parameter, parameters)}")
 
     def _bind(self, scope: str, selector: str, parameter: str, value: Any, where: _Position) -> None:
         if not parameter:
@@ -249,7 +236,7 @@ class GinLoader:
             self._macros_defined[name] = where
             gin.bind_parameter((name, MACRO, "value"), value)
             return
-        self._located(where, _check_parameter, selector, parameter)
+        self._located(where, self._check_parameter, selector, parameter)
         if where.line and value and not self._allow_imports:
             self._check_runs_nothing(selector, parameter, where)
         gin.bind_parameter((scope, selector, parameter), value)
@@ -265,9 +252,9 @@ class GinLoader:
                 f"command line (--gin.{selector}.{parameter}=FOLDER), or {ALLOW_IMPORTS} for files that you trust."
             )
 
-    def _located(self, where: _Position, check: Any, *arguments: str) -> None:
+    def _located(self, where: _Position, check: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            check(*arguments)
+            return check(*arguments)
         except GinConfigError as error:
             raise GinConfigError(f"{where}: {error}") from None
 

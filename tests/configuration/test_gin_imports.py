@@ -56,10 +56,10 @@ def ran() -> bool:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("import os\n", "'import os' would run the code of 'os'"),
-        ("import os.path as p\n", "'import os.path as p' would run the code of 'os.path'"),
-        ("from os import path\n", "'from os import path' would run the code of 'os.path'"),
-        ("from evil import x\n", "'from evil import x' would run the code of 'evil.x'"),
+        ("import os\n", "'import os' would run the code of that module"),
+        ("import os.path as p\n", "'import os.path as p' would run the code of that module"),
+        ("from os import path\n", "'from os import path' would run the code of that module"),
+        ("from evil import x\n", "'from evil import x' would run the code of that module"),
         ("import evil\n", "'import evil' would run"),
         ("import evil as agentbank_jax\n", "'import evil as agentbank_jax' would run"),
         ("import agentbank_jax_evil\n", "'import agentbank_jax_evil' would run"),
@@ -76,14 +76,64 @@ def test_an_import_from_elsewhere_is_refused_before_it_runs(text: str, what: str
     assert not ran()
 
 
-@pytest.mark.parametrize("allowed", [False, True])
-def test_dynamic_registration_is_refused_and_is_no_module_beside_the_file(allowed: bool) -> None:
+def test_dynamic_registration_is_refused_and_is_no_module_beside_the_file() -> None:
     text = "from __gin__ import dynamic_registration\nimport os\nos.system.command = 'true'\n"
-    with pytest.raises(
-        AgentBankError, match=r"test\.gin:1: 'from __gin__ import dynamic_registration' would"
-    ) as raised:
-        load(text, allow_imports=allowed)
+    with pytest.raises(AgentBankError, match=r"test\.gin:1: .* would let the file call any function") as raised:
+        load(text)
     assert "\n" not in str(raised.value) and not ran()
+
+
+# Import statement, name of a function in it, and its parameter.
+OFFERED = (
+    ("import posixpath", "posixpath.normpath", "path"),
+    ("import os.path as p", "p.basename", "p"),
+    ("from os import path", "path.expanduser", "path"),
+    ("import os.path", "os.path.normcase", "s"),
+)
+
+RUN_AGAIN = """
+import gin, sys
+from agentbank_jax.configuration import bindings
+from agentbank_jax.configuration.gin_files import GinLoader
+from agentbank_jax.configuration.run_config import RunConfig
+for name in sys.argv[1:]:
+    gin.clear_config()
+    loader = GinLoader(allow_imports=True)
+    loader.read(name)
+    loader.finish()
+    print(bindings.build(RunConfig).weights)
+"""
+
+
+def test_allowed_dynamic_registration_offers_what_a_file_imports_and_runs_again() -> None:
+    """In another process, whose gin has not met the names."""
+    saved = []
+    for number, (imported, name, parameter) in enumerate(OFFERED):
+        gin.clear_config()
+        text = f"from __gin__ import dynamic_registration\n{imported}\n"
+        loader = load(f"{text}RunConfig.weights = @{name}()\n{name}.{parameter} = 'weights'\n", allow_imports=True)
+        assert bindings.build(RunConfig).weights == "weights"
+        saved.append(f"saved{number}.gin")
+        Path(saved[-1]).write_text(operative_config(loader))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", RUN_AGAIN, *saved], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert run.stdout.split() == ["weights"] * len(OFFERED), run.stderr
+
+
+def test_a_name_that_is_the_end_of_several_is_one_line() -> None:
+    text = "from __gin__ import dynamic_registration\nimport posixpath\nimport ntpath\n"
+    both = "RunConfig.weights = @posixpath.isabs()\nRunConfig.weights = @ntpath.isabs()\n"
+    with pytest.raises(AgentBankError, match=r"test\.gin:6: Ambiguous selector 'isabs'") as raised:
+        load(f"{text}{both}RunConfig.weights = @isabs()\n", allow_imports=True)
+    assert "\n" not in str(raised.value)
+
+
+def test_allowed_dynamic_registration_is_of_its_file_alone() -> None:
+    Path("other.gin").write_text("from __gin__ import dynamic_registration\nimport shutil\n")
+    with pytest.raises(AgentBankError, match=r"test\.gin:2: unknown gin name 'shutil\.which'"):
+        load("include 'other.gin'\nRunConfig.weights = @shutil.which()\n", allow_imports=True)
 
 
 @pytest.mark.parametrize(
@@ -156,8 +206,9 @@ def test_a_deeply_nested_value_is_one_line() -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("text", ["import evil\n", "import tasks\n", "import tasks.evil\n"])
-@pytest.mark.parametrize("flag", [(), ("--allow_imports",)])
+@pytest.mark.parametrize(
+    ("text", "flag"), [("import evil\n", ()), ("import evil\n", ("--allow_imports",)), ("import tasks\n", ())]
+)
 def test_train_py_in_a_hostile_folder_runs_nothing_there(
     hostile_folder: Path, text: str, flag: tuple[str, ...]
 ) -> None:
