@@ -25,7 +25,6 @@ OPTIMIZERS = {
     "muon": OptimizerConfig(name="muon", learning_rate=0.1, adam_learning_rate=0.05),
     "lion": OptimizerConfig(name="lion", learning_rate=0.1),
     "adafactor": OptimizerConfig(name="adafactor", learning_rate=0.1, min_dim_size_to_factor=2),
-    "adafactor, whole": OptimizerConfig(name="adafactor", learning_rate=0.1, multiply_by_parameter_scale=False),
 }
 
 
@@ -48,9 +47,12 @@ def _names(tree):
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
+def _steady(config):
+    return make_optimizer(replace(config, schedule="constant", warmup_ratio=0.0, clip_norm=0.0), 10)
+
+
 def _update(config, params, grads):
-    optimizer = make_optimizer(replace(config, schedule="constant", warmup_ratio=0.0, clip_norm=0.0), 10)
-    return _first_update(optimizer, params, grads)
+    return _first_update(_steady(config), params, grads)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -64,8 +66,10 @@ def test_what_no_decay_names_is_not_decayed_and_all_else_by_the_learning_rate(pa
     """By default norm scales and biases are left out."""
     config = OPTIMIZERS[name]
     options = {} if no_decay is None else {"no_decay": no_decay}
-    with_decay = _update(replace(config, weight_decay=0.5, **options), params, grads)
-    decayed = _names(jax.tree.map(np.subtract, _update(config, params, grads), with_decay))
+    optimizers = _steady(config), _steady(replace(config, weight_decay=0.5, **options))
+    # One program for both.
+    plain, with_decay = jax.jit(lambda: [_first_update(optimizer, params, grads) for optimizer in optimizers])()
+    decayed = _names(jax.tree.map(np.subtract, plain, with_decay))
     for parameter, difference in decayed.items():
         kept = parameter.endswith(("/scale", "/bias")) if no_decay is None else "lm_head" not in parameter and (
             parameter.startswith("embed") or parameter.endswith("kernel")
@@ -129,15 +133,16 @@ def test_the_first_moment_alone_has_the_type_that_is_set(params, name, mu_dtype)
             assert leaf.dtype == (mu_dtype if moment and mu_dtype else "float32"), leaf_name
 
 
-def test_adafactor_of_stacked_layers_is_that_of_each_layer_alone(params, grads):
+@pytest.mark.parametrize("scaled", [True, False])
+def test_adafactor_of_stacked_layers_is_that_of_each_layer_alone(params, grads, scaled):
     """Its rows and columns, its clipping and the scale of its rate are a layer's, not the stack's."""
-    config = OptimizerConfig(name="adafactor", min_dim_size_to_factor=2)
+    config = OptimizerConfig(name="adafactor", min_dim_size_to_factor=2, multiply_by_parameter_scale=scaled)
     stacked = _update(config, params, grads)["layers"]
 
     def layer(tree, number):
         return jax.tree.map(lambda leaf: leaf[number], tree["layers"])
 
-    alone = optax.adafactor(config.learning_rate, min_dim_size_to_factor=2)
+    alone = optax.adafactor(config.learning_rate, min_dim_size_to_factor=2, multiply_by_parameter_scale=scaled)
     for number in range(MODEL.num_layers):
         one = layer(params, number)
         expected = _first_update(alone, one, layer(grads, number))
