@@ -33,7 +33,16 @@ _FIXED: dict[str, object] = {
     "layer_replication": None,
     "target_parameters": None,
     "trainable_token_indices": None,
+    "alora_invocation_tokens": None,
+    "use_qalora": False,
+    "use_bdlora": None,
+    "arrow_config": None,
+    "kasa_config": None,
+    "monteclora_config": None,
 }
+# Ways to make an adapter's first values that leave the weights beside it as they are; the others (PiSSA, OLoRA, CorDA,
+# LoRA-GA, LoftQ) change those too, and peft does so again when it loads the adapter.
+_INITIALISATIONS = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
 
 
 def write_adapter(folder: Path, config: LlamaConfig, adapters: forward.Params, *, base: str) -> Path:
@@ -128,6 +137,12 @@ def _with_adapters(config: LlamaConfig, values: Mapping[str, Any], found: Mappin
         value = values.get(key)
         if value and value != expected:
             raise AgentBankError(f"{key} is {str(value)[:80]}; only {expected!r} is supported.")
+    if (initialisation := values.get("init_lora_weights")) not in _INITIALISATIONS:
+        raise AgentBankError(
+            f"init_lora_weights is {str(initialisation)[:80]!r}, which changes the weights that the adapter belongs "
+            "to; expected an adapter to the weights as they are: peft makes one with "
+            "save_pretrained(FOLDER, path_initial_model_for_weight_conversion=…)."
+        )
     # Which projections they are is read off the tensors: the configuration may name them in a dozen ways.
     names = [name for name in PROJECTIONS if any(f".{name}.lora_" in tensor for tensor in found)]
     try:
