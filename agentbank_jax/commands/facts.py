@@ -7,6 +7,15 @@ from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.trajectories.templates.registry import ChatTemplate
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
+ROPE_SCALING_FIELDS = (
+    "rope_scaling",
+    "rope_factor",
+    "rope_low_freq_factor",
+    "rope_high_freq_factor",
+    "rope_original_max_position",
+)
+"""The fields of `LlamaConfig` that say how rotary frequencies are lowered."""
+
 
 def template_facts(template: ChatTemplate) -> dict[str, object]:
     """Returns what travels with each checkpoint: the template, its tokenizer and the tokens that end a turn."""
@@ -44,8 +53,14 @@ def check_vocabulary(tokenizer: Tokenizer, model: LlamaConfig) -> None:
 
 
 def check_same_shape(found: LlamaConfig, configured: LlamaConfig, source: str) -> None:
-    """Raises AgentBankError where weights from `source` are of another shape than the model that is configured."""
+    """Raises AgentBankError where weights from `source` are of another shape than the model that is configured.
+
+    A scaling of rotary positions may be added to weights that were trained without any: so they learn longer rows.
+    """
+    scaled = found.rope_scaling == "none" != configured.rope_scaling
     for name, value in configured.shape_facts.items():
+        if scaled and name in ROPE_SCALING_FIELDS:
+            continue
         if found.shape_facts[name] != value:
             raise AgentBankError(
                 f"{source}: its LlamaConfig.{name} is {found.shape_facts[name]!r}, and {value!r} is configured; "

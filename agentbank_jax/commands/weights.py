@@ -16,6 +16,7 @@ from agentbank_jax.parallel.mesh import make_mesh
 from agentbank_jax.parallel.sharding import check_divisible, state_shardings
 from agentbank_jax.training.trained_models import load_for_inference
 from agentbank_jax.trajectories.templates.registry import ChatTemplate
+from agentbank_jax.trajectories.tokenizers.files import FAST_FILE, SENTENCEPIECE_FILE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,9 @@ def starting_weights(
     mesh = make_mesh(training.mesh)
     train, length = training.train, training.data.max_length
     check_divisible(training.model, dict(mesh.shape), train.batch_size, length, train.accumulate, training.mesh.rules)
-    return _from_run(checkpoint, training, template, mesh) if checkpoint else _from_hugging_face(training, mesh)
+    return (
+        _from_run(checkpoint, training, template, mesh) if checkpoint else _from_hugging_face(training, template, mesh)
+    )
 
 
 def _from_run(checkpoint: str, training: TrainingConfiguration, template: ChatTemplate, mesh: Mesh) -> StartingWeights:
@@ -75,7 +78,7 @@ def _from_run(checkpoint: str, training: TrainingConfiguration, template: ChatTe
     return StartingWeights(folder=metadata["path"], load=lambda: params)
 
 
-def _from_hugging_face(training: TrainingConfiguration, mesh: Mesh) -> StartingWeights:
+def _from_hugging_face(training: TrainingConfiguration, template: ChatTemplate, mesh: Mesh) -> StartingWeights:
     folder = training.run.weights_path()
     assert folder is not None
     found, model = read_config(folder), training.model.base
@@ -85,6 +88,22 @@ def _from_hugging_face(training: TrainingConfiguration, mesh: Mesh) -> StartingW
             f"LlamaConfig.max_position_embeddings={model.max_position_embeddings}, but the tokens of {folder} see only "
             f"the last {found.sliding_window} (sliding_window), which is not built: expected at most so many."
         )
+    _check_tokenizer(folder, training, template)
     weights = open_checkpoint(folder, model)
     shardings = state_shardings(mesh, forward.abstract_params(model), training.mesh.rules)
     return StartingWeights(folder=folder, load=lambda: weights.load(shardings, model.param_dtype))
+
+
+def _check_tokenizer(folder: Path, training: TrainingConfiguration, template: ChatTemplate) -> None:
+    """Raises AgentBankError where the tokenizer is none of those beside the weights, if there are any."""
+    beside = [folder / name for name in (FAST_FILE, SENTENCEPIECE_FILE) if (folder / name).is_file()]
+    if beside and template.tokenizer.model not in [file.read_bytes() for file in beside]:
+        raise AgentBankError(
+            f"DataConfig.tokenizer={training.data.tokenizer} is another tokenizer than the one of {folder}, with which "
+            f"these weights were trained; expected --gin.DataConfig.tokenizer={_as_given(folder)}."
+        )
+
+
+def _as_given(folder: Path) -> str:
+    """A path that `DataConfig.tokenizer` takes as it is."""
+    return f"{folder}" if folder.is_absolute() else f"./{folder}"

@@ -169,6 +169,16 @@ def test_weights_that_do_not_fit_are_refused_before_anything_begins(
     assert message in result.stderr and [path.name for path in tmp_path.iterdir()] == ["weights"]
 
 
+def test_weights_are_not_trained_with_another_tokenizer(
+    made: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(made, tmp_path / "weights")
+    arguments = [*TRAINING, "--gin.DataConfig.template=llama2", "--gin.RunConfig.weights=weights"]
+    result = ProgramRunner(monkeypatch, capfd)(arguments, data_dir=data_dir, cwd=tmp_path)
+    assert result.returncode == 2 and "expected --gin.DataConfig.tokenizer=./weights." in result.stderr, result.stderr
+    assert result.stderr.count("\n") == 1 and [path.name for path in tmp_path.iterdir()] == ["weights"]
+
+
 def edit(folder: Path, change: str) -> list[str]:
     """Damages a copy of the checkpoint; returns further flags."""
     if change == "tensor":
