@@ -104,9 +104,16 @@ class LlamaConfig:
     lora: LoraConfig | None = None
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads"):
+        for name in (
+            "vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "max_position_embeddings",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise AgentBankError(f"LlamaConfig.{name}={getattr(self, name)}: expected at least 1.")
+        for name in ("head_dim", "max_segments", "rms_norm_eps", "initializer_range"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise AgentBankError(f"LlamaConfig.{name}={getattr(self, name)}: expected 0 or more.")
+        if not 0.0 < self.rope_theta < math.inf:
+            raise AgentBankError(f"LlamaConfig.rope_theta={self.rope_theta}: expected more than 0.")
         if not self.num_kv_heads:
             object.__setattr__(self, "num_kv_heads", self.num_heads)
         if not self.head_dim:
