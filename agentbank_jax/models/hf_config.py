@@ -64,10 +64,10 @@ def read_config(folder: str | os.PathLike[str]) -> HfConfig:
     path = Path(folder) / CONFIG_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise AgentBankError(
             f"{path} does not exist; expected the folder of a Hugging Face checkpoint ({CONFIG_FILE}, "
-            "*.safetensors and the tokenizer)."
+            "*.safetensors and the tokenizer), as `hf download NAME --local-dir FOLDER` makes one."
         ) from None
     except (OSError, ValueError) as error:
         raise AgentBankError(f"{path}: cannot be read ({error}); expected a JSON object.") from None
@@ -82,9 +82,7 @@ def read_config(folder: str | os.PathLike[str]) -> HfConfig:
 def _parse(values: Mapping[str, Any], path: Path) -> HfConfig:
     family = values.get("model_type")
     if family not in FAMILIES:
-        raise AgentBankError(
-            f"model_type is {family!r}; expected {', '.join(FAMILIES)}.{did_you_mean(str(family), FAMILIES)}"
-        )
+        raise AgentBankError(f"model_type is {family!r}, which is not built.{did_you_mean(str(family), FAMILIES)}")
     if values.get("auto_map"):
         raise AgentBankError(
             f"auto_map names code of the model's own ({_short(values['auto_map'])}), which is not run; where the model "
@@ -136,10 +134,15 @@ def _window(values: Mapping[str, Any], family: str) -> int | None:
 
 def _rope(values: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of `LlamaConfig` from `rope_parameters`, or from `rope_theta` and `rope_scaling` of older files."""
-    key = "rope_parameters" if values.get("rope_parameters") is not None else "rope_scaling"
+    # In this order, where a file has both, in transformers too.
+    key = "rope_scaling" if values.get("rope_scaling") else "rope_parameters"
     parameters = values.get(key) or {}
-    if not isinstance(parameters, dict):
-        raise AgentBankError(f"{key} is {_short(parameters)}; expected an object.")
+    if not isinstance(parameters, dict) or any(isinstance(each, dict) for each in parameters.values()):
+        raise AgentBankError(f"{key} is {_short(parameters)}; expected one object for all layers.")
+    if parameters.get("partial_rotary_factor") not in (1.0, None):
+        raise AgentBankError(
+            f"partial_rotary_factor is {_short(parameters['partial_rotary_factor'])} in {key}; only 1.0 is supported."
+        )
     theta = _number({"rope_theta": 10000.0, **values, **parameters}, "rope_theta")
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     if kind == "default":
@@ -151,7 +154,7 @@ def _rope(values: Mapping[str, Any]) -> dict[str, Any]:
         fields["rope_original_max_position"] = _integer(parameters, _LLAMA3_ROPE["rope_original_max_position"], key)
         return {"rope_theta": theta, "rope_scaling": kind, **fields}
     raise AgentBankError(
-        f"{key} has the type {_short(kind)}; expected default, linear or llama3."
+        f"{key} has the type {_short(kind)}, which is not built."
         + did_you_mean(str(kind), ("default", "linear", "llama3"))
     )
 

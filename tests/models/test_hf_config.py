@@ -49,6 +49,12 @@ def test_scaling_is_read_from_old_and_new_files(rope: dict[str, Any], tmp_path: 
     assert (model.rope_low_freq_factor, model.rope_high_freq_factor, model.rope_original_max_position) == (1, 4, 8192)
 
 
+def test_of_two_scalings_the_one_that_transformers_takes_is_read(tmp_path: Path) -> None:
+    linear, default = {"rope_type": "linear", "factor": 4.0}, {"rope_type": "default", "rope_theta": 5e5}
+    assert read(tmp_path, {**LLAMA, "rope_scaling": linear, "rope_parameters": default}).rope_scaling == "linear"
+    assert read(tmp_path, {**LLAMA, "rope_scaling": None, "rope_parameters": default}).rope_theta == 5e5
+
+
 def test_linear_scaling_is_read(tmp_path: Path) -> None:
     model = read(tmp_path, {**LLAMA, "rope_scaling": {"type": "linear", "factor": 4.0}})
     assert (model.rope_scaling, model.rope_factor) == ("linear", 4.0)
@@ -78,7 +84,7 @@ def test_a_sliding_window_bounds_the_longest_conversation(
     [
         ("{", "cannot be read"),
         ("[]", "holds a list; expected a JSON object"),
-        ({**LLAMA, "model_type": "gemma"}, "model_type is 'gemma'; expected llama, mistral, qwen2"),
+        ({**LLAMA, "model_type": "gemma"}, "model_type is 'gemma', which is not built. Known: llama, mistral"),
         ({**LLAMA, "model_type": "lama"}, "Did you mean 'llama'"),
         ({k: v for k, v in LLAMA.items() if k != "model_type"}, "model_type is None"),
         ({k: v for k, v in LLAMA.items() if k != "hidden_size"}, "hidden_size is missing; expected a number"),
@@ -88,14 +94,23 @@ def test_a_sliding_window_bounds_the_longest_conversation(
         ({**LLAMA, "num_attention_heads": 3, "num_key_value_heads": 3}, "not a multiple of num_heads=3"),
         ({**LLAMA, "num_key_value_heads": 3}, "not a multiple of num_kv_heads=3"),
         ({**QWEN2, "num_key_value_heads": None}, "num_key_value_heads is null; expected a number"),
-        ({**LLAMA, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, 'rope_scaling has the type "yarn"; expected'),
+        (
+            {**LLAMA, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+            '"yarn", which is not built. Known: default, li',
+        ),
         ({**LLAMA, "rope_parameters": {"rope_type": "dynamic"}}, 'rope_parameters has the type "dynamic"'),
         (
             {**LLAMA, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}},
             "low_freq_factor is missing in rope_scaling",
         ),
         ({**LLAMA, "rope_scaling": {"type": "linear", "factor": 0.5}}, "rope_factor=0.5: expected at least 1"),
-        ({**LLAMA, "rope_scaling": 4}, "rope_scaling is 4; expected an object"),
+        ({**LLAMA, "rope_scaling": 4}, "rope_scaling is 4; expected one object for all layers"),
+        ({**LLAMA, "rope_parameters": {"full_attention": {"rope_theta": 5e5}}}, "expected one object for all layers"),
+        ({**LLAMA, "rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5 in rope_param"),
+        ({**LLAMA, "rope_theta": 0}, "rope_theta=0.0: expected more than 0"),
+        ({**LLAMA, "rms_norm_eps": -1e-5}, "rms_norm_eps=-1e-05: expected 0 or more"),
+        ({**LLAMA, "max_position_embeddings": 0}, "max_position_embeddings=0: expected at least 1"),
+        ({**LLAMA, "head_dim": -4}, "head_dim=-4: expected 0 or more"),
         ({**LLAMA, "hidden_act": "gelu"}, 'hidden_act is "gelu"; only "silu" is supported'),
         ({**LLAMA, "attention_bias": True}, "attention_bias is true; only false is supported"),
         ({**LLAMA, "quantization_config": {"bits": 4}}, "quantization_config is .*; only null is supported"),
