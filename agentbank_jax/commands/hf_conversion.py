@@ -1,6 +1,7 @@
 """From a Hugging Face checkpoint to a run's folder, and back."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -102,8 +103,8 @@ def export_checkpoint(
     """
     _check_dtype(dtype)
     _check_new(out, "--out")
-    if not shard_gb > 0:
-        raise AgentBankError(f"--shard_gb={shard_gb}: expected more than 0.")
+    if not 0 < shard_gb < math.inf:
+        raise AgentBankError(f"--shard_gb={shard_gb}: expected more than 0, and no more than a disk holds.")
     config, params, metadata = load_for_inference(checkpoint, dtype=dtype)
     model_dir, facts = metadata["model_dir"], metadata["facts"]
     tokenizer = _trained_tokenizer(metadata)
@@ -185,6 +186,8 @@ def _check_dtype(dtype: str | None) -> None:
 
 
 def _check_new(folder: Path, flag: str) -> None:
+    if folder.resolve() == Path.cwd():
+        raise AgentBankError(f"{flag}={folder}: is the current folder; expected one that does not exist yet.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AgentBankError(f"{folder}: exists already; choose another folder with {flag}, or delete it.")
 

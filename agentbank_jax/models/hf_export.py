@@ -1,12 +1,15 @@
 """A model written as a Hugging Face checkpoint: `config.json`, `generation_config.json`, safetensors shards."""
 
 import json
+import os
+import re
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from agentbank_jax.models import forward
@@ -73,11 +76,21 @@ def write_shards(
 
 
 def write_tensors(file: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Writes one safetensors file."""
+    """Writes one safetensors file.
+
+    Raises:
+      OSError: where it cannot be written.
+    """
     file.touch()
     mode = file.stat().st_mode
     # The metadata is what transformers looks for before it takes a file for PyTorch's layout.
-    save_file(tensors, file, metadata={"format": "pt"})
+    try:
+        save_file(tensors, file, metadata={"format": "pt"})
+    except SafetensorError as error:
+        # A full disk is an error of its own kind there.
+        if (code := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), os.fspath(file)) from None
     # safetensors lets nobody but the owner read what it writes.
     file.chmod(stat.S_IMODE(mode))
 

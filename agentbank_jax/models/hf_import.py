@@ -115,7 +115,8 @@ def _listing(folder: Path, problems: list[str]) -> str:
     lines = [f"  {line}" for line in problems[:_LISTED]]
     if len(problems) > _LISTED:
         lines.append(f"  … and {len(problems) - _LISTED} more")
-    return f"{folder}: {len(problems)} tensors do not fit the model of its config.json:\n" + "\n".join(lines)
+    what = "1 tensor does" if len(problems) == 1 else f"{len(problems)} tensors do"
+    return f"{folder}: {what} not fit the model of its config.json:\n" + "\n".join(lines)
 
 
 def _check_tied(embedding: StoredTensor, head: StoredTensor) -> None:

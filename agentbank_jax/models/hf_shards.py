@@ -32,6 +32,11 @@ def open_shard(file: Path) -> Iterator[Any]:
       AgentBankError: where it is no whole safetensors file.
     """
     try:
+        # safetensors would say of a file that may not be read that there is none.
+        file.open("rb").close()
+    except OSError as error:
+        raise AgentBankError(f"{file}: cannot be read ({error.strerror}); expected a file that can.") from None
+    try:
         opened = safe_open(os.fspath(file), framework="numpy", backend="pread")
     except (SafetensorError, OSError) as error:
         raise AgentBankError(f"{file}: no whole safetensors file ({error}); download it again.") from None

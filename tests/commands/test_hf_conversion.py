@@ -241,6 +241,8 @@ def test_what_exists_is_not_overwritten_and_odd_flags_are_one_line(
     for flags, message in (
         ([f"--out={made}"], "exists already; choose another folder with --out"),
         (["--shard_gb=0", f"--out={tmp_path}/out"], "--shard_gb=0.0: expected more than 0"),
+        (["--shard_gb=inf", f"--out={tmp_path}/out"], "--shard_gb=inf: expected more than 0, and no more"),
+        (["--out=."], "--out=.: is the current folder; expected one that does not exist yet"),
         (["--dtype=int8", f"--out={tmp_path}/out"], "--dtype=int8 is no known type"),
     ):
         assert run(export_hf, f"--checkpoint={tmp_path}/run", *flags) == 2

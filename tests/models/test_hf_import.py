@@ -1,7 +1,9 @@
 """Hand-made checkpoints: where each tensor arrives, and that whatever does not fit is named."""
 
+import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
 from agentbank_jax.models.hf_config import read_config
-from agentbank_jax.models.hf_export import write_checkpoint
+from agentbank_jax.models.hf_export import write_checkpoint, write_tensors
 from agentbank_jax.models.hf_import import open_checkpoint
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import state_shardings
@@ -184,6 +186,28 @@ def test_damaged_files_are_one_line(kind: str, message: str, tmp_path: Path) -> 
     with pytest.raises(AgentBankError, match=message) as raised:
         load(tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_tensors(tmp_path / "model.safetensors", {"a": np.zeros(1000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_made(tmp_path, LLAMA, made_tensors(LLAMA))
+    config = read_config(tmp_path).model
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(AgentBankError, match=r"model.safetensors: cannot be read \(Permission denied\)"):
+        open_checkpoint(tmp_path, config)
 
 
 MESHES = """
