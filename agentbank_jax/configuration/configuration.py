@@ -32,6 +32,13 @@ class TrainingConfiguration:
     mesh: MeshConfig
     run: RunConfig
 
+    def __post_init__(self) -> None:
+        if self.data.max_length > self.model.max_position_embeddings:
+            raise AgentBankError(
+                f"DataConfig.max_length={self.data.max_length} is more than LlamaConfig.max_position_embeddings="
+                f"{self.model.max_position_embeddings}: shorten the rows or raise it."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfiguration:
