@@ -32,9 +32,12 @@ def parse_flags(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> ar
       AgentBankError: on an unknown or malformed flag.
       SystemExit: after `--help`, with status 0.
     """
-    known, unknown = parser.parse_known_args(arguments)
+    flags = [option for option in parser._option_string_actions if option.startswith("--")]
+    # First, because a misspelt flag may be one that has to be there.
+    unknown = [each for each in arguments if each.startswith("--") and each.split("=", 1)[0] not in flags]
+    if not unknown:
+        known, unknown = parser.parse_known_args(arguments)
     if unknown:
-        flags = [option for option in parser._option_string_actions if option.startswith("--")]
         flag = unknown[0].split("=", 1)[0]
         raise AgentBankError(f"unknown argument '{unknown[0]}'.{did_you_mean(flag, flags)} See {parser.prog} --help.")
     return known

@@ -244,6 +244,7 @@ def test_what_exists_is_not_overwritten_and_odd_flags_are_one_line(
         (["--shard_gb=inf", f"--out={tmp_path}/out"], "--shard_gb=inf: expected more than 0, and no more"),
         (["--out=."], "--out=.: is the current folder; expected one that does not exist yet"),
         (["--dtype=int8", f"--out={tmp_path}/out"], "--dtype=int8 is no known type"),
+        (["--uot=x"], "unknown argument '--uot=x'. Did you mean '--out'"),
     ):
         assert run(export_hf, f"--checkpoint={tmp_path}/run", *flags) == 2
         error = capsys.readouterr().err
