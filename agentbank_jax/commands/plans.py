@@ -12,6 +12,7 @@ from agentbank_jax.commands.requirements import missing_requirements
 from agentbank_jax.commands.topology_search import compile_on
 from agentbank_jax.configuration.configuration import EvaluationConfiguration, TrainingConfiguration
 from agentbank_jax.data.declarations import get_mixture
+from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.parallel.mesh import make_mesh
@@ -83,9 +84,13 @@ def _compiled_lines(console: Console, training: TrainingConfiguration, size: Pla
         return [f"compiled step     not known here: {found}; {elsewhere}"]
     if device.platform == "cpu" and size.flops_per_step > TOO_MUCH_FOR_CPU:
         return [f"compiled step     not known here: it is too large to run on a {kind}; {elsewhere}"]
+    try:
+        mesh = make_mesh(training.mesh)
+    except AgentBankError as error:  # as many devices, in other slices
+        return [f"compiled step     not known here: {error}"]
     with console.status(f"compiling the step for {here} x {kind}"):
         model = forward.with_chosen_attention(training.model)
-        step = compile_on(make_mesh(training.mesh), replace(training, model=model))
+        step = compile_on(mesh, replace(training, model=model))
     return [f"compiled step     for {here} x {kind}, as the compiler counts it", *step.lines()]
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from agentbank_jax.errors import first_line
+from agentbank_jax.errors import AgentBankError, first_line
 from agentbank_jax.models import forward
 from agentbank_jax.models.attention.registry import AUTO, PORTABLE, candidates
 from agentbank_jax.models.llama import LlamaConfig
@@ -163,7 +163,8 @@ def compile_step(
       rules: how arrays lie on the mesh.
 
     Raises:
-      AgentBankError: the model or the batch does not divide over the mesh.
+      AgentBankError: the model or the batch does not divide over the mesh, or the attention does not take such rows
+        or devices.
     """
     sizes = dict(mesh.shape)
     check_divisible(model, sizes, batch_size, length, accumulate, rules)
@@ -211,7 +212,13 @@ def compile_step(
     }
     started = time.perf_counter()
     with jax.set_mesh(mesh), set_rules(rules):
-        lowered = jitted.lower(state, batch, frozen)
+        try:
+            lowered = jitted.lower(state, batch, frozen)
+        except (NotImplementedError, RuntimeError) as error:  # of a kernel that does not take these rows or devices
+            raise AgentBankError(
+                f"The step with LlamaConfig.attention={model.attention!r} and rows of {length} tokens cannot be "
+                f"compiled for {mesh.devices.flat[0].device_kind} ({first_line(error)}): change either."
+            ) from None
         try:
             compiled = lowered.compile()
         except Exception as error:  # of a kind that JAX does not promise

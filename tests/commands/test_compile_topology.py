@@ -9,11 +9,12 @@ from pathlib import Path
 import gin
 import pytest
 
-from agentbank_jax.commands import topology_search
+from agentbank_jax.commands import plans, topology_search
 from agentbank_jax.commands.topology_search import search_recipe
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.configuration import TrainingConfiguration, read_gin, read_training
 from agentbank_jax.configuration.gin_files import shipped_folder
+from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.remat import POLICIES
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.parallel.sharding import check_divisible
@@ -36,6 +37,9 @@ PODS = sorted(path.relative_to(shipped_folder()).as_posix() for path in (shipped
         (["--topology=v5e-61"], "--topology=v5e-61 is no known TPU topology. Did you mean 'v5e-"),
         (["--topology=v5e-16", "--gin.MeshConfig.fsdp=8"], "does not match the 16 device"),
         (["--topology=v5e-16", "--serch"], "Did you mean '--search'"),
+        (["--topolgy=v5e-16"], "Did you mean '--topology'"),
+        (["--topology=v5e-4", "--gin.DataConfig.max_length=250"], "rows of 250 tokens cannot be compiled for TPU v5"),
+        (["--topology=v5e-4", "--gin.LlamaConfig.attention=cudnn"], "LlamaConfig.attention='cudnn' and rows of 640"),
         ([], "--topology"),
     ],
 )
@@ -139,6 +143,18 @@ def test_dry_run_of_other_devices_is_a_plan_and_names_the_command(run_here: Prog
     assert result.returncode == 0, result.stderr
     assert "the mesh takes 16 devices, and here is 1 (cpu)" in result.stdout
     assert "scripts/compile_topology.py" in result.stdout and "peak memory" not in result.stdout
+
+
+def test_dry_run_where_the_devices_lie_in_other_slices_is_a_plan(
+    run_here: ProgramRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(config: MeshConfig) -> None:
+        raise AgentBankError("is for 2 slices")
+
+    monkeypatch.setattr(plans, "make_mesh", refuse)
+    arguments = ["train.py", "--gin_file=samoyed_tiny.gin", *SMALL_MODEL, "--dry_run"]
+    result = run_here(arguments, data_dir=tmp_path, cwd=tmp_path)
+    assert result.returncode == 0 and "\ncompiled step     not known here: is for 2 slices\n" in result.stdout
 
 
 def test_dry_run_on_a_cpu_does_not_compile_what_no_cpu_trains(run_here: ProgramRunner, tmp_path: Path) -> None:

@@ -221,6 +221,7 @@ def test_the_seed_flag_wins_over_gin(run_here: ProgramRunner, tmp_path: Path) ->
         ("--gin.held_in/SweepConfig.tasks=['starter_meth']", "Did you mean 'starter_math'"),
         ("--gin.RunConfig.sweeps=['held_uot']", "Did you mean 'held_out'"),
         ("--gin.LlamaConfig.vocab_size=500", "LlamaConfig.vocab_size = 500: expected at least"),
+        ("--gin.DataConfig.max_length=2048", "more than LlamaConfig.max_position_embeddings=1024: shorten the rows"),
         ("--gin.TrainConfg.steps=1", "Did you mean 'TrainConfig'"),
         ("--gin.held_in/TrainConfig.steps=1", "only SweepConfig has scopes"),
         ("--gin.hold_in/SweepConfig.episodes_per_task=1", "'hold_in': tasks is empty"),
