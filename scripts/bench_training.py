@@ -12,10 +12,12 @@ too disturbs both alike. The parameters and AdamW's two moments have `--param_dt
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 SHAPES = {
@@ -70,9 +72,22 @@ def _model(flags: argparse.Namespace) -> dict[str, int]:
 def _measured(script: Path, settings: dict) -> dict:
     """Runs one measurement in a process of its own."""
     run = subprocess.run([sys.executable, str(script), json.dumps(settings)], stdout=subprocess.PIPE, text=True)
+    if run.returncode == 2:
+        sys.exit(2)  # a user's mistake, which it has told
     if run.returncode:
         sys.exit(f"{script.name} ended with status {run.returncode}.")
     return json.loads(run.stdout.splitlines()[-1])
+
+
+def _at_least(least: float, kind: type = int) -> Callable[[str], float]:
+    """A type of flags."""
+
+    def number(text: str) -> float:
+        if not least <= kind(text) < math.inf:
+            raise argparse.ArgumentTypeError(f"{text}: expected at least {least}")
+        return kind(text)
+
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,8 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--shape", default="tiny", choices=SHAPES, help="of the model (default: tiny)")
     for name in ("vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads"):
         add(f"--{name}", type=int, default=0, help="in place of the shape's")
-    add("--rows", type=int, default=16, help="rows of a batch")
-    add("--length", type=int, default=512, help="tokens of a row")
+    add("--rows", type=_at_least(1), default=16, help="rows of a batch")
+    add("--length", type=_at_least(16), default=512, help="tokens of a row")
     add("--data", default="packed", choices=["packed", "whole"],
         help="packed: trajectories of log-normal lengths share rows, and the peer pads batches of like lengths; "
         "whole: each row is one trajectory, on both sides")  # fmt: skip
@@ -94,8 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--remat", default="none", help="our rematerialisation policy")
     add("--scan_layers", action="store_true")
     add("--loss", default="trained", choices=["trained", "full"], help="what we project to the vocabulary")
-    add("--seconds", type=float, default=10.0, help="of steps in a measurement")
-    add("--rounds", type=int, default=3, help="measurements of each side")
+    add("--seconds", type=_at_least(0.0, float), default=10.0, help="of steps in a measurement")
+    add("--rounds", type=_at_least(1), default=3, help="measurements of each side")
     add("--peer", choices=["transformers"])
     add("--compile", nargs="?", const="model", default="", choices=["model", "layers"],
         help="the peer's torch.compile, of the whole model or of each layer, which takes far less time")  # fmt: skip

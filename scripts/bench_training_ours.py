@@ -12,6 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from agentbank_jax.configuration.report_errors import report_errors
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.training.flops import flops_per_token, peak_flops
@@ -23,7 +24,7 @@ from scripts.bench_training_data import packed_batches
 from scripts.process_memory import peak_resident_bytes
 
 
-def main(settings: dict) -> None:
+def main(settings: dict) -> int:
     before = peak_resident_bytes()
     config = LlamaConfig(
         **settings["model"],
@@ -85,7 +86,8 @@ def main(settings: dict) -> None:
             }
         )
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    sys.exit(report_errors(lambda: main(json.loads(sys.argv[1]))))
