@@ -79,9 +79,12 @@ class MeshConfig:
         if self.slices * math.prod(sizes.values()) != num_devices:
             shape = " x ".join(f"{name}={size}" for name, size in sizes.items())
             slices = f" in each of {self.slices} slices" if self.slices > 1 else ""
+            remedy = "set one axis to -1 to take what is left"
+            if -1 in sizes.values():
+                remedy = f"the axes that are set take {known}, which does not divide it"
             raise AgentBankError(
                 f"The mesh {shape}{slices} does not match the {num_devices} device(s) here: the product must be "
-                f"{num_devices}; set one axis to -1 to take what is left."
+                f"{num_devices}; {remedy}."
             )
         return {name: size * getattr(self, f"dcn_{name}", 1) for name, size in sizes.items()}
 
