@@ -13,7 +13,7 @@ from agentbank_jax.commands.facts import check_vocabulary, template_facts
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.contamination import MANIFEST_FILE
 from agentbank_jax.models import forward
-from agentbank_jax.models.hf_config import read_config
+from agentbank_jax.models.hf_config import CONFIG_FILE, read_config
 from agentbank_jax.models.hf_export import write_checkpoint
 from agentbank_jax.models.hf_import import open_checkpoint
 from agentbank_jax.models.llama import DTYPES, LlamaConfig
@@ -140,6 +140,12 @@ def export_adapter(checkpoint: str, out: Path) -> tuple[int, int]:
     _check_new(out, "--out")
     config, adapters, metadata = load_adapters(checkpoint)
     _trained_tokenizer(metadata)
+    base = Path(metadata["base"])
+    if (base / CONFIG_FILE).is_file() and read_config(base).model.rope_scaling != config.rope_scaling:
+        raise AgentBankError(
+            f"--adapter: {metadata['path']} was trained with rope_scaling={config.rope_scaling!r}, which the "
+            f"config.json of its weights, {base}, does not have: peft would compute something else; export it merged."
+        )
     try:
         with whole_folder(out) as folder:
             file = write_adapter(folder, config, adapters, base=metadata["base"])

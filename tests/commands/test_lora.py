@@ -90,6 +90,28 @@ def test_it_is_evaluated_exported_merged_and_alone_and_read_back(
     assert config.lora and config.lora.dropout == 0.05 and len(jax.tree.leaves(adapters)) == 14
 
 
+def test_adapters_under_an_added_scaling_of_positions_are_exported_merged_alone(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], folder: Path, data_dir: Path
+) -> None:
+    weights = ["--gin.RunConfig.weights=plain", "--gin.DataConfig.tokenizer=./plain", "--gin.RunConfig.sweeps=[]",
+               "--gin.LlamaConfig.rope_scaling=linear", "--gin.LlamaConfig.rope_factor=4",
+               "--model_dir=runs/scaled"]  # fmt: skip
+    for arguments in (
+        ["scripts/export_hf.py", "--checkpoint=runs/samoyed_tiny", "--out=plain"],
+        [*ADAPTED, *weights],
+        ["scripts/export_hf.py", "--checkpoint=runs/scaled", "--out=scaled"],
+    ):
+        result = run(monkeypatch, capfd, arguments, data_dir, folder)
+        assert result.returncode == 0, result.stderr
+    assert (read_config(folder / "scaled").model.rope_scaling, read_config(folder / "plain").model.rope_scaling) == (
+        "linear", "none",
+    )  # fmt: skip
+    arguments = ["scripts/export_hf.py", "--checkpoint=runs/scaled", "--out=alone", "--adapter"]
+    result = run(monkeypatch, capfd, arguments, data_dir, folder)
+    assert result.returncode == 2 and "trained with rope_scaling='linear'" in result.stderr
+    assert not (folder / "alone").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
