@@ -1,7 +1,6 @@
 """A name for the values of a tree of arrays."""
 
 import hashlib
-from functools import partial
 from typing import Any
 
 import jax
@@ -32,9 +31,23 @@ def _all_sums(arrays: list[Array]) -> list[UInt[Array, "2"]]:
 
 def _sums(array: Array) -> UInt[Array, "2"]:
     bits = jax.lax.bitcast_convert_type(array, f"uint{8 * array.dtype.itemsize}").astype(jnp.uint32)
-    place = jnp.zeros(array.shape, jnp.uint32)
-    for axis in range(array.ndim):
-        place = place * jnp.uint32(0x9E3779B1) + jax.lax.broadcasted_iota(jnp.uint32, array.shape, axis)
-    add = partial(jnp.sum, dtype=jnp.uint32)
-    mixed = (place ^ (place >> 15)) * jnp.uint32(0x85EBCA6B)
-    return jnp.stack([add(bits * (2 * mixed + 1)), add(bits * (2 * (mixed ^ (mixed >> 13)) + 1))])
+    zero, axes = jnp.uint32(0), tuple(range(array.ndim))
+    # One reduction of both: of two, XLA on CPU would write their operands out.
+    first, second = jax.lax.reduce(
+        tuple(bits * (2 * _place(array.shape, seed) + 1) for seed in (1, 2)),
+        (zero, zero),
+        lambda sums, more: (sums[0] + more[0], sums[1] + more[1]),
+        axes,
+    )
+    return jnp.stack([first, second])
+
+
+def _place(shape: tuple[int, ...], seed: int) -> UInt[Array, "..."]:
+    """A number for each place, from a hash of its index along each axis (the mixing steps of MurmurHash3)."""
+    place = jnp.full(shape, seed, jnp.uint32)
+    for axis, size in enumerate(shape):
+        mixed = (jax.lax.iota(jnp.uint32, size) + jnp.uint32(1 + axis)) * jnp.uint32(0x9E3779B1 + (seed << 8))
+        mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x85EBCA6B)
+        mixed = (mixed ^ (mixed >> 13)) * jnp.uint32(0xC2B2AE35)
+        place ^= jax.lax.broadcast_in_dim(mixed ^ (mixed >> 16), shape, (axis,))
+    return place

@@ -6,6 +6,8 @@ model_dir/checkpoints/<step>/   state (step, params, opt_state), data (step, fin
 import hashlib
 import json
 import logging
+import os
+import re
 import shutil
 import warnings
 from dataclasses import fields
@@ -30,7 +32,8 @@ def orbax_v1():
     # Imported where used: it takes a second, and many callers of this package never touch a checkpoint.
     from orbax.checkpoint import v1
 
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # What it logs of an error, tracebacks of all its threads, it raises too.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     return v1
 
 
@@ -150,4 +153,7 @@ def reason_of(error: Exception) -> str:
     """What the error says that is at the root of one of Orbax's."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
+    # TensorStore says much before it comes to what the system said.
+    if code := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(code[1]))
     return first_line(error)[:200]

@@ -120,8 +120,8 @@ class Checkpoints:
 
     def _unwritten(self, error: Exception) -> AgentBankError:
         return AgentBankError(
-            f"A checkpoint in {self.directory} cannot be written ({reason_of(error)}): make room or mend the folder; "
-            "the same command goes on from the last whole checkpoint."
+            f"A checkpoint in {self.directory} cannot be written ({reason_of(error)}): make room or mend the folder, "
+            "and give the same command again; a run goes on from its last whole checkpoint."
         )
 
     @property
@@ -227,7 +227,8 @@ class Checkpoints:
         if different:
             raise AgentBankError(
                 f"The run in {path.parent.parent} was started with other settings:\n" + "\n".join(different) + "\n"
-                "Go on with the settings it was started with, or choose another --model_dir."
+                "Go on with the settings it was started with, choose another --model_dir, or name what may differ with "
+                "--allow_change."
             )
 
 
