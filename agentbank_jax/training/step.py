@@ -100,7 +100,8 @@ def make_train_step(
 def _updates_done(state: TrainState) -> Array:
     """Steps that were not bad, as the optimizer counts them; all steps, where it does not count."""
     counts = optax.tree.get_all_with_path(state.opt_state, "count")
-    return counts[0][1] if counts else state.step
+    # One that works layer by layer counts them layer by layer.
+    return jnp.max(counts[0][1]) if counts else state.step
 
 
 def jit_train_step(step: StepFunction, state: Any, batch: NamedSharding, frozen: Any = None) -> Any:
