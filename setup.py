@@ -44,6 +44,7 @@ EXTRAS = {
     "topology": ["jax[tpu]"],
     "cuda": ["jax[cuda12]"],
     "gcs": ["gcsfs>=2025.3"],  # banks on gs://
+    "wandb": ["wandb>=0.31"],  # metrics to Weights & Biases
     # Simulators of the published benchmarks; ScienceWorld also needs a Java runtime and MiniWoB++
     # a Chromium with its driver.
     "environments": ["scienceworld>=1.2.3", "miniwob>=1.1.0"],

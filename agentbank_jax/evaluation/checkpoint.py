@@ -8,6 +8,7 @@ same code path. Episodes that an earlier call recorded are kept.
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -105,7 +106,11 @@ def evaluate_checkpoint(
         facts=model.report_facts(sweep_configs, manifest, seconds),
         model=model.name,
         results=tuple(results),
-        losses=tuple((record["step"], record["loss"]) for record in read_metrics(model.model_dir) if "loss" in record),
+        losses=tuple(
+            (record["step"], record["loss"])
+            for record in read_metrics(model.model_dir)
+            if math.isfinite(record.get("loss", math.nan))
+        ),
     )
     markdown, page = write_report(report, output)
     console.print(f"report: {page} and {markdown.name}; evaluated in {seconds:.0f} s", highlight=False, soft_wrap=True)

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,16 @@ from agentbank_jax.training.meter import Meter
 from agentbank_jax.training.metrics import open_metrics
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from agentbank_jax.training.preemption import Preemption
+from agentbank_jax.training.profiler import Profiler
 from agentbank_jax.training.programs import Programs
 from agentbank_jax.training.progress import TrainingProgress, duration
 from agentbank_jax.training.run_files import changed_settings, write_run_files
+from agentbank_jax.training.run_record import RunRecord
 from agentbank_jax.training.state import TrainState, abstract_state, make_init
 from agentbank_jax.training.step import jit_train_step, make_train_step
 from agentbank_jax.training.steps import Position, SpikeError, Steps
 from agentbank_jax.training.train_config import TrainConfig
+from agentbank_jax.training.wandb_run import check_wandb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +94,7 @@ def train(
       model_config, train_config, optimizer_config, mesh_config: the settings; `batches.batch_size` must be
         `train_config.batch_size`.
       batches: the data (see `Batches`).
-      model_dir: gets `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `manifest.json`, the tokenizer.
+      model_dir: gets `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `run.json`, `manifest.json`, the tokenizer.
       facts: what must be the same when the run goes on or the model is used, as JSON values: `template`,
         `tokenizer_sha256`, `stop_ids`, … The fingerprint of the data and the model's shape are added.
       manifest: what the model was trained on (tasks and trajectory ids), written to `manifest.json`.
@@ -124,6 +127,8 @@ def train(
             "TrainConfig.loss='trained' is for one process, since the number of trained tokens decides what compiles: "
             "choose 'auto' or 'full'."
         )
+    check_wandb(train_config.wandb_project)
+    settings: tuple[Any, ...] = model_config, train_config, optimizer_config, mesh_config
     total_steps = train_config.total_steps(batches.steps_per_epoch)
     folder, first_process = Path(model_dir), jax.process_index() == 0
     if train_config.compilation_cache != "":
@@ -219,7 +224,23 @@ def train(
         meter = Meter(flops_per_token(model_config, batches.length), peak * mesh.size, total_steps, shape)
         agreement = Agreement(mesh, wishes=2)
         record: dict[str, float] = {}
-        with progress:
+        run_record = None
+        if first_process and (started_at < total_steps or not position.evaluated):
+            run_record = RunRecord(folder, started_at)
+            meter.go_on(run_record.earlier.tokens)
+        with (
+            progress,
+            run_record.start(goodput, {**facts, "mesh": dict(mesh.shape)}, operative_config)
+            if run_record
+            else contextlib.nullcontext(),
+            Profiler(
+                train_config if first_process else replace(train_config, profile_start=0),
+                folder,
+                meter=meter,
+                goodput=goodput,
+                say=progress.say,
+            ) as profiler,
+        ):
             progress.say(
                 f"{_describe(model_config)}, {total_steps} steps of "
                 f"{train_config.batch_size} x {batches.length} tokens, {batches.steps_per_epoch} steps an epoch"
@@ -227,12 +248,20 @@ def train(
             )
             for line in changed:
                 progress.say(f"changed since the run was last started: {line}")
+            for line in run_record.lines() if run_record else ():
+                progress.say(line)
             if started_at < total_steps:
                 progress.say(f"{FORMULA}; peak {peak / 1e9:,.0f} GFLOP/s a device ({source})")
             while position.step < total_steps or not position.evaluated:
                 spike: int | None = None
                 with (
-                    open_metrics(folder, start_step=position.step, silent=not first_process) as writer,
+                    open_metrics(
+                        folder,
+                        silent=not first_process,
+                        start_step=position.step,
+                        wandb_project=train_config.wandb_project,
+                        settings={type(each).__name__: asdict(each) for each in settings},
+                    ) as writer,
                     jax.set_mesh(mesh),
                     set_rules(rules),
                 ):
@@ -254,6 +283,7 @@ def train(
                         writer=writer,
                         progress=progress,
                         goodput=goodput,
+                        profiler=profiler,
                     )
                     try:
                         state, position = steps.run(state, position)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from agentbank_jax.training.memory import memory_in_use
+
 
 class Meter:
     """Sums metrics over the steps of an interval."""
@@ -13,11 +15,16 @@ class Meter:
     def __init__(self, flops: float, peak: float, total_steps: int, shape: tuple[int, int]):
         self._flops, self._peak, self._total, self._places = flops, peak, total_steps, shape[0] * shape[1]
         self._start = self._since = time.perf_counter()
+        self._earlier_tokens = 0
         self.all_tokens, self.all_seconds = 0, 0.0
         self._reset()
 
     def _reset(self) -> None:
         self._steps, self._loss, self._trained, self._tokens = 0, 0.0, 0.0, 0
+
+    def go_on(self, earlier_tokens: int) -> None:
+        """Adds the tokens that earlier starts of the run have trained on."""
+        self._earlier_tokens = earlier_tokens
 
     def exclude(self, seconds: float) -> None:
         """Leaves out seconds that were not spent on steps."""
@@ -35,12 +42,14 @@ class Meter:
         self.all_tokens += int(metrics["tokens"])
 
     def record(self, step: int, metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
-        """The interval's figures; begins the next interval."""
+        """The interval's figures, and how far the run is; begins the next interval.
+
+        The loss of an interval without a good step is NaN.
+        """
         now = time.perf_counter()
         seconds = max(now - self._since, 1e-9)
         per_second = self._steps * self._places / seconds
         values = {
-            # Not a number where all steps were bad.
             "loss": self._loss / self._trained if self._trained else math.nan,
             "gradient_norm": float(metrics["gradient_norm"]),
             "learning_rate": float(metrics["learning_rate"]),
@@ -50,6 +59,8 @@ class Meter:
             "packing_fill": self._tokens / (self._steps * self._places),
             "seconds_per_step": seconds / self._steps,
             "eta_seconds": (self._total - step) * seconds / self._steps,
+            "tokens": float(self._earlier_tokens + self.all_tokens),
+            **memory_in_use(),
         }
         self._since, self.all_seconds = now, now - self._start
         self._reset()

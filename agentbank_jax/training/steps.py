@@ -21,6 +21,7 @@ from agentbank_jax.training.loss import trained_capacity
 from agentbank_jax.training.meter import Meter
 from agentbank_jax.training.metrics import MetricsWriter, SilentWriter
 from agentbank_jax.training.preemption import Preemption
+from agentbank_jax.training.profiler import Profiler
 from agentbank_jax.training.programs import Programs
 from agentbank_jax.training.progress import TrainingProgress
 from agentbank_jax.training.state import TrainState
@@ -68,7 +69,7 @@ class Steps:
         each batch's own.
       config, total_steps: how long, and what is due when.
       checkpoints, evaluators, bad_steps, agreement, preemption: what happens between steps.
-      meter, writer, progress, goodput: where it is told.
+      meter, writer, progress, goodput, profiler: where it is told.
       record: the last record of metrics.
     """
 
@@ -89,6 +90,7 @@ class Steps:
     writer: MetricsWriter | SilentWriter
     progress: TrainingProgress
     goodput: Goodput
+    profiler: Profiler
     record: dict[str, float] = field(default_factory=dict)
     _pending: tuple[int, dict[str, jax.Array], Mapping[str, np.ndarray]] | None = None
     _saved: float = field(default_factory=time.monotonic)
@@ -113,7 +115,7 @@ class Steps:
             self.goodput.add("compilation", compiling)
             self.goodput.steps_begin()
             # A transfer that is not written out, such as of a Python number, would be paid at every step.
-            with jax.transfer_guard("disallow"):
+            with self.profiler.step(position.step + 1, state), jax.transfer_guard("disallow"):
                 state, metrics = program(state, batch, self.frozen)
             # The metrics of the step before are read while this one runs.
             self._read(position)
@@ -198,6 +200,7 @@ class Steps:
         with self.goodput.spent_on("checkpoint"):
             self.checkpoints.save(state, position.step, self.batches.fingerprint, position=kept, metrics=values)
         self._saved = time.monotonic()
+        self.progress.saved(position.step)
 
     def _read(self, position: Position) -> None:
         """Reads the metrics of the step that waits; writes the record of an interval that it ends."""

@@ -31,6 +31,9 @@ class TrainConfig:
       spike_factor: a loss of more than so many times the median of the steps before is a spike: the run goes back to
         its last checkpoint, and on with the batches after the spike. 0 takes every loss.
       max_rollbacks: how often, before the run ends.
+      profile_start: the first step to be profiled, from 1 on, into the folder `profile` of the run; 0 profiles none.
+      profile_steps: how many steps are.
+      wandb_project: the project of Weights & Biases that gets the metrics too; "" none.
       resume: go on from the latest checkpoint in the model's folder; False refuses a folder that has one.
       allow_change: facts that may differ from those of the checkpoint.
       peak_flops: FLOP/s of one device, for MFU; 0 takes the data sheet's, or measures (CPU).
@@ -53,6 +56,9 @@ class TrainConfig:
     max_bad_steps: int = 10
     spike_factor: float = 0.0
     max_rollbacks: int = 3
+    profile_start: int = 0
+    profile_steps: int = 5
+    wandb_project: str = ""
     resume: bool = True
     allow_change: tuple[str, ...] = ()
     peak_flops: float = 0.0
@@ -69,10 +75,18 @@ class TrainConfig:
             )
         if self.spike_factor and not 1 < self.spike_factor < float("inf"):
             raise AgentBankError(f"TrainConfig.spike_factor={self.spike_factor}: expected more than 1, or 0.")
-        for name in ("batch_size", "accumulate", "log_every", "keep_checkpoints", "max_bad_steps"):
+        for name in ("batch_size", "accumulate", "log_every", "keep_checkpoints", "max_bad_steps", "profile_steps"):
             if getattr(self, name) < 1:
                 raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected at least 1.")
-        for name in ("steps", "checkpoint_every", "checkpoint_minutes", "keep_every", "max_rollbacks", "peak_flops"):
+        for name in (
+            "steps",
+            "checkpoint_every",
+            "checkpoint_minutes",
+            "keep_every",
+            "max_rollbacks",
+            "profile_start",
+            "peak_flops",
+        ):
             if getattr(self, name) < 0:
                 raise AgentBankError(f"TrainConfig.{name}={getattr(self, name)}: expected 0 or more.")
         if self.steps == 0 and not 0 < self.epochs < float("inf"):
