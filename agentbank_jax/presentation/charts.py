@@ -103,41 +103,83 @@ def histogram(edges: Sequence[int], counts: Sequence[int], *, title: str, x_labe
     return "".join([*parts, _axis_labels(left, top, width, height, x_label, y_label), "</svg>"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A curve: its points by ascending x, its name, and its class in the page's style sheet."""
+
+    points: Sequence[tuple[float, float]]
+    name: str
+    style: str = "curve"
+
+
 def line_chart(points: Sequence[tuple[float, float]], *, title: str, x_label: str, y_label: str) -> str:
     """A curve with a logarithmic y axis where all values are above 0, else a linear one.
 
     Points that are not finite, or beyond all scale, are left out; more than 600 are thinned to means of neighbours.
     """
     finite = [(x, y) for x, y in points if math.isfinite(x) and abs(y) < _LARGEST]
+    if len(finite) < 2:
+        finite = []
+    curve = Curve(points=_thin(finite, 600) if finite else [], name=title)
+    logarithmic = all(y > 0 for _, y in finite)
+    return overlay_chart([curve], title=title, x_label=x_label, y_label=y_label, logarithmic=logarithmic)
+
+
+def overlay_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: str, logarithmic: bool = False) -> str:
+    """Curves over each other, each with its name as a tooltip; a curve of one point is a dot.
+
+    Args:
+      curves: points that are not finite, beyond all scale, or without a logarithm where it is needed, are left out.
+      title: for readers who cannot see the picture.
+      x_label, y_label: what the axes are.
+      logarithmic: the scale of the y axis.
+    """
     left, top, width, height = 62, 14, 660, 240
     parts = [_open(left + width + 20, top + height + 46, title)]
-    if len(finite) < 2:
+    scaled = [
+        [
+            (x, math.log10(y) if logarithmic else y)
+            for x, y in curve.points
+            if math.isfinite(x) and abs(y) < _LARGEST and (y > 0 or not logarithmic)
+        ]
+        for curve in curves
+    ]
+    xs, ys = [x for points in scaled for x, _ in points], [y for points in scaled for _, y in points]
+    if not xs:
         return "".join([*parts, f'<text class="label" x="{left}" y="{top + 20}">Too few points.</text></svg>'])
-    finite = _thin(finite, 600)
-    xs, ys = zip(*finite, strict=True)
-    logarithmic = min(ys) > 0
-    scaled = [math.log10(y) if logarithmic else y for y in ys]
-    low, high = min(scaled), max(scaled)
+    low, high = min(ys), max(ys)
     margin = max(0.05 * (high - low), 1e-6 * max(1.0, abs(high)))
     low, high = low - margin, high + margin
     x_low, x_spread = min(xs), (max(xs) - min(xs)) or 1.0
-
-    def at(x: float, y: float) -> tuple[float, float]:
-        return left + width * (x - x_low) / x_spread, top + height * (high - y) / (high - low)
-
     for step in range(5):
-        value = low + (high - low) * step / 4
-        _, y = at(x_low, value)
+        value, x_value = low + (high - low) * step / 4, x_low + x_spread * step / 4
+        x, y = left + width * step / 4, top + height * (1 - step / 4)
         shown = 10**value if logarithmic else value
         parts.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{left + width}" y2="{y:.1f}"/>')
         parts.append(f'<text class="axis" x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{shown:.3g}</text>')
-        x_value = x_low + x_spread * step / 4
-        x, _ = at(x_value, low)
         place = f'x="{x:.1f}" y="{top + height + 18}" text-anchor="middle"'
         parts.append(f'<text class="axis" {place}>{x_value:,.0f}</text>')
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(x, y) for x, y in zip(xs, scaled, strict=True)))
-    parts.append(f'<polyline class="curve" points="{path}"/>')
-    return "".join([*parts, _axis_labels(left, top, width, height, x_label, y_label), "</svg>"])
+    # Half units, so that whole numbers, each from the one before, draw fine enough: they are most of a page.
+    parts.append(f'<g transform="translate({left} {top}) scale(.5)">')
+    for curve, points in zip(curves, scaled, strict=True):
+        places = [
+            (round(2 * width * (x - x_low) / x_spread), round(2 * height * (high - y) / (high - low)))
+            for x, y in points
+        ]
+        if places:
+            path = f'<path class="{curve.style}" d="{_path(places)}"/>'
+            parts.append(f"<g><title>{escape(curve.name)}</title>{path}</g>")
+    return "".join([*parts, "</g>", _axis_labels(left, top, width, height, x_label, y_label), "</svg>"])
+
+
+def _path(places: Sequence[tuple[int, int]]) -> str:
+    """The commands of an SVG path: the first place, and the way from each to the next."""
+    x, y = places[0]
+    ways = [f"M{x} {y}", "l0 0"]
+    for next_x, next_y in places[1:]:
+        ways.append(f"{next_x - x} {next_y - y}")
+        x, y = next_x, next_y
+    return " ".join(ways)
 
 
 def _axis_labels(left: int, top: int, width: int, height: int, x_label: str, y_label: str) -> str:

@@ -22,7 +22,8 @@ th.figure, td.figure { text-align: right; } tr.strong { font-weight: 650; }
 svg { width: 100%; height: auto; font: 12px system-ui, sans-serif; }
 svg .axis { fill: var(--soft); font-size: 11px; } svg .label { fill: var(--text); }
 svg .grid { stroke: var(--line); } svg .whisker { stroke: var(--text); stroke-opacity: .55; }
-svg .curve { fill: none; stroke: var(--s0); stroke-width: 1.8; }
+svg path { fill: none; stroke-width: 1.8; stroke-linecap: round; vector-effect: non-scaling-stroke; }
+svg .curve { stroke: var(--s0); }
 svg .series-0 { fill: var(--s0); } svg .series-1 { fill: var(--s1); } svg .series-2 { fill: var(--s2); }
 svg .series-3 { fill: var(--s3); } svg .series-4 { fill: var(--s4); }
 details { border: 1px solid var(--line); border-radius: 6px; margin: .5em 0; }
@@ -38,12 +39,12 @@ mark { color: inherit; background: var(--trained); font-weight: 650; text-decora
 """
 
 
-def page(title: str, parts: Iterable[str]) -> str:
-    """Returns a page; `parts` are HTML, whose texts are escaped already."""
+def page(title: str, parts: Iterable[str], *, style: str = "") -> str:
+    """Returns a page; `parts` are HTML, whose texts are escaped already, and `style` is added to the style sheet."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}{style}</style></head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
     )

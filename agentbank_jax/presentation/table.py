@@ -33,9 +33,9 @@ class Table:
         import rich.table
         from rich.text import Text
 
-        shown = rich.table.Table(title=self.title, box=rich.box.SIMPLE_HEAD, title_justify="left")
+        shown = rich.table.Table(title=Text(self.title, "table.title"), box=rich.box.SIMPLE_HEAD, title_justify="left")
         for index, column in enumerate(self.columns):
-            shown.add_column(column, justify="left" if index < self.text_columns else "right", no_wrap=index == 0)
+            shown.add_column(Text(column), justify="left" if index < self.text_columns else "right", no_wrap=index == 0)
         for index, row in enumerate(self.rows):
             shown.add_row(*map(Text, row), style="bold" if index in self.strong else None)
         if self.notes:

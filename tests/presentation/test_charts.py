@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentbank_jax.presentation.charts import Bar, bar_chart, histogram, line_chart
+from agentbank_jax.presentation.charts import Bar, Curve, bar_chart, histogram, line_chart, overlay_chart
 
 
 @given(
@@ -47,3 +47,26 @@ def test_a_histogram_counts_in_plain_numbers() -> None:
     root = ElementTree.fromstring(histogram([0, 10, 20], [51_287, 3], title="t", x_label="x", y_label="y"))
     texts = [element.text for element in root.iter() if element.tag.endswith("text")]
     assert texts[:5] == ["0", "12,822", "25,644", "38,465", "51,287"] and texts[5:8] == ["0", "10", "20"]
+
+
+def test_curves_over_each_other_share_their_axes_and_carry_their_names() -> None:
+    curves = [Curve(points=[(0, 1), (10, 3)], name="a<b", style="one"), Curve(points=[(5, 2)], name="b", style="two")]
+    root = ElementTree.fromstring(overlay_chart(curves, title="t", x_label="x", y_label="y"))
+    paths = {path.get("class"): path.get("d") for path in root.iter() if path.tag.endswith("path")}
+    # In half units of a picture of 660 x 240, with a margin of a twentieth above and below.
+    assert paths == {"one": "M0 458 l0 0 1320 -436", "two": "M660 240 l0 0"}
+    assert "a<b" in [element.text for element in root.iter() if element.tag.endswith("title")]
+
+
+def test_a_logarithmic_axis_leaves_out_what_has_no_logarithm_and_shows_values() -> None:
+    curve = Curve(points=[(0, 1), (1, 0), (2, -5), (3, 100), (4, float("nan"))], name="a")
+    root = ElementTree.fromstring(overlay_chart([curve], title="t", x_label="x", y_label="y", logarithmic=True))
+    (path,) = (element.get("d", "") for element in root.iter() if element.tag.endswith("path"))
+    assert path == "M0 458 l0 0 1320 -436"
+    texts = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert "10" in texts
+
+
+def test_curves_without_values_say_so() -> None:
+    for curves in ([], [Curve(points=[(0, float("nan"))], name="a")]):
+        assert "Too few points." in overlay_chart(curves, title="t", x_label="x", y_label="y")
