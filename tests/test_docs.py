@@ -53,6 +53,7 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/export_hf.py": (),
     "python scripts/import_hf.py": (),
     "python scripts/bench_import.py": ("--shape=tiny",),
+    "python scripts/compare_runs.py": (),
     "python scripts/bench_training.py": (),
     # Launchers print what they would run; `sbatch` stands for the script that it submits.
     "scripts/tpu_pod.sh": ("--dry_run",),

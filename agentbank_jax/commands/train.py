@@ -38,6 +38,7 @@ from agentbank_jax.places import is_remote
 from agentbank_jax.progress import Progress
 from agentbank_jax.training.batches import Batches
 from agentbank_jax.training.loop import train as train_model
+from agentbank_jax.training.wandb_run import check_wandb
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
@@ -66,6 +67,7 @@ def train(command_line: CommandLine) -> int:
     # What --checkpoint names goes before the weights of the recipe.
     run = replace(training.run, weights=None) if command_line.checkpoint else training.run
     check_requirements(training.data, run)
+    check_wandb(training.train.wandb_project)
     data_dir = _fetch(training.data, console)
     template = _template(training)
     allow_change = (*training.train.allow_change, *command_line.allow_change)
