@@ -1,12 +1,14 @@
 """Trains an agent on trajectories, lets it act, and reports: `python train.py --gin_file=samoyed_tiny.gin`."""
 
 import sys
+import time
 
 from agentbank_jax.configuration.command_line import parse_command_line
 from agentbank_jax.configuration.report_errors import report_errors
 
 
 def main() -> int:
+    began = time.perf_counter()
     command_line = parse_command_line(
         "train.py",
         "Trains an agent on a bank of trajectories, lets it act in environments, and writes a report.\n"
@@ -20,7 +22,7 @@ def main() -> int:
     # Imported only now: --help and a mistyped flag need not wait for JAX.
     from agentbank_jax.commands.train import train
 
-    return train(command_line)
+    return train(command_line, began)
 
 
 if __name__ == "__main__":

@@ -43,8 +43,12 @@ from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_temp
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
 
-def train(command_line: CommandLine) -> int:
+def train(command_line: CommandLine, began: float) -> int:
     """Trains, or goes on; then lets the agent act, or prints again what it reached.
+
+    Args:
+      command_line: what is asked for.
+      began: when the program did, by `time.perf_counter`.
 
     Raises:
       AgentBankError: on whatever the user can mend; nothing long has begun then.
@@ -116,6 +120,7 @@ def train(command_line: CommandLine) -> int:
         tokenizer_path=training.data.tokenizer_path(),
         initial_params=weights.load if weights else None,
         base=weights.folder if weights else None,
+        began=began,
     )
     checkpoint = result.checkpoint
     console.print(f"checkpoint: {os.path.relpath(checkpoint)}", highlight=False, soft_wrap=True)

@@ -84,6 +84,7 @@ def train(
     base: str | os.PathLike | None = None,
     evaluators: Sequence[Evaluator] = (),
     progress: TrainingProgress | None = None,
+    began: float | None = None,
 ) -> TrainResult:
     """Trains a model or its adapters, or goes on where a run in the same folder stopped.
 
@@ -106,6 +107,7 @@ def train(
         it, because its checkpoints hold the adapters alone.
       evaluators: what measures the model every so many steps, and at the end.
       progress: where to tell how it goes; a bar or lines on standard error by default.
+      began: when the program did, by `time.perf_counter`; from then on goodput is counted, by default from now on.
 
     Raises:
       Stopped: SIGTERM or SIGINT asked for it; the run has saved.
@@ -113,7 +115,7 @@ def train(
         folder that cannot be written.
     """
     # ---- settings ---------------------------------------------------------------------------------------------
-    goodput = Goodput()
+    goodput = Goodput(began)
     mesh, rules = make_mesh(mesh_config), mesh_config.rules
     _check_settings(model_config, train_config, batches, dict(mesh.shape), rules)
     if model_config.lora and (initial_params is None or base is None):
