@@ -1,5 +1,6 @@
 """Runs beside each other: what is shown of them, and in a page that nothing in them can harm."""
 
+import io
 import json
 import re
 import time
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from agentbank_jax.configuration.settings import read_settings
 from agentbank_jax.errors import AgentBankError
@@ -159,8 +161,11 @@ def test_hostile_names_of_runs_metrics_and_settings_are_text_and_nothing_else(tm
     plain = to_html(comparison_of(*(make_run(tmp_path / f"plain{i}", [1.0, 2.0], settings=f"A.b={i}") for i in (1, 2))))
     assert check_page(text) == check_page(plain)
     assert "\x1b" not in text and "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    terminal = Console(file=io.StringIO(), width=1000)
     for table in comparison.tables():
-        assert "\x1b" not in str(table.rows) + str(table.columns)
+        terminal.print(table.to_rich())
+    shown = terminal.file.getvalue()
+    assert "\x1b" not in shown and shown.count("[red]a[") > 3
 
 
 def contrast(one: str, other: str) -> float:
