@@ -5,7 +5,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from agentbank_jax.places import is_remote
 from agentbank_jax.presentation.printable import printable
 from agentbank_jax.presentation.table import Table
 from agentbank_jax.training.metrics import FILE, read_metrics
-from agentbank_jax.training.run_files import OPERATIVE_CONFIG
+from agentbank_jax.training.run_files import OPERATIVE_CONFIG, RUN_RECORD
 
 AXES = {"step": "step", "tokens": "tokens", "seconds": "seconds/total"}
 """What curves may go by, and the metric that tells it."""
@@ -40,7 +40,7 @@ class Run:
     name: str
     records: Sequence[Mapping[str, float]]
     settings: Mapping[str, str] | None = None
-    starts: Sequence[Mapping[str, Any]] = field(default=())
+    starts: Sequence[Mapping[str, Any]] = ()
 
     @cached_property
     def metrics(self) -> tuple[str, ...]:
@@ -190,7 +190,7 @@ def _read_settings(path: Path, read: Callable[[str], Mapping[str, str]]) -> Mapp
 
 def _starts(path: Path) -> list[Mapping[str, Any]]:
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        starts = json.loads((path / "run.json").read_text(encoding="utf-8"))["starts"]
+        starts = json.loads((path / RUN_RECORD).read_text(encoding="utf-8"))["starts"]
         return [start for start in starts if isinstance(start, dict)]
     return []
 

@@ -12,6 +12,7 @@ from agentbank_jax.trajectories.tokenizers.files import copied_files
 from agentbank_jax.whole_files import whole_file
 
 OPERATIVE_CONFIG = "operative_config.gin"
+RUN_RECORD = "run.json"
 
 
 def write_run_files(

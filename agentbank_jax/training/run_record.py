@@ -22,10 +22,9 @@ import agentbank_jax
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.training.goodput import KINDS, Goodput
 from agentbank_jax.training.metrics import read_metrics
-from agentbank_jax.training.run_files import OPERATIVE_CONFIG
+from agentbank_jax.training.run_files import OPERATIVE_CONFIG, RUN_RECORD
 from agentbank_jax.whole_files import whole_file
 
-FILE = "run.json"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "gin-config")
 
 
@@ -69,7 +68,7 @@ class RunRecord:
           model_dir: folder of the run.
           step: steps done, from which it goes on.
         """
-        self._file, self._step = model_dir / FILE, step
+        self._file, self._step = model_dir / RUN_RECORD, step
         self._kept, self._damaged = _read(self._file)
         self.earlier = _earlier(self._kept["starts"], read_metrics(model_dir), step)
 
@@ -133,7 +132,7 @@ def _read(file: Path) -> tuple[dict[str, Any], Path | None]:
             return {"starts": list(starts), "configurations": configurations}, None
     except (ValueError, TypeError, KeyError):
         pass
-    damaged = file.with_name(f"{FILE}.damaged")
+    damaged = file.with_name(f"{RUN_RECORD}.damaged")
     os.replace(file, damaged)
     return empty, damaged
 
@@ -150,9 +149,9 @@ def _earlier(starts: Sequence[Mapping[str, Any]], records: Sequence[Mapping[str,
     seconds: dict[str, float] = {}
     for each in known:
         seconds = max(seconds, dict(each), key=lambda spent: spent.get("total", 0.0))
-    if told and step < told[-1]["step"]:
+    places = [0, *(record["step"] for record in told)]
+    if seconds and step <= places[-1]:
         # Between two records the steps are taken to have been equally long.
-        places = [0, *(record["step"] for record in told)]
         counted = float(np.interp(step, places, [0.0, *(record["seconds/steps"] for record in told)]))
         lost = max(0.0, seconds["steps"] - counted)
         seconds |= {"steps": seconds["steps"] - lost, "repeated": seconds.get("repeated", 0.0) + lost}

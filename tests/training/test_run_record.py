@@ -87,6 +87,20 @@ def test_a_start_that_was_killed_before_its_first_record_loses_nothing_of_those_
     assert earlier.seconds["steps"] == 20 and earlier.seconds["repeated"] == 20
 
 
+def test_steps_after_the_last_record_of_a_start_that_broke_are_repeated(tmp_path: Path) -> None:
+    goodput = Goodput()
+    with pytest.raises(AgentBankError), RunRecord(tmp_path, 0).start(goodput, {}):
+        goodput.steps_begin()
+        write(tmp_path, (10, 20.0, 25.0))
+        goodput.go_on({"steps": 26.0, "start_up": 5.0, "total": 31.0})
+        raise AgentBankError("broken")
+    seconds = RunRecord(tmp_path, 10).earlier.seconds
+    assert seconds["steps"] == 20 and seconds["repeated"] == pytest.approx(6, abs=0.5) and seconds["total"] > 31
+    (tmp_path / "metrics.jsonl").unlink()
+    seconds = RunRecord(tmp_path, 0).earlier.seconds
+    assert seconds["steps"] == 0 and seconds["repeated"] == pytest.approx(26, abs=0.5)
+
+
 def test_how_a_start_ended_is_told_with_its_seconds(tmp_path: Path) -> None:
     goodput = Goodput()
     with pytest.raises(AgentBankError), RunRecord(tmp_path, 0).start(goodput, {}):
