@@ -22,24 +22,31 @@ from agentbank_jax.whole_files import whole_file
 _RECORD = ".copied.json"
 
 
-def fetch_tasks(place: str, tasks: Iterable[TaskDeclaration], *, beside: Sequence[str] = ("vocabulary",)) -> Path:
+def fetch_tasks(
+    place: str,
+    tasks: Iterable[TaskDeclaration],
+    *,
+    beside: Sequence[str] = ("vocabulary",),
+    split: str = "train",
+) -> Path:
     """Copies what tasks need of a remote data folder; returns the local folder that holds it.
 
     Args:
       place: the data folder; of a local one nothing is copied.
-      tasks: those whose training files are needed.
+      tasks: those whose files are needed.
       beside: more files or folders of the data folder, copied where they exist.
+      split: whose files; of another than `train` there may be none.
 
     Raises:
       PlaceError: where the place cannot be read.
-      DeclarationError: where it holds no trajectories of a task.
+      DeclarationError: where it holds no training trajectories of a task.
     """
     if is_remote(place):
         remote = RemoteFolder(place)
         for task in tasks:
             if task.files:
                 remote.copy([pattern for name in task.files_in_data_dir for pattern in (name, f"{name}/*")])
-            elif not remote.copy_training_files(task.config):
+            elif not remote.copy_split(task.config, split=split) and split == "train":
                 raise DeclarationError(
                     f"task '{task.name}': no trajectories in {remote.url}/{task.config}; expected "
                     f"train-00000-of-00001.parquet or more shards; {remedy_for(task, place)}."
@@ -70,7 +77,7 @@ def fetch_paths(paths: Sequence[str], *, nested: bool = False) -> list[str]:
         depth = max(len(plain), 3)
         copies = RemoteFolder("/".join(parts[:depth])).copy(["/".join(parts[depth:])]) if parts[depth:] else []
         if not copies and not glob.has_magic(path):
-            copies = RemoteFolder(path).copy_training_files("", *(["*"] if nested else []))
+            copies = RemoteFolder(path).copy_split("", *(["*"] if nested else []))
             # The copies of files that are gone may lie in a folder that is gone too.
             copies = copies if nested or not copies else [local_folder(path)]
         if not copies:
@@ -85,7 +92,7 @@ def fetch_paths(paths: Sequence[str], *, nested: bool = False) -> list[str]:
 def has_training_files(place: str, config: str) -> bool:
     """Whether a data folder holds training files of a config; of a remote one nothing is copied."""
     if is_remote(place):
-        return bool(RemoteFolder(place).find_training_files(config))
+        return bool(RemoteFolder(place).find_split(config))
     return any((Path(place) / config).glob("train*"))
 
 
@@ -145,23 +152,23 @@ class RemoteFolder:
             raise self._unreadable(error) from None
         return dict(sorted(found.items()))
 
-    def find_training_files(self, *folders: str) -> Mapping[str, Mapping[str, Any]]:
-        """Returns path and description of the training files in folders, which may be patterns."""
+    def find_split(self, *folders: str, split: str = "train") -> Mapping[str, Mapping[str, Any]]:
+        """Returns path and description of the files of a split in folders, which may be patterns."""
         found: dict[str, Mapping[str, Any]] = {}
         for folder in folders:
-            found |= self.find(posixpath.join(folder, "train*"))
+            found |= self.find(posixpath.join(folder, f"{split}*"))
         return {path: facts for path, facts in found.items() if path.endswith(KINDS)}
 
     def copy(self, patterns: Sequence[str]) -> list[Path]:
         """Copies the files that match; returns the copies."""
         return self._copy({path: facts for pattern in patterns for path, facts in self.find(pattern).items()})
 
-    def copy_training_files(self, *folders: str) -> list[Path]:
-        """Copies the training files of folders, and removes copies of those that are gone."""
-        copies = self._copy(self.find_training_files(*folders))
+    def copy_split(self, *folders: str, split: str = "train") -> list[Path]:
+        """Copies the files of a split in folders, and removes copies of those that are gone, unless all are."""
+        copies = self._copy(self.find_split(*folders, split=split))
         kept = set(copies)
         for folder in {copy.parent for copy in copies}:
-            for file in folder.glob("train*"):
+            for file in folder.glob(f"{split}*"):
                 if file not in kept:
                     file.unlink()
         return copies

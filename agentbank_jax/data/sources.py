@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from agentbank_jax.data.declarations import (
     DeclarationError,
@@ -18,26 +19,33 @@ from agentbank_jax.trajectories.formats.registry import read_trajectories
 from agentbank_jax.trajectories.rows.files import KINDS, find_files
 from agentbank_jax.trajectories.schema import Trajectory, TrajectoryError
 
+Split = Literal["train", "validation"]
+
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")
 
 
-def task_files(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> list[Path]:
-    """Returns the files of a task's training split, in the order of their shards.
+def task_files(task: TaskDeclaration, data_dir: str | os.PathLike[str], split: Split = "train") -> list[Path]:
+    """Returns the files of one split of a task, in the order of their shards.
 
     Args:
       task: the declaration.
       data_dir: the data folder, or its URL, of which a local copy is made.
+      split: `train`, or `validation`, of which there may be no files, and of tasks with `files` of their own are none.
 
     Raises:
       PlaceError: where a URL cannot be read.
-      MissingFilesError: where there are none.
+      MissingFilesError: where there are none of `train`.
       DeclarationError: where shards are missing, or of two different banks or kinds of file.
     """
-    local = fetch_tasks(os.fspath(data_dir), [task], beside=())
+    if task.files and split != "train":
+        return []
+    local = fetch_tasks(os.fspath(data_dir), [task], beside=(), split=split)
     if task.files:
         return _own_files(task, local)
     folder = local / task.config
-    kinds = [files for kind in KINDS if (files := sorted(folder.glob(f"train*{kind}")))]
+    kinds = [files for kind in KINDS if (files := sorted(folder.glob(f"{split}*{kind}")))]
+    if not kinds and split != "train":
+        return []
     if not kinds:
         raise MissingFilesError(
             f"task '{task.name}': no trajectories in {folder}; expected train-00000-of-00001.parquet or more shards; "
@@ -46,7 +54,7 @@ def task_files(task: TaskDeclaration, data_dir: str | os.PathLike[str]) -> list[
     if len(kinds) > 1:
         names = ", ".join(files[0].name for files in kinds)
         raise DeclarationError(
-            f"task '{task.name}': {folder} holds training files of {len(kinds)} kinds ({names}); expected one, since "
+            f"task '{task.name}': {folder} holds {split} files of {len(kinds)} kinds ({names}); expected one, since "
             "another may be a copy of it. Move the others away."
         )
     (files,) = kinds

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agentbank_jax.data.declarations import TaskDeclaration
 from agentbank_jax.data.shard_workers import ShardJob, ShardMaker
-from agentbank_jax.data.sources import task_files
+from agentbank_jax.data.sources import Split, task_files
 from agentbank_jax.data.token_files import TokenFiles, join_shards, read_token_files, sha256
 from agentbank_jax.data.token_shards import (
     SHARD_ROWS,
@@ -46,13 +46,18 @@ class TaskCache:
     """
 
     def __init__(
-        self, task: TaskDeclaration, recipe: ShardRecipe, data_dir: str | os.PathLike[str], cache_dir: Path
+        self,
+        task: TaskDeclaration,
+        recipe: ShardRecipe,
+        data_dir: str | os.PathLike[str],
+        cache_dir: Path,
+        split: Split = "train",
     ) -> None:
         self.task = task
         self._recipe = recipe
         self._data_dir = data_dir
         self._instruction = task.resolve_instruction()
-        self._files = task_files(task, data_dir)
+        self._files = task_files(task, data_dir, split)
         parts = [
             FORMAT,
             task.name,
@@ -63,6 +68,7 @@ class TaskCache:
             recipe.template.tokenizer.fingerprint,
             recipe.max_length,
             recipe.over_long,
+            # Of another split than `train`, the files' names say it.
             [[file.name, _checksum(file)] for file in self._files],
         ]
         self._key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()

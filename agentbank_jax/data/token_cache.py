@@ -11,9 +11,8 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from jaxtyping import Bool, Int
 from agentbank_jax.data.declarations import TaskDeclaration, get_mixture, get_task
 from agentbank_jax.data.over_long import OverLongPolicy, whole_id
 from agentbank_jax.data.shard_workers import LocalWorkers, ShardMaker
+from agentbank_jax.data.sources import Split, task_files
 from agentbank_jax.data.task_cache import FORMAT, Progress, TaskCache, make_caches
 from agentbank_jax.data.token_shards import ShardRecipe, TokenCacheError
 from agentbank_jax.trajectories.templates.registry import ChatTemplate
@@ -38,12 +38,13 @@ class TaskTokens:
       task: the declaration.
       tokens: token ids of all trajectories, one after the other.
       trained: whether each token is trained.
-      offsets: trajectory `i` is `tokens[offsets[i]:offsets[i + 1]]`.
+      offsets: trajectory `i` of the files is `tokens[offsets[i]:offsets[i + 1]]`.
       turns: assistant turns of each trajectory.
       ids: the trajectories' ids.
       manifest: key, counts, shards and checksums. Of the trajectories `read`, some were `dropped`, `truncated` or
         `split`; `kept` counts rows, the parts of those that were split too, and `lost_turns` the trained
         assistant turns of trajectories that were not dropped but are in none of their parts.
+      chosen: which trajectories of the files these are, where they are not all (see `subset`).
     """
 
     task: TaskDeclaration
@@ -53,20 +54,43 @@ class TaskTokens:
     turns: Int[np.ndarray, " trajectories"]
     ids: tuple[str, ...]
     manifest: Mapping[str, Any]
+    chosen: Int[np.ndarray, " trajectories"] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @cached_property
+    def bounds(self) -> Int[np.ndarray, "trajectories 2"]:
+        """Where each trajectory begins and ends in `tokens`."""
+        bounds = np.stack([self.offsets[:-1], self.offsets[1:]], axis=1)
+        return bounds if self.chosen is None else bounds[self.chosen]
+
+    @cached_property
     def lengths(self) -> Int[np.ndarray, " trajectories"]:
         """Tokens of each trajectory."""
-        return np.diff(self.offsets)
+        return self.bounds[:, 1] - self.bounds[:, 0]
+
+    def subset(self, chosen: Int[np.ndarray, " chosen"], rule: str) -> "TaskTokens":
+        """Returns some of the trajectories, over the same files.
+
+        Args:
+          chosen: indices of trajectories.
+          rule: says how they were chosen; a part of the key of what comes back.
+        """
+        key = hashlib.sha256(json.dumps([self.manifest["key"], rule]).encode()).hexdigest()
+        return replace(
+            self,
+            turns=self.turns[chosen],
+            ids=tuple(self.ids[index] for index in chosen.tolist()),
+            manifest={**self.manifest, "key": key},
+            chosen=chosen if self.chosen is None else self.chosen[chosen],
+        )
 
     @cached_property
     def trained_counts(self) -> Int[np.ndarray, " trajectories"]:
         """Trained tokens of each trajectory."""
         # One by one: NumPy's sums by segment would widen the whole mask to eight bytes a token.
-        trained, bounds = np.asarray(self.trained), pairwise(self.offsets.tolist())
+        trained, bounds = np.asarray(self.trained), self.bounds.tolist()
         return np.fromiter((np.count_nonzero(trained[begin:end]) for begin, end in bounds), np.int64, len(self))
 
 
@@ -123,7 +147,7 @@ class TokenCache:
         number = int(self.starts.searchsorted(index, side="right")) - 1
         task = self.tasks[number]
         local = index - int(self.starts[number])
-        begin, end = int(task.offsets[local]), int(task.offsets[local + 1])
+        begin, end = task.bounds[local].tolist()
         return task.tokens[begin:end], task.trained[begin:end]
 
     def seen(self) -> dict[str, list[str]]:
@@ -139,6 +163,7 @@ def build_cache(
     data_dir: str | os.PathLike[str],
     cache_dir: str | os.PathLike[str],
     over_long: OverLongPolicy = "drop",
+    split: Split = "train",
     make: ShardMaker | None = None,
     progress: Progress | None = None,
 ) -> TokenCache:
@@ -155,6 +180,7 @@ def build_cache(
       data_dir: folder of the banks.
       cache_dir: folder of the caches; made where it is missing.
       over_long: what becomes of trajectories that do not fit.
+      split: `validation` leaves out the tasks that have no files of it, which may be all.
       make: makes the shards; None takes `LocalWorkers()`.
       progress: called now and then while shards are made.
 
@@ -164,14 +190,17 @@ def build_cache(
     """
     declaration = get_mixture(mixture)
     recipe = ShardRecipe(template=template, max_length=max_length, over_long=over_long)
-    caches = [TaskCache(get_task(name), recipe, data_dir, Path(cache_dir)) for name in declaration.rates]
+    tasks = [get_task(name) for name in declaration.rates]
+    if split != "train":
+        tasks = [task for task in tasks if task_files(task, data_dir, split)]
+    caches = [TaskCache(task, recipe, data_dir, Path(cache_dir), split) for task in tasks]
     files = {cache: cache.read_if_whole() for cache in caches}
     if missing := [cache for cache, found in files.items() if found is None]:
         make_caches(missing, recipe, make or LocalWorkers(), progress or (lambda part, count: None))
     return TokenCache(
         mixture=mixture,
         tasks=tuple(TaskTokens(task=cache.task, **(found or cache.read())._asdict()) for cache, found in files.items()),
-        rates=tuple(float(rate) for rate in declaration.rates.values()),
+        rates=tuple(float(declaration.rates[task.name]) for task in tasks),
         max_length=max_length,
         template_fingerprint=template.fingerprint,
         tokenizer_fingerprint=template.tokenizer.fingerprint,

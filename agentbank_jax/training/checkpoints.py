@@ -3,6 +3,7 @@
 Those of a run that trains adapters hold the adapters alone; the metadata name the weights they belong to.
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -62,6 +63,7 @@ class Checkpoints:
         keep_every: int = 0,
         best_metric: str = "",
         best_mode: str = "min",
+        total_steps: int | None = None,
     ):
         """Opens or makes `model_dir`/checkpoints.
 
@@ -73,6 +75,7 @@ class Checkpoints:
           base: folder of the weights that the saved adapters belong to; their `base_fingerprint` is among the facts.
           keep_every: keeps the steps that this divides, too; 0 none.
           best_metric, best_mode: keeps the best by this metric of those that were saved with it, too; "" none.
+          total_steps: with how many the run ends.
         """
         self._v1 = v1 = orbax_v1()
         self.directory = Path(model_dir).absolute() / FOLDER
@@ -84,6 +87,8 @@ class Checkpoints:
             )
         self.facts = facts
         self.metadata = {"format": FORMAT, "model_config": asdict(config), "facts": facts, "base": base}
+        self.metadata |= {"total_steps": total_steps, "best_metric": best_metric, "best_mode": best_mode}
+        self._best_metric = best_metric
         self._shape_facts = config.shape_facts
         if jax.process_index() == 0:
             set_aside_damaged(self.directory)
@@ -149,15 +154,21 @@ class Checkpoints:
         """
         data = {"step": step, "fingerprint": fingerprint, **(position or {})}
         checkpointables = {"state": state, "data": data}
+        values = dict(metrics or {})
+        # Without what the best is chosen by, or where that is no number, a checkpoint has no rank.
+        ranked = bool(values) and (not self._best_metric or math.isfinite(values.get(self._best_metric, math.nan)))
         metadata = sealed_metadata(
-            {**self.metadata, "arrays": array_names(state)}, data, params=state.params, opt_state=state.opt_state
+            {**self.metadata, "arrays": array_names(state), "metrics": values},
+            data,
+            params=state.params,
+            opt_state=state.opt_state,
         )
         try:
             self._checkpointer.save_checkpointables_async(
                 step,
                 checkpointables,
                 custom_metadata=metadata,
-                metrics=dict(metrics) if metrics else None,
+                metrics=dict(metrics) if ranked else None,
                 overwrite=True,
                 force=True,
             )

@@ -9,7 +9,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from agentbank_jax.models.partitioning import set_mesh_axes
 from agentbank_jax.models.products import contract, summed_outer
@@ -39,11 +39,38 @@ def summed_cross_entropy(
       tied: whether `kernel` is an embedding [V, D].
       logits_at_once: the most logits that a device holds.
     """
-    batch, length = targets_BT.shape
-    vocab_size = kernel.shape[0 if tied else 1]
-    devices = math.prod(set_mesh_axes().values())
-    chunks = min(length, max(1, -(-batch * length * vocab_size // (logits_at_once * devices))))
+    chunks = _chunks(targets_BT.shape, kernel.shape[0 if tied else 1], logits_at_once)
     return _summed(hidden_BTD, kernel, targets_BT, weights_BT.astype(jnp.float32), tied, chunks)
+
+
+def token_losses(
+    hidden_BTD: Float[Array, "B T D"],
+    kernel: Float[Array, "D V"] | Float[Array, "V D"],
+    targets_BT: Int[Array, "B T"],
+    *,
+    tied: bool,
+    logits_at_once: int = LOGITS_AT_ONCE,
+) -> tuple[Float[Array, "B T"], Bool[Array, "B T"]]:
+    """Negative log-likelihood of each target (nats, float32), and whether greedy decoding would choose it.
+
+    Args as of `summed_cross_entropy`; it is not made for gradients.
+    """
+    chunks = _chunks(targets_BT.shape, kernel.shape[0 if tied else 1], logits_at_once)
+
+    def measure(chunk):
+        hidden_BtD, targets_Bt = chunk
+        logits_BtV = _logits(hidden_BtD, kernel, tied)
+        return _token_losses(logits_BtV, targets_Bt)[0], jnp.argmax(logits_BtV, axis=-1) == targets_Bt
+
+    measured = jax.lax.map(measure, _split((hidden_BTD, targets_BT), chunks))
+    losses, hits = (_joined(part[..., None], (*targets_BT.shape, 1))[..., 0] for part in measured)
+    return losses, hits
+
+
+def _chunks(shape: tuple[int, ...], vocab_size: int, logits_at_once: int) -> int:
+    batch, length = shape
+    devices = math.prod(set_mesh_axes().values())
+    return min(length, max(1, -(-batch * length * vocab_size // (logits_at_once * devices))))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -105,9 +132,14 @@ def _is_target(logits_BtV, targets_Bt):
 
 
 def _losses(logits_BtV, targets_Bt, weights_Bt) -> tuple[Float[Array, ""], Float[Array, "B t 1"]]:
+    losses_Bt, logsum_Bt1 = _token_losses(logits_BtV, targets_Bt)
+    return jnp.sum(weights_Bt * losses_Bt), logsum_Bt1
+
+
+def _token_losses(logits_BtV, targets_Bt) -> tuple[Float[Array, "B t"], Float[Array, "B t 1"]]:
     logsum_Bt1 = jax.nn.logsumexp(logits_BtV, axis=-1, keepdims=True)
     picked_Bt = jnp.sum(jnp.where(_is_target(logits_BtV, targets_Bt), logits_BtV, 0), axis=-1)
-    return jnp.sum(weights_Bt * (logsum_Bt1[..., 0] - picked_Bt)), logsum_Bt1
+    return logsum_Bt1[..., 0] - picked_Bt, logsum_Bt1
 
 
 def _split(arrays, chunks: int):

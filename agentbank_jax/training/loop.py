@@ -27,7 +27,7 @@ from agentbank_jax.training.bad_steps import BadSteps
 from agentbank_jax.training.batches import Batches
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.compilation_cache import enable_compilation_cache
-from agentbank_jax.training.evaluator import Evaluator
+from agentbank_jax.training.evaluator import Evaluator, check_best_metric
 from agentbank_jax.training.flops import FORMULA, flops_per_token, peak_flops
 from agentbank_jax.training.goodput import Goodput
 from agentbank_jax.training.loss import gathers
@@ -123,6 +123,7 @@ def train(
             "LoraConfig is set, but no weights that its adapters could belong to: name them with RunConfig.weights or "
             "--checkpoint."
         )
+    check_best_metric(train_config.best_metric, evaluators)
     gather = gathers(train_config.loss, mesh.size)
     if gather and jax.process_count() > 1:
         raise AgentBankError(
@@ -179,6 +180,7 @@ def train(
             keep_every=train_config.keep_every,
             best_metric=train_config.best_metric,
             best_mode=train_config.best_mode,
+            total_steps=total_steps,
             config=model_config,
             facts=facts,
             base=os.path.abspath(base) if model_config.lora and base else None,

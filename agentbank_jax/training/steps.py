@@ -1,5 +1,6 @@
 """The steps of a run: from a batch to the next, with what is due between them."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.models import lora
 from agentbank_jax.parallel.sharding import put_batch
 from agentbank_jax.training.agreement import Agreement
 from agentbank_jax.training.bad_steps import BadSteps
@@ -171,21 +173,17 @@ class Steps:
         jax.block_until_ready(state)
         with self.goodput.spent_on("evaluation"):
             try:
-                with self.preemption.at_once():
+                # One process alone may not leave what all of them compute.
+                with self.preemption.at_once() if jax.process_count() == 1 else contextlib.nullcontext():
+                    params = state.params if self.frozen is None else lora.join(self.frozen, state.params)
                     for evaluator in self.evaluators:
                         if position.step % evaluator.every == 0 or position.step == self.total_steps:
-                            values |= dict(evaluator.evaluate(position.step, state.params))
+                            values |= dict(evaluator.evaluate(position.step, params))
             except KeyboardInterrupt:
                 if self.preemption.signal is None:
                     raise
                 return replace(position, evaluated=False), {}
         self.meter.exclude(time.perf_counter() - started)
-        best = self.config.best_metric
-        if best and best not in values:
-            raise AgentBankError(
-                f"TrainConfig.best_metric={best!r} is not measured by the run's evaluations."
-                + did_you_mean(best, values)
-            )
         self.writer.write(position.step, values)
         self.progress.say(f"step {position.step}: " + "  ".join(f"{key} {value:.4g}" for key, value in values.items()))
         return replace(position, evaluated=True), values
