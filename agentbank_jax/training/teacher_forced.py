@@ -6,7 +6,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from agentbank_jax.data.held_out import HeldOutBatches
@@ -31,7 +31,15 @@ class TeacherForced:
       names: of the values.
     """
 
-    def __init__(self, config: LlamaConfig, mesh_config: MeshConfig, held_out: HeldOutBatches, *, every: int) -> None:
+    def __init__(
+        self,
+        config: LlamaConfig,
+        mesh_config: MeshConfig,
+        held_out: HeldOutBatches,
+        *,
+        every: int,
+        mesh: Mesh | None = None,
+    ) -> None:
         """Makes ready; compiles when it first measures.
 
         Args:
@@ -39,11 +47,12 @@ class TeacherForced:
           mesh_config: its devices. Each measurement must be made where their mesh and its rules are set.
           held_out: what to measure; its batches must divide over the mesh as those of training.
           every: steps between measurements.
+          mesh: of the devices; made of all that there are if None.
         """
         self.every = every
         self.names = tuple(f"eval/{task}{kind}" for task in _prefixes(held_out.tasks) for kind in ("loss", "accuracy"))
         self._held_out = held_out
-        mesh = make_mesh(mesh_config)
+        mesh = mesh or make_mesh(mesh_config)
         self._rows = batch_sharding(mesh, mesh_config.rules)
         self._shape = held_out.batch_size, held_out.length
         config = forward.with_chosen_attention(config)

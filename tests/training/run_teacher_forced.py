@@ -1,0 +1,71 @@
+"""Teacher-forced figures on meshes of 2 host devices, and on one device.
+
+python -m tests.training.run_teacher_forced
+
+Prints one line of JSON: the figures of each of `CASES`.
+"""
+
+import json
+import os
+from dataclasses import replace
+
+if __name__ == "__main__":
+    # Before JAX finds its devices. Programs that run once had better be compiled soon than be fast.
+    FLAGS = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    os.environ |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": FLAGS}
+
+import jax
+import numpy as np
+
+from agentbank_jax.data.held_out import HeldOutBatches
+from agentbank_jax.models import forward
+from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.lora import LoraConfig
+from agentbank_jax.models.partitioning import set_rules
+from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
+from agentbank_jax.parallel.sharding import state_shardings
+from agentbank_jax.training.teacher_forced import TeacherForced
+from tests.data.made_cache import made_cache
+
+PLAIN = LlamaConfig(
+    vocab_size=64, hidden_size=16, intermediate_size=32, num_layers=1, num_heads=2, initializer_range=0.3
+)
+ADAPTED = replace(PLAIN, lora=LoraConfig(projections=".*_proj", rank=2, dropout=0.5))
+CACHE = made_cache([np.arange(4, 24), np.arange(8, 40, 3)], [1.0, 1.0], 48)
+CASES = {
+    "plain one": (PLAIN, MeshConfig(fsdp=1)),
+    "plain data": (PLAIN, MeshConfig(data=2, fsdp=1)),
+    "adapted one": (ADAPTED, MeshConfig(fsdp=1)),
+    "adapted fsdp": (ADAPTED, MeshConfig(fsdp=2)),
+    "adapted tensor": (ADAPTED, MeshConfig(fsdp=1, tensor=2)),
+    "adapted context": (ADAPTED, MeshConfig(fsdp=1, context=2)),
+}
+
+
+def held_out(length: int = 48) -> HeldOutBatches:
+    """Rows of several trajectories; of a batch size that leaves the last batch with empty rows."""
+    return HeldOutBatches(CACHE, batch_size=4, length=length)
+
+
+def parameters(config: LlamaConfig) -> forward.Params:
+    """Parameters of which none is zero, B of adapters neither."""
+    made = jax.device_get(forward.init(config, 3))
+    return jax.tree.map(
+        lambda leaf: leaf + 0.02 * np.sin(np.arange(leaf.size, dtype=np.float32)).reshape(leaf.shape), made
+    )
+
+
+def measured(config: LlamaConfig, mesh_config: MeshConfig) -> dict[str, float]:
+    mesh = make_mesh(mesh_config, jax.devices()[: mesh_config.num_devices])
+    params = jax.device_put(parameters(config), state_shardings(mesh, forward.abstract_params(config)))
+    with jax.set_mesh(mesh), set_rules(mesh_config.rules):
+        return dict(TeacherForced(config, mesh_config, held_out(), every=1, mesh=mesh).evaluate(0, params))
+
+
+def main() -> None:
+    assert jax.device_count() == 2
+    print(json.dumps({name: measured(*case) for name, case in CASES.items()}))
+
+
+if __name__ == "__main__":
+    main()
