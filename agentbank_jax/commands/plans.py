@@ -53,6 +53,7 @@ def plan_lines(
         f"rows              {train.batch_size} of {data.max_length} tokens, {train.accumulate} micro-batches a step",
         f"template          {data.template}{data.template_options().fingerprint}, tokenizer {data.tokenizer_path()}",
         f"training          {duration}, seed {train.seed}",
+        *_evaluation_lines(training, evaluation),
         f"optimizer         {optimizer.name}, learning rate {optimizer.learning_rate:g} ({optimizer.schedule}), "
         f"warm-up {optimizer.warmup_steps or optimizer.warmup_ratio:g}, weight decay {optimizer.weight_decay:g}, "
         + ", ".join(f"{name} {value}" for name, value in optimizer.settings.items() if value is not None)
@@ -92,6 +93,19 @@ def _compiled_lines(console: Console, training: TrainingConfiguration, size: Pla
         model = forward.with_chosen_attention(training.model)
         step = compile_on(mesh, replace(training, model=model))
     return [f"compiled step     for {here} x {kind}, as the compiler counts it", *step.lines()]
+
+
+def _evaluation_lines(training: TrainingConfiguration, evaluation: EvaluationConfiguration) -> list[str]:
+    """What is measured while the model is trained."""
+    held_out, lines = training.eval, []
+    if held_out.share:
+        lines.append(f"held out          {held_out.share:.2%} of each task without validation files")
+    if held_out.every:
+        lines.append(f"measured          loss and accuracy on what is held out, every {held_out.every} steps")
+    if evaluation.while_training:
+        names = ", ".join(sweep.name for sweep in evaluation.while_training)
+        lines.append(f"played            {names}, every {held_out.sweep_every} steps")
+    return lines
 
 
 def _adapter_lines(model: LlamaConfig) -> list[str]:

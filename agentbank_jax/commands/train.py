@@ -11,6 +11,13 @@ from rich.console import Console
 
 from agentbank_jax.commands.console import make_console
 from agentbank_jax.commands.environments import register_configured
+from agentbank_jax.commands.evaluators import (
+    EVALUATION,
+    divided_cache,
+    held_out_facts,
+    held_out_lines,
+    make_evaluators,
+)
 from agentbank_jax.commands.facts import check_allowed_changes, check_vocabulary, template_facts
 from agentbank_jax.commands.plans import print_plan
 from agentbank_jax.commands.requirements import check_requirements, check_writable
@@ -29,7 +36,7 @@ from agentbank_jax.configuration.run_config import DataConfig
 from agentbank_jax.data.declarations import get_mixture, get_task
 from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.remote import fetch_tasks
-from agentbank_jax.data.token_cache import TokenCache, build_cache
+from agentbank_jax.data.token_cache import TokenCache
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.parallel.distributed import start_processes
 from agentbank_jax.parallel.mesh import make_mesh
@@ -61,6 +68,8 @@ def train(command_line: CommandLine, began: float) -> int:
     register_configured(evaluation.gsm8k)
     if evaluation.sweeps:
         check_sweeps(evaluation.sweeps)
+    if training.eval.sweep_every:
+        check_sweeps(evaluation.while_training)
     model_dir = default_model_dir(command_line)
     console = make_console()
     if command_line.dry_run:
@@ -82,15 +91,7 @@ def train(command_line: CommandLine, began: float) -> int:
 
     # ---- data -----------------------------------------------------------------------------------------------------
     with Progress("trajectories tokenised") as progress:
-        cache = build_cache(
-            training.data.mixture,
-            template,
-            max_length=training.data.max_length,
-            data_dir=data_dir,
-            cache_dir=training.data.cache_path(),
-            over_long=training.data.over_long,  # type: ignore[arg-type]
-            progress=progress,
-        )
+        cache, held_out = divided_cache(training, template, data_dir, progress)
     shape = training.train.batch_size, training.data.max_length
     part, parts = rows_of_process(batch_sharding(make_mesh(training.mesh), training.mesh.rules), shape)
     batches = PackedBatches(
@@ -104,6 +105,10 @@ def train(command_line: CommandLine, began: float) -> int:
     console.print(_describe(cache, batches), highlight=False, soft_wrap=True)
     if cache.too_long():
         console.print(f"{cache.too_long()} (DataConfig.over_long)", highlight=False, soft_wrap=True)
+    for line in held_out_lines(held_out):
+        console.print(line, highlight=False, soft_wrap=True)
+    total_steps = training.train.total_steps(batches.steps_per_epoch)
+    evaluators = make_evaluators(training, evaluation, template, cache, held_out, model_dir, total_steps)
 
     # ---- training -------------------------------------------------------------------------------------------------
     result = train_model(
@@ -114,13 +119,14 @@ def train(command_line: CommandLine, began: float) -> int:
         # A checker does not see that a TypedDict of arrays is a mapping to arrays.
         cast(Batches, batches),
         model_dir,
-        facts=template_facts(template),
+        facts={**template_facts(template), **held_out_facts(training.eval)},
         manifest={"tasks": cache.seen()},
         operative_config=operative_config(loader),
         tokenizer_path=training.data.tokenizer_path(),
         initial_params=weights.load if weights else None,
         base=weights.folder if weights else None,
         began=began,
+        evaluators=evaluators,
     )
     checkpoint = result.checkpoint
     console.print(f"checkpoint: {os.path.relpath(checkpoint)}", highlight=False, soft_wrap=True)
@@ -157,4 +163,4 @@ def _describe(cache: TokenCache, batches: PackedBatches) -> str:
 
 
 def _evaluate(evaluation: EvaluationConfiguration, checkpoint: Path, model_dir: Path, console: Console) -> None:
-    evaluate_checkpoint(evaluation.sweeps, checkpoint, model_dir / "evaluation", console=console)
+    evaluate_checkpoint(evaluation.sweeps, checkpoint, model_dir / EVALUATION, console=console)

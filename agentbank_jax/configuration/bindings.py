@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, Union
 
 import gin
 
-from agentbank_jax.configuration.run_config import DataConfig, RunConfig
+from agentbank_jax.configuration.run_config import DataConfig, EvalConfig, RunConfig
 from agentbank_jax.data.samoyed import SamoyedConfig
 from agentbank_jax.environments.gsm8k import Gsm8kConfig
 from agentbank_jax.errors import AgentBankError
@@ -29,6 +29,7 @@ Config = TypeVar("Config")
 
 CONFIG_CLASSES: tuple[type[Any], ...] = (
     DataConfig,
+    EvalConfig,
     Gsm8kConfig,
     LlamaConfig,
     LoraConfig,

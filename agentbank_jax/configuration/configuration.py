@@ -7,7 +7,7 @@ from typing import Any
 from agentbank_jax.configuration import bindings
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.gin_files import GinLoader
-from agentbank_jax.configuration.run_config import DataConfig, RunConfig
+from agentbank_jax.configuration.run_config import DataConfig, EvalConfig, RunConfig
 from agentbank_jax.data import samoyed
 from agentbank_jax.data.declarations import get_mixture
 from agentbank_jax.environments.gsm8k import Gsm8kConfig
@@ -31,6 +31,7 @@ class TrainingConfiguration:
     optimizer: OptimizerConfig
     mesh: MeshConfig
     run: RunConfig
+    eval: EvalConfig
 
     def __post_init__(self) -> None:
         if self.data.max_length > self.model.max_position_embeddings:
@@ -46,10 +47,12 @@ class EvaluationConfiguration:
 
     Fields:
       sweeps: in the order in which the gin files name them.
+      while_training: the sweeps that are played while the model is trained.
       gsm8k: where GSM8K's test problems are.
     """
 
     sweeps: tuple[SweepConfig, ...]
+    while_training: tuple[SweepConfig, ...]
     gsm8k: Gsm8kConfig
 
 
@@ -90,6 +93,7 @@ def read_training() -> TrainingConfiguration:
         optimizer=bindings.build(OptimizerConfig),
         mesh=read_mesh(),
         run=bindings.build(RunConfig),
+        eval=bindings.build(EvalConfig),
     )
 
 
@@ -139,11 +143,21 @@ def read_evaluation(loader: GinLoader) -> EvaluationConfiguration:
     """
     scopes = loader.scopes_of(SweepConfig.__name__)
     chosen = bindings.build(RunConfig).sweeps
-    for name in chosen or ():
-        if name not in scopes:
-            raise AgentBankError(f"RunConfig.sweeps names '{name}', which no gin file has.{did_you_mean(name, scopes)}")
+    during = bindings.build(EvalConfig)
+    while_training = chosen if during.sweeps is None else during.sweeps
+    for config, names in ((RunConfig, chosen), (EvalConfig, during.sweeps)):
+        for name in names or ():
+            if name not in scopes:
+                raise AgentBankError(
+                    f"{config.__name__}.sweeps names '{name}', which no gin file has.{did_you_mean(name, scopes)}"
+                )
+
+    def read(names: tuple[str, ...] | None) -> tuple[SweepConfig, ...]:
+        return tuple(_read_sweep(name) for name in (scopes if names is None else names))
+
     return EvaluationConfiguration(
-        sweeps=tuple(_read_sweep(scope) for scope in (scopes if chosen is None else chosen)),
+        sweeps=read(chosen),
+        while_training=read(while_training) if during.sweep_every else (),
         gsm8k=bindings.build(Gsm8kConfig),
     )
 

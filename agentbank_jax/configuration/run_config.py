@@ -1,4 +1,4 @@
-"""What a run is made of, beside the model, the trainer and the sweeps: its data and its start."""
+"""What a run is made of, beside the model, the trainer and the sweeps: its data, its start and its measurements."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,3 +91,30 @@ class RunConfig:
 
     def weights_path(self) -> Path | None:
         return Path(self.weights).expanduser() if self.weights else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """How a model is measured while it is trained.
+
+    Fields:
+      share: of each task's trajectories that are held out: measured, and not trained on. Tasks with validation files
+        of their own (`validation-*.parquet`) give nothing away.
+      every: steps between measurements of loss and accuracy on what is held out; 0 measures none.
+      max_trajectories_per_task: how many of a task's are measured at most; 0 all.
+      sweep_every: steps between sweeps in the arena; 0 plays none before the end.
+      sweeps: names of those sweeps; None means those of `RunConfig.sweeps`.
+    """
+
+    share: float = 0.0
+    every: int = 0
+    max_trajectories_per_task: int = 0
+    sweep_every: int = 0
+    sweeps: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise AgentBankError(f"EvalConfig.share={self.share}: expected 0 to below 1.")
+        for name in ("every", "max_trajectories_per_task", "sweep_every"):
+            if getattr(self, name) < 0:
+                raise AgentBankError(f"EvalConfig.{name}={getattr(self, name)}: expected 0 or more.")

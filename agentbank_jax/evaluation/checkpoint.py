@@ -6,33 +6,22 @@ The checkpoint's model, and the baselines that each sweep names, play the same e
 same code path. Episodes that an earlier call recorded are kept.
 """
 
-import hashlib
-import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import jax
-import numpy as np
-
-from agentbank_jax.agents.model_policy import ModelPolicy
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.evaluation.acting_model import ActingModel
 from agentbank_jax.evaluation.contamination import MANIFEST_FILE, TrainingManifest
 from agentbank_jax.evaluation.report import Report, write_report
-from agentbank_jax.evaluation.sweep import Contender, SweepConfig, SweepResult, baseline_contenders, run_sweep
+from agentbank_jax.evaluation.sweep import SweepConfig, SweepResult, baseline_contenders, run_sweep
 from agentbank_jax.evaluation.tables import detail_table, success_table
-from agentbank_jax.generation.engine import Engine
-from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.progress import Progress
 from agentbank_jax.training.metrics import read_metrics
-from agentbank_jax.training.trained_models import load_for_inference
-from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
-from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -85,7 +74,7 @@ def evaluate_checkpoint(
     started = time.perf_counter()
     check_sweeps(sweep_configs)
     output = Path(output_dir)
-    model = _LoadedModel.load(checkpoint, model_name=model_name, untrained_seed=untrained_seed)
+    model = ActingModel.load(checkpoint, model_name=model_name, untrained_seed=untrained_seed)
     manifest = TrainingManifest.load(model.model_dir / MANIFEST_FILE)
     _make_folder(output)
     results = []
@@ -130,118 +119,6 @@ def check_sweeps(sweep_configs: Sequence[SweepConfig]) -> None:
         raise AgentBankError(f"Sweeps {', '.join(names)}: two have one name; expected a name of its own for each.")
     for config in sweep_configs:
         config.specs()
-
-
-@dataclass(kw_only=True)
-class _LoadedModel:
-    """A checkpoint with all that acting needs."""
-
-    name: str
-    model_dir: Path
-    step: int
-    config: LlamaConfig
-    params: forward.Params
-    template: ChatTemplate
-    untrained_seed: int
-
-    @classmethod
-    def load(cls, checkpoint: str | os.PathLike[str], *, model_name: str | None, untrained_seed: int) -> "_LoadedModel":
-        config, params, metadata = load_for_inference(checkpoint)
-        model_dir = Path(metadata["model_dir"])
-        tokenizer = Tokenizer.load(model_dir)
-        facts: Mapping[str, Any] = metadata.get("facts", {})
-        saved = facts.get("tokenizer_sha256", tokenizer.fingerprint)
-        if saved != tokenizer.fingerprint:
-            raise AgentBankError(
-                f"{tokenizer.name}: hash {tokenizer.fingerprint[:12]}…; expected {str(saved)[:12]}…, "
-                "with which the checkpoint was trained. Put that tokenizer back."
-            )
-        trained_with = str(facts.get("template", "llama2/1"))
-        template = get_template(trained_with.split("/")[0], tokenizer)
-        # What stands behind a space only says what was trained.
-        if trained_with.split(" ")[0] != template.fingerprint:
-            raise AgentBankError(
-                f"{tokenizer.name}: its chat template is '{template.fingerprint}' now; expected "
-                f"'{trained_with.split(' ')[0]}', with which the checkpoint was trained. Put that tokenizer's files "
-                "back, or use the version of this project that it was trained with."
-            )
-        name = model_name or model_dir.name
-        if name in ("untrained", "random", "oracle"):
-            raise AgentBankError(f"A model cannot be called '{name}', as a baseline is; rename its folder {model_dir}.")
-        return cls(
-            name=name,
-            model_dir=model_dir,
-            step=int(metadata["step"]),
-            config=config,
-            # One committed device for weights of every origin, so that all share their compiled programs.
-            params=jax.device_put(params, jax.devices()[0]),
-            template=template,
-            untrained_seed=untrained_seed,
-        )
-
-    def contenders(self, sweep: SweepConfig) -> tuple[Contender, ...]:
-        """The model, and its untrained twin where the sweep asks for it."""
-        template = [self.template.fingerprint, self.template.tokenizer.fingerprint]
-        limits = [sweep.max_new_tokens, sweep.max_length or self.config.max_position_embeddings]
-
-        def contender(name: str, weights: str, params: Callable[[], forward.Params]) -> Contender:
-            return Contender(
-                name=name,
-                identity=_hash([self.config.shape_facts, weights, template, limits]),
-                make=lambda: self._policy(name, params(), sweep),
-            )
-
-        chosen = [contender(self.name, _digest(self.params), lambda: self.params)]
-        if "untrained" in sweep.baselines:
-            weights = f"seed {self.untrained_seed}, initializer_range {self.config.initializer_range}"
-            chosen.append(contender("untrained", weights, self._fresh))
-        return tuple(chosen)
-
-    def _fresh(self) -> forward.Params:
-        return jax.device_put(forward.init(self.config, self.untrained_seed), jax.devices()[0])
-
-    def _policy(self, name: str, params: forward.Params, sweep: SweepConfig) -> ModelPolicy:
-        engine = Engine(
-            self.config, params, stop_ids=self.template.stop_ids, slots=sweep.slots, max_length=sweep.max_length
-        )
-        return ModelPolicy(
-            engine,
-            self.template,
-            max_new_tokens=sweep.max_new_tokens,
-            vocab_size=self.template.tokenizer.vocab_size,
-            name=name,
-        )
-
-    def report_facts(self, sweeps: Sequence[SweepConfig], manifest: TrainingManifest, seconds: float) -> dict[str, str]:
-        config = self.config
-        trained = ", ".join(f"{task} ({len(ids):,})" for task, ids in manifest.ids.items())
-        return {
-            "checkpoint": f"{self.name}, step {self.step:,}",
-            "model": f"{forward.count_parameters(config):,} parameters: {config.num_layers} layers, "
-            f"width {config.hidden_size}, {config.num_heads} heads, vocabulary {config.vocab_size:,}",
-            "trained on": trained or "nothing that is listed",
-            "agent": "ReAct, greedy decoding",
-            "limits": "; ".join(
-                f"{sweep.name}: {sweep.max_new_tokens} tokens a reply, "
-                f"{sweep.max_length or config.max_position_embeddings} a conversation, "
-                f"{sweep.max_unparseable} unparseable replies in a row"
-                for sweep in sweeps
-            ),
-            "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()}), jax {jax.__version__}",
-            "evaluated in": f"{seconds:.0f} s",
-        }
-
-
-def _digest(params: forward.Params) -> str:
-    """SHA-256 of all weights, array by array."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(params):
-        digest.update(np.asarray(leaf).tobytes())
-    return digest.hexdigest()
-
-
-def _hash(facts: object) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _make_folder(path: Path) -> None:

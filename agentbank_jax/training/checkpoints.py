@@ -168,7 +168,7 @@ class Checkpoints:
                 step,
                 checkpointables,
                 custom_metadata=metadata,
-                metrics=dict(metrics) if ranked else None,
+                metrics=values if ranked else None,
                 overwrite=True,
                 force=True,
             )

@@ -1,7 +1,8 @@
 """Loss and accuracy on held-out trajectories, token by token, each given the tokens before it as they were written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -70,7 +71,8 @@ class TeacherForced:
         sums = np.zeros((3, len(self._held_out.tasks)))
         pending: Array | None = None
         for rows in self._held_out.batches(*rows_of_process(self._rows, self._shape)):
-            batch = put_batch(dict(rows), self._rows, self._shape)
+            # A checker does not see that a TypedDict of arrays is a mapping to arrays.
+            batch = put_batch(cast(Mapping[str, np.ndarray], rows), self._rows, self._shape)
             # The sums of the batch before are read while this one runs.
             before, pending = pending, self._program(params, batch)
             if before is not None:

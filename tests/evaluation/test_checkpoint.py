@@ -72,7 +72,7 @@ def test_one_call_gives_tables_results_and_report_and_a_second_one_plays_nothing
     assert "parrot, step 5" in page and "Training loss" in page
     assert {path.name for path in (tmp_path / "held_in").iterdir()} == set(result.models)
 
-    monkeypatch.setattr("agentbank_jax.evaluation.checkpoint.Engine", None)
+    monkeypatch.setattr("agentbank_jax.evaluation.acting_model.Engine", None)
     second = evaluate_checkpoint([SWEEP], model_dir, tmp_path, console=Console(file=io.StringIO()))
     assert second.results == first.results
 

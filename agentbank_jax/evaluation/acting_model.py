@@ -1,0 +1,166 @@
+"""A trained model with all that acting needs."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from agentbank_jax.agents.model_policy import ModelPolicy
+from agentbank_jax.errors import AgentBankError
+from agentbank_jax.evaluation.contamination import TrainingManifest
+from agentbank_jax.evaluation.sweep import BASELINES, Contender, SweepConfig
+from agentbank_jax.generation.engine import Engine
+from agentbank_jax.models import forward
+from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.training.trained_models import load_for_inference
+from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
+from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
+
+
+@dataclass(kw_only=True)
+class ActingModel:
+    """A model, its template, and where it comes from.
+
+    Fields:
+      name: column of tables, and folder of results.
+      model_dir: of the run.
+      step: optimizer steps done.
+      config, params: without adapters, on the first device: weights of every origin share their compiled programs.
+      template: of training and acting.
+      untrained_seed: of the fresh weights of the baseline `untrained`.
+
+    Raises:
+      AgentBankError: it is called as a baseline is.
+    """
+
+    name: str
+    model_dir: Path
+    step: int
+    config: LlamaConfig
+    params: forward.Params
+    template: ChatTemplate
+    untrained_seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.name, self.model_dir)
+        self.params = jax.device_put(self.params, jax.devices()[0])
+
+    @classmethod
+    def load(
+        cls, checkpoint: str | os.PathLike[str], *, model_name: str | None = None, untrained_seed: int = 0
+    ) -> "ActingModel":
+        """Loads a checkpoint.
+
+        Args:
+          checkpoint: a run's folder (its last checkpoint), or the folder of one step.
+          model_name: the name of the run's folder if None.
+          untrained_seed: see above.
+
+        Raises:
+          AgentBankError: it cannot be read, or its tokenizer is missing or another.
+        """
+        config, params, metadata = load_for_inference(checkpoint)
+        model_dir = Path(metadata["model_dir"])
+        tokenizer = Tokenizer.load(model_dir)
+        facts: Mapping[str, Any] = metadata.get("facts", {})
+        saved = facts.get("tokenizer_sha256", tokenizer.fingerprint)
+        if saved != tokenizer.fingerprint:
+            raise AgentBankError(
+                f"{tokenizer.name}: hash {tokenizer.fingerprint[:12]}…; expected {str(saved)[:12]}…, "
+                "with which the checkpoint was trained. Put that tokenizer back."
+            )
+        trained_with = str(facts.get("template", "llama2/1"))
+        template = get_template(trained_with.split("/")[0], tokenizer)
+        # What stands behind a space only says what was trained.
+        if trained_with.split(" ")[0] != template.fingerprint:
+            raise AgentBankError(
+                f"{tokenizer.name}: its chat template is '{template.fingerprint}' now; expected "
+                f"'{trained_with.split(' ')[0]}', with which the checkpoint was trained. Put that tokenizer's files "
+                "back, or use the version of this project that it was trained with."
+            )
+        return cls(
+            name=model_name or model_dir.name,
+            model_dir=model_dir,
+            step=int(metadata["step"]),
+            config=config,
+            params=params,
+            template=template,
+            untrained_seed=untrained_seed,
+        )
+
+    def contenders(self, sweep: SweepConfig) -> tuple[Contender, ...]:
+        """The model, and its untrained twin where the sweep asks for it."""
+        template = [self.template.fingerprint, self.template.tokenizer.fingerprint]
+        limits = [sweep.max_new_tokens, sweep.max_length or self.config.max_position_embeddings]
+
+        def contender(name: str, weights: str, params: Callable[[], forward.Params]) -> Contender:
+            return Contender(
+                name=name,
+                identity=_hash([self.config.shape_facts, weights, template, limits]),
+                make=lambda: self._policy(name, params(), sweep),
+            )
+
+        chosen = [contender(self.name, _digest(self.params), lambda: self.params)]
+        if "untrained" in sweep.baselines:
+            weights = f"seed {self.untrained_seed}, initializer_range {self.config.initializer_range}"
+            chosen.append(contender("untrained", weights, self._fresh))
+        return tuple(chosen)
+
+    def _fresh(self) -> forward.Params:
+        return jax.device_put(forward.init(self.config, self.untrained_seed), jax.devices()[0])
+
+    def _policy(self, name: str, params: forward.Params, sweep: SweepConfig) -> ModelPolicy:
+        engine = Engine(
+            self.config, params, stop_ids=self.template.stop_ids, slots=sweep.slots, max_length=sweep.max_length
+        )
+        return ModelPolicy(
+            engine,
+            self.template,
+            max_new_tokens=sweep.max_new_tokens,
+            vocab_size=self.template.tokenizer.vocab_size,
+            name=name,
+        )
+
+    def report_facts(self, sweeps: Sequence[SweepConfig], manifest: TrainingManifest, seconds: float) -> dict[str, str]:
+        """What a report says of the model and of how it acted."""
+        config = self.config
+        trained = ", ".join(f"{task} ({len(ids):,})" for task, ids in manifest.ids.items())
+        return {
+            "checkpoint": f"{self.name}, step {self.step:,}",
+            "model": f"{forward.count_parameters(config):,} parameters: {config.num_layers} layers, "
+            f"width {config.hidden_size}, {config.num_heads} heads, vocabulary {config.vocab_size:,}",
+            "trained on": trained or "nothing that is listed",
+            "agent": "ReAct, greedy decoding",
+            "limits": "; ".join(
+                f"{sweep.name}: {sweep.max_new_tokens} tokens a reply, "
+                f"{sweep.max_length or config.max_position_embeddings} a conversation, "
+                f"{sweep.max_unparseable} unparseable replies in a row"
+                for sweep in sweeps
+            ),
+            "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()}), jax {jax.__version__}",
+            "evaluated in": f"{seconds:.0f} s",
+        }
+
+
+def check_name(name: str, model_dir: Path) -> None:
+    """Raises AgentBankError where a model is called as a baseline is."""
+    if name in BASELINES:
+        raise AgentBankError(f"A model cannot be called '{name}', as a baseline is; rename its folder {model_dir}.")
+
+
+def _digest(params: forward.Params) -> str:
+    """SHA-256 of all weights, array by array."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _hash(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
