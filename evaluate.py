@@ -13,7 +13,8 @@ def main() -> int:
         "Episodes that were finished earlier are kept.",
         sys.argv[1:],
         example="python evaluate.py --gin_file=eval/held_in.gin --checkpoint=runs/samoyed_tiny",
-        checkpoint_help="the checkpoint to evaluate, or the folder of a run (its last checkpoint)",
+        checkpoint_help="the checkpoint to evaluate, or the folder of a run: its last one, or with @best behind it its "
+        "best",
         model_dir_default="the folder of the checkpoint's run",
     )
     # Imported only now: --help and a mistyped flag need not wait for JAX.

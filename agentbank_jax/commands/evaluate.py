@@ -4,14 +4,18 @@ from pathlib import Path
 
 from agentbank_jax.commands.console import make_console
 from agentbank_jax.commands.environments import register_configured
+from agentbank_jax.commands.watch import watch_run
+from agentbank_jax.configuration import bindings
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.configuration import EvaluationConfiguration, read_evaluation, read_gin
 from agentbank_jax.configuration.gin_files import write_operative_config
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.parallel.distributed import check_alone
+from agentbank_jax.training.best_checkpoint import resolve_checkpoint
 from agentbank_jax.training.checkpoint_files import FOLDER as CHECKPOINTS
 from agentbank_jax.training.compilation_cache import enable_compilation_cache
+from agentbank_jax.training.train_config import TrainConfig
 
 
 def evaluate(command_line: CommandLine) -> int:
@@ -30,13 +34,39 @@ def evaluate(command_line: CommandLine) -> int:
         for line in sweep_lines(evaluation):
             console.print(line, highlight=False, soft_wrap=True)
         return 0
-    if command_line.checkpoint is None:
-        raise AgentBankError("no checkpoint is named; expected --checkpoint=PATH, such as runs/samoyed_tiny.")
-    output = _output_dir(command_line, command_line.checkpoint)
+    named = [path for path in (command_line.checkpoint, command_line.watch) if path is not None]
+    if len(named) != 1:
+        raise AgentBankError(
+            "no checkpoint is named; expected --checkpoint=PATH, such as runs/samoyed_tiny, or --watch=MODEL_DIR."
+            if not named
+            else "both --checkpoint and --watch are named; expected one of them."
+        )
+    checkpoint = resolve_checkpoint(named[0])
+    output = _output_dir(command_line, checkpoint)
     enable_compilation_cache()
-    evaluate_checkpoint(evaluation.sweeps, command_line.checkpoint, output, console=console)
+    if command_line.watch:
+        metric, mode = _best_by()
+        watch_run(
+            checkpoint,
+            evaluation.sweeps,
+            output,
+            console,
+            best_metric=metric,
+            best_mode=mode,
+            newest=command_line.watch_newest,
+        )
+    else:
+        evaluate_checkpoint(evaluation.sweeps, checkpoint, output, console=console)
     write_operative_config(output / "operative_config.gin", loader)
     return 0
+
+
+def _best_by() -> tuple[str, str]:
+    """The metric and the mode of the best of a watched run, where gin says them."""
+    if not bindings.is_bound(TrainConfig, "best_metric"):
+        return "", "max"
+    train = bindings.build(TrainConfig)
+    return train.best_metric, train.best_mode
 
 
 def sweep_lines(evaluation: EvaluationConfiguration) -> list[str]:
@@ -51,12 +81,12 @@ def sweep_lines(evaluation: EvaluationConfiguration) -> list[str]:
     return lines
 
 
-def _output_dir(command_line: CommandLine, checkpoint: str) -> Path:
+def _output_dir(command_line: CommandLine, checkpoint: Path) -> Path:
     """Returns where the results go: `--model_dir`, or a folder of the sweeps' name in the checkpoint's run."""
     if command_line.model_dir:
         return Path(command_line.model_dir).expanduser()
     names = "+".join(Path(name).stem for name in command_line.gin_files)
-    return _run_folder(Path(checkpoint).expanduser().absolute()) / f"evaluation-{names}"
+    return _run_folder(checkpoint.absolute()) / f"evaluation-{names}"
 
 
 def _run_folder(checkpoint: Path) -> Path:

@@ -22,6 +22,8 @@ class CommandLine:
       allow_imports: whether gin files may import modules that are not this project's.
       model_dir: where the run lives; None means the program's default.
       checkpoint: a checkpoint, or the folder of a run, to start from or to evaluate.
+      watch: the folder of a run whose checkpoints are evaluated as they appear.
+      watch_newest: of several new ones the newest alone.
       seed: overrides the gin files' seed.
       dry_run: say what would be done, and do nothing.
       distributed: which processes run together.
@@ -34,6 +36,8 @@ class CommandLine:
     allow_imports: bool = False
     model_dir: str | None = None
     checkpoint: str | None = None
+    watch: str | None = None
+    watch_newest: bool = False
     seed: int | None = None
     dry_run: bool = False
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
@@ -59,7 +63,7 @@ def parse_command_line(
       example: a command shown at the end of `--help`.
       checkpoint_help: what `--checkpoint` means to this program.
       model_dir_default: where it works without `--model_dir`, in words.
-      trains: whether it takes the flags of training.
+      trains: whether it takes the flags of training, or those of watching one.
 
     Raises:
       AgentBankError: on an unknown or malformed flag, or where no gin file is named.
@@ -70,6 +74,11 @@ def parse_command_line(
     add_gin_flags(parser, "TrainConfig.steps=100")
     add("--model_dir", metavar="FOLDER", help=f"where the run lives (default: {model_dir_default})")
     add("--checkpoint", metavar="PATH", help=checkpoint_help)
+    if not trains:
+        add("--watch", metavar="MODEL_DIR", help="evaluate every checkpoint of a run that is being trained, until it "
+            "ends")  # fmt: skip
+        add("--watch_newest", action="store_true", help="with --watch: leave out a checkpoint where a newer one is "
+            "there")  # fmt: skip
     add("--seed", type=int, metavar="N", help="seed of weights, data order and episodes")
     add("--dry_run", action="store_true", help="print the plan and end")
     add_distributed_flags(parser)
@@ -88,6 +97,8 @@ def parse_command_line(
         allow_imports=known.allow_imports,
         model_dir=known.model_dir,
         checkpoint=known.checkpoint,
+        watch=None if trains else known.watch,
+        watch_newest=not trains and known.watch_newest,
         seed=known.seed,
         dry_run=known.dry_run,
         distributed=DistributedConfig(

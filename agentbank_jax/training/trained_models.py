@@ -18,6 +18,7 @@ from agentbank_jax.models.llama import LlamaConfig
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import state_shardings, with_shardings
+from agentbank_jax.training.best_checkpoint import resolve_checkpoint
 from agentbank_jax.training.checkpoint_files import (
     FOLDER,
     check_arrays,
@@ -35,6 +36,10 @@ from agentbank_jax.training.state import TrainState
 _CHUNK_BYTES = 1 << 26
 
 logger = logging.getLogger(__name__)
+
+
+class UnreadableCheckpointError(AgentBankError):
+    """A checkpoint that is not there, or that cannot be read."""
 
 
 def save_parameters(
@@ -86,7 +91,7 @@ def load_for_inference(
 
     Args:
       checkpoint: a run's folder, its `checkpoints` folder, or the folder of one step. Of several steps
-        the latest that can be read is taken.
+        the latest that can be read is taken; `RUN@best` is the best (see `training.best_checkpoint`).
       dtype: of the parameters; None leaves them as they were saved.
       mesh: devices to lay the parameters over; the first device if None.
       rules: how they lie there.
@@ -134,7 +139,7 @@ def _load_trained(
 ) -> tuple[LlamaConfig, forward.Params, dict[str, Any]]:
     """What was trained of a model: its parameters as `dtype`, or its adapters as they were saved."""
     v1 = orbax_v1()
-    paths = _find_steps(Path(checkpoint))
+    paths = _find_steps(checkpoint)
     for path in paths:
         try:
             metadata = read_metadata(path)
@@ -153,7 +158,9 @@ def _load_trained(
             logger.warning("Passed over the checkpoint %s, which cannot be read: %s", path, reason_of(error))
             continue
         return config, params, {**metadata, "step": int(path.name), "path": path, "model_dir": path.parent.parent}
-    raise AgentBankError(f"No checkpoint under {checkpoint} can be read (tried: {', '.join(map(str, paths))}).")
+    raise UnreadableCheckpointError(
+        f"No checkpoint under {checkpoint} can be read (tried: {', '.join(map(str, paths))})."
+    )
 
 
 def _abstract_trained(config: LlamaConfig, dtype: str | None, mesh: Mesh, rules: ShardingRules) -> forward.Params:
@@ -182,11 +189,11 @@ def _load_base(config: LlamaConfig, metadata: dict[str, Any], mesh: Mesh, rules:
     return base
 
 
-def _find_steps(path: Path) -> list[Path]:
-    path = path.expanduser().absolute()
+def _find_steps(checkpoint: str | os.PathLike) -> list[Path]:
+    path = resolve_checkpoint(checkpoint).absolute()
     if not path.is_dir():
         siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-        raise AgentBankError(
+        raise UnreadableCheckpointError(
             f"The checkpoint {path} does not exist." + did_you_mean(path.name, siblings) + " Expected the folder of "
             "a run (--model_dir of the training), its folder 'checkpoints', or a step in it."
         )
@@ -199,7 +206,7 @@ def _find_steps(path: Path) -> list[Path]:
             f"one of this project: python scripts/import_hf.py --weights={path}."
         )
     if not found:
-        raise AgentBankError(
+        raise UnreadableCheckpointError(
             f"There is no checkpoint in {path}: expected the folder of a run that has saved at least once "
             f"({FOLDER}/<step>), that folder {FOLDER!r}, or a step in it."
         )

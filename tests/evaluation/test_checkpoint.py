@@ -1,58 +1,26 @@
 import io
-import json
 import shutil
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import pytest
-import sentencepiece
 from rich.console import Console
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import evaluate_checkpoint
 from agentbank_jax.evaluation.sweep import SweepConfig
-from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
-from agentbank_jax.training.checkpoints import Checkpoints
-from agentbank_jax.training.state import TrainState
-from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
+from tests.evaluation.made_run import make_run, save_steps, vocabulary
 
 SWEEP = SweepConfig(
     name="held_in", tasks=("counting", "counting_far"), episodes_per_task=3, max_new_tokens=6, slots=4, max_length=256
 )
 
 
-def vocabulary(text: str) -> bytes:
-    buffer = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([text] * 9),
-        model_writer=buffer,
-        model_type="bpe",
-        vocab_size=320,
-        byte_fallback=True,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    return buffer.getvalue()
-
-
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run's folder with an untrained checkpoint."""
-    folder = tmp_path_factory.mktemp("runs") / "parrot"
-    folder.mkdir()
-    (folder / "tokenizer.model").write_bytes(vocabulary("add 1 Action: add 2 Observation: The sum is 3. Final Answer:"))
-    tokenizer = Tokenizer.load(folder / "tokenizer.model")
-    config = LlamaConfig(
-        vocab_size=tokenizer.vocab_size, hidden_size=16, intermediate_size=32, num_layers=1, num_heads=2,
-        max_position_embeddings=256,
-    )  # fmt: skip
-    facts = {"template": "llama2/1", "tokenizer_sha256": tokenizer.fingerprint, "stop_ids": [tokenizer.eos_id]}
-    with Checkpoints(folder, keep=1, config=config, facts=facts) as checkpoints:
-        checkpoints.save(TrainState(jnp.int32(5), forward.init(config, 3), ()), 5, "data")
-    (folder / "manifest.json").write_text(json.dumps({"tasks": {"counting": ["counting/train/0"]}}))
-    (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 5.0}\n{"step": 5, "loss": 4.0}\n')
+    folder = make_run(tmp_path_factory.mktemp("runs") / "parrot")
+    save_steps(folder, 5)
     return folder
 
 
