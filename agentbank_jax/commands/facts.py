@@ -36,6 +36,7 @@ def check_allowed_changes(names: Iterable[str], template: ChatTemplate, model: L
         *template_facts(template),
         "data_fingerprint",
         "base_fingerprint",
+        "held_out_share",
         *(f"model.{name}" for name in model.shape_facts),
     }
     for name in names:

@@ -1,17 +1,19 @@
 """Teacher-forced figures on meshes of 2 host devices, and on one device.
 
-python -m tests.training.run_teacher_forced
+python -m tests.training.run_teacher_forced [CASE PROCESS PORT]
 
-Prints one line of JSON: the figures of each of `CASES`.
+Prints one line of JSON: the figures of each of `CASES`, or those of one of them as seen by one of two processes, of a
+device each.
 """
 
 import json
 import os
+import sys
 from dataclasses import replace
 
 if __name__ == "__main__":
     # Before JAX finds its devices. Programs that run once had better be compiled soon than be fast.
-    FLAGS = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    FLAGS = f"--xla_force_host_platform_device_count={1 if sys.argv[1:] else 2} --xla_backend_optimization_level=0"
     os.environ |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": FLAGS}
 
 import jax
@@ -62,10 +64,15 @@ def measured(config: LlamaConfig, mesh_config: MeshConfig) -> dict[str, float]:
         return dict(TeacherForced(config, mesh_config, held_out(), every=1, mesh=mesh).evaluate(0, params))
 
 
-def main() -> None:
+def main(case: str = "", process: str = "", port: str = "") -> None:
+    if case:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.distributed.initialize(f"localhost:{port}", 2, int(process))
+        print(json.dumps(measured(*CASES[case])))
+        return
     assert jax.device_count() == 2
     print(json.dumps({name: measured(*case) for name, case in CASES.items()}))
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
