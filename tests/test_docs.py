@@ -67,6 +67,8 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     # The rows made up here are both the bank and the test.
     "python scripts/lint_bank.py --mixture=gsm8k": ("--workers=1", "--fail_on=never"),
     "python train.py --gin_file=samoyed_tiny.gin": SMALL_TRAINING,
+    # Of five trajectories of a task a small share is none.
+    "python train.py --gin_file=samoyed_tiny.gin --gin.EvalConfig": (*SMALL_TRAINING, "--gin.EvalConfig.share=0.3"),
     "python train.py --gin_file=samoyed_tiny_lora.gin": SMALL_TRAINING,
     "python train.py --gin_file=runs/samoyed_tiny/operative_config.gin": (),
     "python train.py --gin_file=samoyed_": (),

@@ -4,6 +4,9 @@ import dataclasses
 import io
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from agentbank_jax.training.best_checkpoint import resolve_checkpoint
 from agentbank_jax.training.metrics import read_metrics
 from tests.evaluation.conftest import specs as specs
 from tests.evaluation.made_run import make_run, save_steps
+from tests.small_bank import ROOT, SMALL_MODEL, SMALL_SWEEPS, build_small_bank, environment
 
 SWEEP = SweepConfig(name="quick", tasks=("counting",), episodes_per_task=2, max_new_tokens=3, slots=2, max_length=256)
 
@@ -212,3 +216,46 @@ def test_a_run_that_does_not_say_which_is_the_best_is_told_so(run: Path, tmp_pat
     with pytest.raises(AgentBankError, match=r"does not exist\. Did you mean 'parrot'"):
         resolve_checkpoint(f"{tmp_path}/parot@best")
     assert resolve_checkpoint(run) == run
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_beside_a_run_that_deletes_its_checkpoints_it_ends_with_the_last_step(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    build_small_bank(data)
+
+    def start(*arguments: str) -> "subprocess.Popen[str]":
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / arguments[0]), *arguments[1:]], cwd=tmp_path, env=environment(data), **pipes
+        )
+
+    training = start(
+        "train.py",
+        "--gin_file=samoyed_tiny.gin",
+        *SMALL_MODEL,
+        "--gin.TrainConfig.steps=8000",
+        "--gin.TrainConfig.batch_size=1",
+        "--gin.TrainConfig.checkpoint_every=200",
+        "--gin.TrainConfig.keep_checkpoints=1",
+        "--gin.RunConfig.sweeps=[]",
+    )
+    watch_it = ("evaluate.py", "--gin_file=eval/held_in.gin", "--watch=runs/samoyed_tiny", *SMALL_SWEEPS)
+    results, seen = tmp_path / "runs/samoyed_tiny/evaluation-held_in", 0
+    for _ in range(3):
+        watching = start(*watch_it)
+        end = time.monotonic() + 200
+        while len(read_metrics(results)) <= seen and watching.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        watching.kill()
+        watching.communicate()
+        seen = len(read_metrics(results))
+    last = start(*watch_it)
+    output = last.communicate(timeout=300)[0]
+    assert last.returncode == 0, output
+    assert training.wait(300) == 0, training.stdout.read()
+    steps = [record["step"] for record in read_metrics(results)]
+    assert steps == sorted(set(steps)) and steps[-1] == 8000 and len(steps) >= 3
