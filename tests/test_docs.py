@@ -55,6 +55,9 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/bench_import.py": ("--shape=tiny",),
     "python scripts/compare_runs.py": (),
     "python scripts/bench_training.py": (),
+    # Both start `train.py` many times; `tests/training/test_faults.py` runs the former.
+    "python scripts/fault_test.py": ("--help",),
+    "python scripts/bench_loop.py": ("--figures=outside", "--repeats=1", "--steps=3"),
     # Launchers print what they would run; `sbatch` stands for the script that it submits.
     "scripts/tpu_pod.sh": ("--dry_run",),
     "sbatch": ("--dry_run",),

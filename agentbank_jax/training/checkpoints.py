@@ -85,7 +85,7 @@ class Checkpoints:
                 f"{self.directory}: checkpoints in a path with '[' or ']' cannot be read again; "
                 "choose another --model_dir."
             )
-        self.facts = facts
+        self.facts, self._best_metric = facts, best_metric
         self.metadata = {"format": FORMAT, "model_config": asdict(config), "facts": facts, "base": base}
         self.metadata |= {"total_steps": total_steps, "best_metric": best_metric, "best_mode": best_mode}
         self._best_metric = best_metric
