@@ -1,10 +1,6 @@
 """A run that is asked to stop saves, says how it ends, and ends as if nothing had been when it goes on."""
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,40 +11,7 @@ import pytest
 from agentbank_jax.training.checkpoint_files import FOLDER
 from agentbank_jax.training.metrics import read_metrics
 from agentbank_jax.training.trained_models import load_for_inference
-
-ROOT = Path(__file__).parents[2]
-STEPS = 14
-
-
-def start(folder: Path, seconds: float, *processes: object) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tests.training.run_made", str(folder), str(STEPS), str(seconds)]
-    return subprocess.Popen(
-        [*command, *map(str, processes)],
-        cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def start_all(folder: Path, seconds: float, count: int) -> list[subprocess.Popen]:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    return [start(folder, seconds, process, count, port) for process in range(count)]
-
-
-def wait_for_step(folder: Path, step: int, process: subprocess.Popen) -> None:
-    end = time.monotonic() + 120
-    while not any(record["step"] >= step for record in read_metrics(folder)):
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def finish(process: subprocess.Popen, seconds: float = 120) -> tuple[int, str]:
-    _, errors = process.communicate(timeout=seconds)
-    return process.returncode, errors
+from tests.training.made_runs import finish, start, start_all, wait_for_step
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +48,9 @@ def test_a_signal_saves_the_step_under_way_and_the_same_command_goes_on(
     assert_same(folder, whole)
 
 
-def test_a_signal_to_one_of_two_processes_stops_both_after_the_same_step(whole: Path) -> None:
-    folder = whole.parent / "two"
+@pytest.mark.parametrize("then", [1, 2])
+def test_a_signal_to_one_of_two_processes_stops_both_and_one_or_two_go_on(whole: Path, then: int) -> None:
+    folder = whole.parent / f"two_then_{then}"
     runs = start_all(folder, 0.2, 2)
     wait_for_step(folder, 6, runs[0])
     runs[1].send_signal(signal.SIGTERM)
@@ -94,7 +58,7 @@ def test_a_signal_to_one_of_two_processes_stops_both_after_the_same_step(whole: 
     assert [status for status, _ in ends] == [75, 75], ends
     told = {errors.split("stopped: ")[1].split(",")[0] for _, errors in ends}
     assert len(told) == 1, told
-    ends = [finish(run) for run in start_all(folder, 0, 2)]
-    assert [status for status, _ in ends] == [0, 0], ends
+    ends = [finish(run) for run in start_all(folder, 0, then)]
+    assert [status for status, _ in ends] == [0] * then, ends
     losses = [[record["loss"] for record in read_metrics(name)] for name in (whole, folder)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=2e-6)
