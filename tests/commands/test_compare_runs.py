@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from tests.small_bank import run_program
-from tests.training.test_comparison import make_run
+from tests.training.made_run_folders import make_run
 
 
 def test_a_comparison_is_shown_in_full_and_written_as_a_page(tmp_path: Path) -> None:

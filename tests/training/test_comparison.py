@@ -15,19 +15,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.training.comparison import Comparison, compare
 from agentbank_jax.training.comparison_page import COLOURS, to_html
 from tests.pages import check_page
-
-
-def make_run(folder: Path, losses, *, settings: str | None = None, extra: dict | None = None, every: int = 10) -> Path:
-    """A run whose tokens and seconds are 100 and 2 a step."""
-    folder.mkdir(parents=True)
-    with (folder / "metrics.jsonl").open("w") as file:
-        for index, loss in enumerate(losses, 1):
-            step = every * index
-            record = {"step": step, "loss": loss, "tokens": 100 * step, "seconds/total": 2 * step, **(extra or {})}
-            file.write(json.dumps(record) + "\n")
-    if settings is not None:
-        (folder / "operative_config.gin").write_text(settings)
-    return folder
+from tests.training.made_run_folders import make_run
 
 
 def comparison_of(*folders: Path) -> Comparison:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ from agentbank_jax.training.run_record import RunRecord, _git
 from agentbank_jax.training.train_config import TrainConfig
 from tests.training.made_batches import MadeBatches
 from tests.training.run_made import CONFIG
+from tests.training.stand_in_wandb import StandIn
 
 
 def write(folder: Path, *records: tuple[int, float, float]) -> None:
@@ -170,18 +172,21 @@ def run(folder: Path, breaks_at: int = -1, **changes) -> None:
 
 
 @pytest.fixture(scope="module")
-def broken_and_finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict]]:
-    """A run that broke in step 7, inside of its profile, and went on from step 4; the records of its first start."""
+def broken_and_finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict], StandIn]:
+    """A run that broke in step 7, inside of its profile, and went on from step 4; what it had written by then, and what
+    it told Weights & Biases afterwards."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.raises(OSError, match="no such shard"):
         run(folder, breaks_at=6, profile_start=3, profile_steps=100)
     first = read_metrics(folder)
-    run(folder)
-    return folder, first
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "wandb", wandb := StandIn())
+        run(folder, wandb_project="agents")
+    return folder, first, wandb
 
 
 def test_goodput_goes_on_over_all_starts_of_a_run(broken_and_finished) -> None:
-    folder, first = broken_and_finished
+    folder, first, _ = broken_and_finished
     records = read_metrics(folder)
     assert [record["step"] for record in records] == list(range(1, 9))
     totals = [record["seconds/total"] for record in records]
@@ -199,6 +204,16 @@ def test_tokens_are_those_of_a_run_that_never_stopped(broken_and_finished) -> No
     batches = MadeBatches(CONFIG.vocab_size)
     expected = sum(int((batches.batch_at(step)["segment_ids"] > 0).sum()) for step in range(8))
     assert read_metrics(broken_and_finished[0])[-1]["tokens"] == expected
+
+
+def test_a_run_tells_weights_and_biases_its_settings_and_every_record(broken_and_finished) -> None:
+    folder, _, wandb = broken_and_finished
+    ((options,),) = wandb.of("init")
+    assert options["project"] == "agents" and options["config"]["TrainConfig"]["steps"] == 8
+    assert options["config"]["LlamaConfig"]["vocab_size"] == CONFIG.vocab_size
+    told = {values["step"]: values["train/loss"] for (values,) in wandb.of("log")}
+    assert told == {record["step"]: record["loss"] for record in read_metrics(folder)[4:]}
+    assert wandb.of("finish") == [[0]]
 
 
 def test_each_start_of_a_run_is_recorded(broken_and_finished) -> None:
