@@ -43,13 +43,21 @@ def parts(axis: str) -> int:
 
 
 def constrain(x: jax.Array, *axes: str | None) -> jax.Array:
-    """`x` with its leading dimensions divided as their logical axes are; those that do not divide stay whole."""
+    """`x` with its leading dimensions divided as their logical axes are.
+
+    Those that do not divide stay whole, and so do those that lie over a mesh axis of a dimension before them.
+    """
     sizes, rules = set_mesh_axes(), _rules.get()
     if not sizes:
         return x
-    divided = (
-        axis if size % rules.parts(axis, sizes) == 0 else None for size, axis in zip(x.shape, axes, strict=False)
-    )
+    taken: set[str] = set()
+    divided: list[str | None] = []
+    for size, axis in zip(x.shape, axes, strict=False):
+        names = rules.mesh_axes(axis)
+        divides = size % rules.parts(axis, sizes) == 0 and taken.isdisjoint(names)
+        divided.append(axis if divides else None)
+        if divides:
+            taken.update(names)
     return jax.lax.with_sharding_constraint(x, rules.spec(divided))
 
 

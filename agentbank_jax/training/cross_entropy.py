@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from agentbank_jax.models.partitioning import set_mesh_axes
+from agentbank_jax.models.partitioning import constrain, parts, set_mesh_axes
 from agentbank_jax.models.products import contract, summed_outer
 
 LOGITS_AT_ONCE = 1 << 25
@@ -39,7 +39,7 @@ def summed_cross_entropy(
       tied: whether `kernel` is an embedding [V, D].
       logits_at_once: the most logits that a device holds.
     """
-    chunks = _chunks(targets_BT.shape, kernel.shape[0 if tied else 1], logits_at_once)
+    chunks = _chunks(targets_BT, kernel.shape[0 if tied else 1], logits_at_once)
     return _summed(hidden_BTD, kernel, targets_BT, weights_BT.astype(jnp.float32), tied, chunks)
 
 
@@ -55,7 +55,7 @@ def token_losses(
 
     Args as of `summed_cross_entropy`; it is not made for gradients.
     """
-    chunks = _chunks(targets_BT.shape, kernel.shape[0 if tied else 1], logits_at_once)
+    chunks = _chunks(targets_BT, kernel.shape[0 if tied else 1], logits_at_once)
 
     def measure(chunk):
         hidden_BtD, targets_Bt = chunk
@@ -67,10 +67,11 @@ def token_losses(
     return losses, hits
 
 
-def _chunks(shape: tuple[int, ...], vocab_size: int, logits_at_once: int) -> int:
-    batch, length = shape
+def _chunks(targets_BT: Int[Array, "B T"], vocab_size: int, logits_at_once: int) -> int:
+    batch, length = targets_BT.shape
     devices = math.prod(set_mesh_axes().values())
-    return min(length, max(1, -(-batch * length * vocab_size // (logits_at_once * devices))))
+    places = (_grid(targets_BT) or (1, 1))[1]
+    return min(length // places, max(1, -(-batch * length * vocab_size // (logits_at_once * devices))))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -83,29 +84,44 @@ def _summed(hidden_BTD, kernel, targets_BT, weights_BT, tied: bool, chunks: int)
 
 
 def _summed_forward(hidden_BTD, kernel, targets_BT, weights_BT, tied: bool, chunks: int):
+    grid = _grid(targets_BT)
+    axes = ("vocab", None) if tied else (None, "vocab")
+    # Gathered once, and not again for each chunk.
+    typed = constrain(_typed(kernel, hidden_BTD), *axes)
+
     def chunk_gradients(hidden_BtD, targets_Bt, weights_Bt):
-        logits_BtV = _logits(hidden_BtD, kernel, tied)
+        logits_BtV = _logits(hidden_BtD, typed, tied)
         total, logsum_Bt1 = _losses(logits_BtV, targets_Bt, weights_Bt)
         wanted_BtV = _is_target(logits_BtV, targets_Bt).astype(jnp.float32)
         grad_BtV = (jnp.exp(logits_BtV - logsum_Bt1) - wanted_BtV) * weights_Bt[..., None]
         grad_BtV = grad_BtV.astype(hidden_BtD.dtype)
-        grad_hidden_BtD = contract(grad_BtV, _typed(kernel, hidden_BtD), 0 if tied else 1)
+        grad_hidden_BtD = contract(grad_BtV, typed, 0 if tied else 1)
         operands = (grad_BtV, hidden_BtD) if tied else (hidden_BtD, grad_BtV)
         grad_kernel = summed_outer(*operands, dtype=jnp.float32)
         return total, grad_hidden_BtD, grad_kernel
 
+    # Devices add up the gradients that each has summed, once, and not for each chunk.
+    of_chunk = _each(chunk_gradients, grid)
+
+    def add(carry, chunk):
+        total, grad_hidden, grad_kernel = of_chunk(*chunk)
+        grad_kernel = constrain(carry[1] + grad_kernel, *_DIVIDED[: len(grid)], *axes)
+        return (carry[0] + total, grad_kernel), grad_hidden
+
+    arrays = _by_part((hidden_BTD, targets_BT, weights_BT), grid)
     if chunks == 1:
-        total, grad_hidden_BTD, grad_kernel = chunk_gradients(hidden_BTD, targets_BT, weights_BT)
+        total, grad_hidden, grad_kernel = of_chunk(*arrays)
     else:
-
-        def add(carry, chunk):
-            total, grad_hidden_BtD, grad_kernel = chunk_gradients(*chunk)
-            return (carry[0] + total, carry[1] + grad_kernel), grad_hidden_BtD
-
-        zeros = jnp.float32(0), jnp.zeros(kernel.shape, jnp.float32)
-        (total, grad_kernel), grads = jax.lax.scan(add, zeros, _split((hidden_BTD, targets_BT, weights_BT), chunks))
-        grad_hidden_BTD = _joined(grads, hidden_BTD.shape)
-    return total, (grad_hidden_BTD, grad_kernel.astype(kernel.dtype))
+        zeros = jnp.zeros(grid, jnp.float32), jnp.zeros((*grid, *kernel.shape), jnp.float32)
+        split = _each(lambda *arrays: _split(arrays, chunks), grid, out_axes=1)
+        (total, grad_kernel), grads = jax.lax.scan(add, zeros, split(*arrays))
+        shape = arrays[0].shape[len(grid) :]
+        grad_hidden = _each(lambda chunks_nBtD: _joined(chunks_nBtD, shape), grid, in_axes=1)(grads)
+    if grid:
+        total, grad_kernel = jnp.sum(total), jnp.sum(grad_kernel, axis=(0, 1))
+        grad_hidden = constrain(grad_hidden.swapaxes(1, 2).reshape(hidden_BTD.shape), *_DIVIDED)
+        grad_kernel = constrain(grad_kernel, *(axis or "embed" for axis in axes))
+    return total, (grad_hidden, grad_kernel.astype(kernel.dtype))
 
 
 def _summed_backward(tied: bool, chunks: int, grads, cotangent):
@@ -115,6 +131,35 @@ def _summed_backward(tied: bool, chunks: int, grads, cotangent):
 
 
 _summed.defvjp(_summed_forward, _summed_backward)
+
+
+_DIVIDED = ("batch", "length")
+"""The logical axes along which tokens are divided."""
+
+
+def _grid(targets_BT) -> tuple[int, ...]:
+    """Into how many parts rows and places are divided on the mesh that is set; () where neither is."""
+    grid = tuple(parts(axis) for axis in _DIVIDED)
+    divides = all(size % count == 0 for size, count in zip(targets_BT.shape, grid, strict=True))
+    return grid if divides and math.prod(grid) > 1 else ()
+
+
+def _by_part(arrays, grid: tuple[int, ...]):
+    """[B, T, …] as [parts of rows, parts of places, b, t, …]: what is summed of each part alone needs no exchange."""
+    if not grid:
+        return arrays
+    rows, places = grid
+
+    def divide(x):
+        batch, length, *rest = x.shape
+        return constrain(x.reshape(rows, batch // rows, places, length // places, *rest).swapaxes(1, 2), *_DIVIDED)
+
+    return jax.tree.map(divide, arrays)
+
+
+def _each(function, grid: tuple[int, ...], **axes):
+    """The function of each part, or of all tokens where they are not divided."""
+    return jax.vmap(jax.vmap(function, **axes), **axes) if grid else function
 
 
 def _typed(kernel, hidden):

@@ -39,3 +39,9 @@ def test_a_run_trains_by_the_rules_of_its_mesh(done):
 
 def test_no_activation_is_copied_whole_to_every_device(done):
     assert "Involuntary full rematerialization" not in done.stderr
+
+
+def test_the_vocabulary_gradient_is_added_up_once_however_many_chunks_of_logits_there_are(done):
+    sent = json.loads(done.stdout)["sent"]
+    # What is left to each chunk are the sums of its rows' exponentials over parts of the vocabulary.
+    assert 0 < sent["1"] <= sent["6"] < 1.2 * sent["1"]
