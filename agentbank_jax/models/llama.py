@@ -23,13 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Float, Int
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.models import attention
 from agentbank_jax.models.kv_cache import KVCache
 from agentbank_jax.models.lora import PROJECTIONS, LoraConfig, dropped
-from agentbank_jax.models.partitioning import constrain
+from agentbank_jax.models.partitioning import constrain, set_mesh_axes
 from agentbank_jax.models.products import project
 from agentbank_jax.models.remat import check_policy, checkpoint_name, rematerialised
 
@@ -213,11 +214,17 @@ class Linear(nnx.Module):
         self.kernel = nnx.Param(kernel.astype(config.param_dtype))
         self.bias = nnx.Param(jnp.zeros((outputs,), config.param_dtype)) if bias else None
         lora = config.lora if config.lora and name in config.lora.names else None
+        self.frozen = config.lora is not None
         # From a key of its own: the kernel is the same with and without.
         self.lora = Adapter(name, inputs, outputs, lora, jax.random.fold_in(key, 1)) if lora else None
 
     def __call__(self, x: Float[Array, "... inputs"], dropout_key: Array | None = None) -> Float[Array, "... outputs"]:
-        projected = project(x, self.kernel[...].astype(x.dtype))
+        kernel = self.kernel[...]
+        if self.frozen and not set_mesh_axes():
+            # The TPU's compiler may want another layout in a scan over layers, and would copy all layers for it.
+            # Over a mesh, where such a constraint makes it gather parts that may stay apart, it did not.
+            kernel = with_layout_constraint(kernel, Layout((0, 1)))
+        projected = project(x, kernel.astype(x.dtype))
         if self.bias is not None:
             projected = projected + self.bias[...].astype(x.dtype)
         return projected if self.lora is None else projected + self.lora(x, dropout_key)
