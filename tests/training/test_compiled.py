@@ -8,6 +8,7 @@ import pytest
 
 from agentbank_jax.models.attention import AUTO
 from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.hlo import Traffic
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import bytes_per_device
@@ -148,3 +149,14 @@ def test_a_step_that_is_too_large_is_told_as_such():
     step = compile_for("v5e-1", large, MeshConfig(), batch_size=1, length=128)
     assert not step.fits and step.spare < 0 and "Ran out of memory" in step.verdict()
     assert np.isfinite(step.peak_bytes) and step.traffic is None
+
+
+def test_kernels_that_adapters_belong_to_are_not_copied_for_the_scan_over_layers():
+    pytest.importorskip("libtpu")
+    lora = LoraConfig(projections=".*_proj", rank=16)
+    wide = replace(SMALL, hidden_size=512, num_heads=4, num_layers=48, param_dtype="bfloat16", dtype="bfloat16")
+    config = replace(wide, lora=lora, attention="splash", remat="full")
+    step = compile_for("v5e-1", config, MeshConfig(), batch_size=1, length=256)
+    # Of queries, keys and values, which were.
+    copies = 3 * config.num_layers * 512 * 512 * 2
+    assert step.fits and step.temporary_bytes < step.gradient_bytes + copies
