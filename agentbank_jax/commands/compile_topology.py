@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         slices = f"{training.mesh.slices} slices of " if training.mesh.slices > 1 else ""
         print(f"topology          {slices}{topology}", flush=True)
     if options.search:
-        steps, best = search_recipe(training, topology, lambda step: _say(step))
+        steps, best = search_recipe(training, topology, _Progress())
     else:
         best = compile_recipe(training, topology)
         steps = (best,)
@@ -81,13 +81,21 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if best and best.fits else DOES_NOT_FIT
 
 
-def _say(step: "CompiledStep") -> None:
-    print(f"{step.remat:10} {step.batch_size:6,} rows: {step.verdict()}", file=sys.stderr, flush=True)
+class _Progress:
+    """Tells on the error output how a search goes on, a line a step."""
+
+    def begins(self, policy: str, batch_size: int) -> None:
+        print(f"{policy:10} {batch_size:6,} rows: ", end="", file=sys.stderr, flush=True)
+
+    def ends(self, step: "CompiledStep") -> None:
+        print(f"{step.verdict()} ({step.seconds:.0f} s)", file=sys.stderr, flush=True)
 
 
 def _print(best: "CompiledStep | None", search: bool) -> None:
     if best is None:
-        print("no batch fits with any rematerialisation: take a larger topology, or divide the model further")
+        print(
+            "verdict           no batch fits with any rematerialisation: take a larger topology or a mesh of more parts"
+        )
         return
     if search:
         print(
