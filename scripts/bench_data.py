@@ -165,7 +165,7 @@ def _position_bytes(step: int, fingerprint: str) -> int:
     """Bytes that the position in the data takes in a checkpoint, all files of it together."""
     import jax
 
-    from agentbank_jax.models.llama import LlamaConfig
+    from agentbank_jax.models.llama_config import LlamaConfig
     from agentbank_jax.training.checkpoint_files import FOLDER
     from agentbank_jax.training.checkpoints import Checkpoints
     from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer

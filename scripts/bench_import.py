@@ -39,7 +39,7 @@ def make_checkpoint(folder: Path, shape: str, seed: int, shard_bytes: int) -> in
     from agentbank_jax.models.hf_config import CONFIG_FILE, config_json
     from agentbank_jax.models.hf_export import write_shards
     from agentbank_jax.models.hf_names import HfTensor
-    from agentbank_jax.models.llama import LlamaConfig
+    from agentbank_jax.models.llama_config import LlamaConfig
     from agentbank_jax.trajectories.tokenizers.vocabulary import train_vocabulary
 
     config = LlamaConfig(**_SHAPES[shape], dtype="bfloat16", param_dtype="bfloat16")

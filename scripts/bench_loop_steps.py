@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, put_batch, state_shardings
 from agentbank_jax.training.loop import train

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agentbank_jax.configuration.report_errors import report_errors
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.flops import flops_per_token, peak_flops
 from agentbank_jax.training.loss import trained_capacity
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer

@@ -12,7 +12,7 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.flops import data_sheet_peak, flops_per_token, peak_flops
 from scripts.bench_training_data import padded_batches, trajectories
 from scripts.process_memory import peak_resident_bytes

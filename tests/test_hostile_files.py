@@ -18,7 +18,7 @@ from agentbank_jax.data.token_shards import TokenShard
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.hf_config import read_config
 from agentbank_jax.models.hf_shards import read_headers
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.checkpoints import Checkpoints, load_for_inference
 from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
 from agentbank_jax.training.state import make_init

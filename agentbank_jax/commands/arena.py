@@ -11,7 +11,7 @@ from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.sweep import SweepConfig
 from agentbank_jax.evaluation.sweep_values import play, value_names
 from agentbank_jax.models import forward, lora
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.trajectories.templates.registry import ChatTemplate
 

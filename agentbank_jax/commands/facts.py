@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.trajectories.templates.registry import ChatTemplate
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
 

@@ -16,7 +16,7 @@ from agentbank_jax.models import forward
 from agentbank_jax.models.hf_config import CONFIG_FILE, read_config
 from agentbank_jax.models.hf_export import write_checkpoint
 from agentbank_jax.models.hf_import import open_checkpoint
-from agentbank_jax.models.llama import DTYPES, LlamaConfig
+from agentbank_jax.models.llama_config import DTYPES, LlamaConfig
 from agentbank_jax.models.lora import merge
 from agentbank_jax.models.peft_adapter import read_adapter, write_adapter
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh

@@ -14,7 +14,7 @@ from agentbank_jax.configuration.configuration import EvaluationConfiguration, T
 from agentbank_jax.data.declarations import get_mixture
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.parallel.mesh import make_mesh
 from agentbank_jax.training.flops import adapter_parameters
 from agentbank_jax.training.plan import Plan, plan

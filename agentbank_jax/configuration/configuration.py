@@ -13,7 +13,7 @@ from agentbank_jax.data.declarations import get_mixture
 from agentbank_jax.environments.gsm8k import Gsm8kConfig
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.sweep import SweepConfig
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig

@@ -17,7 +17,7 @@ from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.sweep import BASELINES, Contender, SweepConfig
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.trained_models import load_for_inference
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer

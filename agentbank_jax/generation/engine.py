@@ -33,7 +33,7 @@ from jaxtyping import Array, Bool, Int
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
 from agentbank_jax.models.kv_cache import KVCache
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 
 _NONE = -1  # no pending token
 _SHORTEST_SPAN = 256

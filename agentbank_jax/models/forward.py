@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int
 
 from agentbank_jax.models.attention import choose_backend
 from agentbank_jax.models.kv_cache import KVCache
-from agentbank_jax.models.llama import Llama, LlamaConfig
+from agentbank_jax.models.llama import Llama
+from agentbank_jax.models.llama_config import LlamaConfig
 
 Params = dict[str, Any]
 

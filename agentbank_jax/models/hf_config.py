@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.models.llama import DTYPES, FAMILIES, LlamaConfig
+from agentbank_jax.models.llama_config import DTYPES, FAMILIES, LlamaConfig
 
 CONFIG_FILE, GENERATION_FILE = "config.json", "generation_config.json"
 

@@ -16,7 +16,7 @@ from agentbank_jax.models import forward
 from agentbank_jax.models.hf_config import CONFIG_FILE, GENERATION_FILE, config_json, generation_json
 from agentbank_jax.models.hf_names import HfTensor, hf_tensors, leaf_at
 from agentbank_jax.models.hf_shards import INDEX_FILE, SINGLE_FILE
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 
 
 def write_checkpoint(

@@ -24,7 +24,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
 from agentbank_jax.models.hf_names import EMBEDDING, HEAD, HfTensor, hf_tensors, is_known_extra, leaf_at
 from agentbank_jax.models.hf_shards import StoredTensor, open_shard, read_headers
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 
 _DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 _LISTED = 20

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from agentbank_jax.models import forward, lora
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 
 # Last part of a parameter's path → last part of the tensor's name.
 _SUFFIXES = {

@@ -14,7 +14,7 @@ from agentbank_jax.models import forward
 from agentbank_jax.models.hf_export import hf_array, write_json, write_tensors
 from agentbank_jax.models.hf_names import peft_tensors
 from agentbank_jax.models.hf_shards import open_shard
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import PROJECTIONS, LoraConfig
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import ADAPTER
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 

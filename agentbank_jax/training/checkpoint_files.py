@@ -18,7 +18,7 @@ import jax
 
 from agentbank_jax.errors import AgentBankError, first_line
 from agentbank_jax.models.fingerprint import fingerprint
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.sharding import path_name
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.checkpoint_files import (
     FOLDER,
     FORMAT,

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from agentbank_jax.errors import AgentBankError, first_line
 from agentbank_jax.models import forward
 from agentbank_jax.models.attention.registry import AUTO, PORTABLE, candidates
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 from agentbank_jax.parallel.hlo import Traffic, read_traffic

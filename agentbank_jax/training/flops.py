@@ -5,7 +5,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 
 FORMULA = (
     "causal MFU = tokens/s x (6 N + 6 L H h T) / peak FLOP/s, where N = parameters in matrix products "

@@ -17,7 +17,7 @@ from agentbank_jax.models import forward
 from agentbank_jax.models.attention import BACKENDS
 from agentbank_jax.models.attention.cudnn import DEFAULT_SEGMENTS
 from agentbank_jax.models.fingerprint import fingerprint
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh

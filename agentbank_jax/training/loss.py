@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.cross_entropy import LOGITS_AT_ONCE, summed_cross_entropy
 
 Batch = dict[str, Array]

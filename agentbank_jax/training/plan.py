@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.parallel.sharding import bytes_per_device, check_divisible
 from agentbank_jax.training.flops import flops_per_token

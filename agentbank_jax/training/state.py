@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Int
 
 from agentbank_jax.models import forward, lora
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 
 
 class TrainState(NamedTuple):

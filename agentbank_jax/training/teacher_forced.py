@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from agentbank_jax.data.held_out import HeldOutBatches
 from agentbank_jax.models import forward
 from agentbank_jax.models.attention import BACKENDS
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, put_batch, rows_of_process
 from agentbank_jax.training.cross_entropy import token_losses

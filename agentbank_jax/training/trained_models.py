@@ -14,7 +14,7 @@ from agentbank_jax.models import forward, lora
 from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.hf_config import CONFIG_FILE
 from agentbank_jax.models.hf_import import open_checkpoint
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import state_shardings, with_shardings

@@ -14,7 +14,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.sweep import SweepConfig
 from agentbank_jax.models import forward, lora
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.training.trained_models import load_for_inference
 from tests.evaluation.conftest import specs as specs

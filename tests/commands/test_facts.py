@@ -9,7 +9,7 @@ from agentbank_jax.commands.facts import check_same_shape
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.configuration import read_gin, read_training
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 
 PLAIN = LlamaConfig(vocab_size=24, hidden_size=16, intermediate_size=20, num_layers=2, num_heads=4)
 LLAMA3 = replace(PLAIN, rope_scaling="llama3", rope_factor=8.0)

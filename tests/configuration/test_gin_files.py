@@ -10,7 +10,7 @@ from agentbank_jax.configuration.configuration import read_mesh
 from agentbank_jax.configuration.gin_files import GinLoader, find_gin_file, operative_config, shipped_folder
 from agentbank_jax.configuration.run_config import DataConfig, RunConfig
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.sharding_rules import ShardingRules
 
 MODEL = """

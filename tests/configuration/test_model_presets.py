@@ -11,7 +11,7 @@ from agentbank_jax.configuration.command_line import parse_command_line
 from agentbank_jax.configuration.configuration import read_gin, read_training
 from agentbank_jax.configuration.gin_files import GinLoader, shipped_folder
 from agentbank_jax.models.forward import count_parameters
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 
 # Shapes of this project's own; theirs depend on the vocabulary.
 OWN = {"tiny", "small"}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import sentencepiece
 
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.state import TrainState
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer

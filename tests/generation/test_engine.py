@@ -8,7 +8,7 @@ import pytest
 
 from agentbank_jax.generation.engine import Engine, EngineError
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 
 CONFIG = LlamaConfig(
     vocab_size=61,

@@ -8,7 +8,7 @@ import pytest
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.hf_config import config_json, generation_json, read_config
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from tests.models.made_hf import LLAMA, QWEN2
 
 LLAMA3_ROPE = {

@@ -10,7 +10,8 @@ import pytest
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
 from agentbank_jax.models.kv_cache import KVCache
-from agentbank_jax.models.llama import LlamaConfig, rotary_frequencies, rotary_tables
+from agentbank_jax.models.llama_config import LlamaConfig
+from agentbank_jax.models.rotary import rotary_frequencies, rotary_tables
 
 CONFIG = LlamaConfig(
     vocab_size=61, hidden_size=32, intermediate_size=48, num_layers=3, num_heads=4, num_kv_heads=2, rope_theta=500.0

@@ -11,7 +11,7 @@ import pytest
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward, llama, lora
 from agentbank_jax.models.fingerprint import fingerprint
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.remat import POLICIES
 from agentbank_jax.training.loss import summed_loss

@@ -8,7 +8,7 @@ import pytest
 
 from agentbank_jax.models import forward, lora
 from agentbank_jax.models.hf_names import leaf_at, peft_tensors
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.peft_adapter import read_adapter, write_adapter
 

@@ -9,7 +9,7 @@ import pytest
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.remat import POLICIES
 
 CONFIG = LlamaConfig(

@@ -25,7 +25,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding
 
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.hlo import read_traffic

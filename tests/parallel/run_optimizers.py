@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES

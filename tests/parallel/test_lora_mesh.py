@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.sharding import LOGICAL_AXES, path_name
 
@@ -30,7 +30,7 @@ MESHES = """
 import jax, numpy as np, optax
 from jax.sharding import NamedSharding, PartitionSpec
 from agentbank_jax.models import forward, lora
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, state_shardings

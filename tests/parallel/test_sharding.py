@@ -8,7 +8,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, MESH_AXES, ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 
 from agentbank_jax.configuration.report_errors import report_errors
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.training.loop import train
 from agentbank_jax.training.optimizer import OptimizerConfig

@@ -21,7 +21,7 @@ import numpy as np
 
 from agentbank_jax.data.held_out import HeldOutBatches
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh

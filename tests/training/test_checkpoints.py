@@ -11,7 +11,7 @@ import pytest
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
 from agentbank_jax.training.state import abstract_state, make_init

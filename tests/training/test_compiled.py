@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agentbank_jax.models.attention import AUTO
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.hlo import Traffic
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
@@ -160,3 +160,12 @@ def test_kernels_that_adapters_belong_to_are_not_copied_for_the_scan_over_layers
     # Of queries, keys and values, which were.
     copies = 3 * config.num_layers * 512 * 512 * 2
     assert step.fits and step.temporary_bytes < step.gradient_bytes + copies
+
+
+def test_what_is_offloaded_lies_in_the_memory_of_the_host():
+    pytest.importorskip("libtpu")
+    config = replace(SMALL, attention="splash", remat="offload", dtype="bfloat16")
+    step = compile_for("v5e-1", config, MeshConfig(), batch_size=8, length=256)
+    # Queries, keys, values, their attention and its sum with the input, and the two products of the feed-forward block.
+    kept = 5 * config.hidden_size + 2 * config.intermediate_size
+    assert step.fits and step.host_bytes >= 2 * config.num_layers * 8 * 256 * kept

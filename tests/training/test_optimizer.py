@@ -11,7 +11,7 @@ import pytest
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.sharding import path_name
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer

@@ -9,7 +9,7 @@ from agentbank_jax.data.batch import Batch
 from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.token_cache import TokenCache
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.loss import summed_loss, trained_capacity
 from tests.data.made_cache import made_cache
 

@@ -3,7 +3,7 @@
 import pytest
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.training.flops import data_sheet_peak, flops_per_token, matmul_parameters, measured_peak_flops
 from agentbank_jax.training.optimizer import OptimizerConfig

@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from agentbank_jax.models import forward
-from agentbank_jax.models.llama import LlamaConfig
+from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.loss import summed_loss, trained_capacity
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from agentbank_jax.training.state import make_init
