@@ -95,7 +95,7 @@ def watch_run(
                 try:
                     measured = _measure(new[0], run, sweeps, output)
                 except UnreadableCheckpointError as error:
-                    gone = _version(new[0]) != version
+                    gone = not new[0].is_dir() or _version(new[0]) != version
                     passed_over.add(version)
                     say(f"step {step}: passed over: {'the run has deleted it' if gone else error}")
                     continue

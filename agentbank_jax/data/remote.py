@@ -164,10 +164,11 @@ class RemoteFolder:
         return self._copy({path: facts for pattern in patterns for path, facts in self.find(pattern).items()})
 
     def copy_split(self, *folders: str, split: str = "train") -> list[Path]:
-        """Copies the files of a split in folders, and removes copies of those that are gone, unless all are."""
+        """Copies the files of a split in folders, and removes copies of what is gone, unless all of `train` is."""
         copies = self._copy(self.find_split(*folders, split=split))
         kept = set(copies)
-        for folder in {copy.parent for copy in copies}:
+        of_split = set() if split == "train" else {local_folder(f"{self.url}/{folder}") for folder in folders}
+        for folder in {copy.parent for copy in copies} | of_split:
             for file in folder.glob(f"{split}*"):
                 if file not in kept:
                     file.unlink()

@@ -104,6 +104,20 @@ def test_a_copy_is_made_again_only_where_the_original_has_changed(
     assert copied[3:] == ["train-00000-of-00002.parquet"]
 
 
+def test_validation_files_are_copied_where_they_are_asked_for_and_not_read_when_they_are_gone(
+    store: MemoryFileSystem,
+) -> None:
+    task, name = get_task("fake_house"), "validation-00000-of-00001.parquet"
+    assert task_files(task, URL, "validation") == []
+    store.pipe(f"{URL}/fake_house/{name}", store.cat(f"{URL}/fake_house/train-00000-of-00001.parquet"))
+    task_files(task, URL)
+    assert not (COPY / "fake_house" / name).exists()
+    assert task_files(task, URL, "validation") == [COPY / "fake_house" / name]
+    store.rm(f"{URL}/fake_house/{name}")
+    assert task_files(task, URL, "validation") == []
+    assert len(task_files(task, URL)) == 1
+
+
 def test_copies_of_files_that_are_gone_are_not_read(store: MemoryFileSystem) -> None:
     task = get_task("fake_qa")
     assert len(task_files(task, URL)) == 2
