@@ -178,7 +178,9 @@ def _records(path: Path) -> list[dict[str, float]]:
         raise AgentBankError(
             f"{path}: no metrics yet; a run writes its first record to {FILE} after TrainConfig.log_every steps."
         )
-    return records
+    # `evaluate.py --watch` has written the others.
+    beside = [record for folder in sorted(path.glob("evaluation-*")) for record in read_metrics(folder)]
+    return sorted([*records, *beside], key=lambda record: record["step"])
 
 
 def _read_settings(path: Path, read: Callable[[str], Mapping[str, str]]) -> Mapping[str, str] | None:

@@ -19,6 +19,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.acting_model import ActingModel
 from agentbank_jax.evaluation.sweep import SweepConfig
 from agentbank_jax.training.best_checkpoint import resolve_checkpoint
+from agentbank_jax.training.comparison import compare
 from agentbank_jax.training.metrics import read_metrics
 from tests.evaluation.conftest import specs as specs
 from tests.evaluation.made_run import make_run, save_steps
@@ -201,6 +202,15 @@ def test_another_metric_may_choose_the_best_and_an_unknown_one_is_refused(run: P
     with pytest.raises(AgentBankError, match=r"best_metric='eval/loss' is not measured by the sweeps"):
         _watch(run, run / "other", best_metric="eval/loss")
     assert not (run / "other").exists()
+
+
+def test_the_results_are_compared_with_those_of_other_runs(run: Path, monkeypatch) -> None:
+    _win(monkeypatch, {10: 0.5, 20: 0.75, 30: 0.25})
+    _watch(run)
+    (compared,) = compare([str(run)], lambda text: {}).runs
+    steps, values = compared.values("arena/quick/success")
+    assert steps.tolist() == [10, 20, 30] and values.tolist() == [0.5, 0.75, 0.25]
+    assert compared.values("loss")[0].tolist() == [1, 5]
 
 
 def test_results_of_other_sweeps_are_not_mixed(run: Path, monkeypatch) -> None:
