@@ -1,6 +1,6 @@
 """What measures a model while it is trained."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
@@ -43,3 +43,12 @@ def check_best_metric(best_metric: str, evaluators: Sequence[Evaluator]) -> None
             f"TrainConfig.best_metric={best_metric!r} is not measured by the run's evaluations."
             + did_you_mean(best_metric, names)
         )
+
+
+def totals(values: Mapping[str, float]) -> dict[str, float]:
+    """The values to tell in a line: of each kind (`eval/…`, `arena/…`) those of the fewest parts, over all tasks."""
+    parts: dict[str, int] = {}
+    for name in values:
+        kind, count = name.split("/")[0], name.count("/")
+        parts[kind] = min(count, parts.get(kind, count))
+    return {name: value for name, value in values.items() if name.count("/") == parts[name.split("/")[0]]}

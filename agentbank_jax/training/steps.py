@@ -17,7 +17,7 @@ from agentbank_jax.training.agreement import Agreement
 from agentbank_jax.training.bad_steps import BadSteps
 from agentbank_jax.training.batches import Batches
 from agentbank_jax.training.checkpoints import Checkpoints
-from agentbank_jax.training.evaluator import Evaluator
+from agentbank_jax.training.evaluator import Evaluator, totals
 from agentbank_jax.training.goodput import Goodput
 from agentbank_jax.training.loss import trained_capacity
 from agentbank_jax.training.meter import Meter
@@ -185,7 +185,8 @@ class Steps:
                 return replace(position, evaluated=False), {}
         self.meter.exclude(time.perf_counter() - started)
         self.writer.write(position.step, values)
-        self.progress.say(f"step {position.step}: " + "  ".join(f"{key} {value:.4g}" for key, value in values.items()))
+        told = "  ".join(f"{name} {value:.4g}" for name, value in totals(values).items())
+        self.progress.say(f"step {position.step}: {told}")
         return replace(position, evaluated=True), values
 
     def _save(self, state: TrainState, position: Position, values: Mapping[str, float]) -> None:

@@ -95,9 +95,12 @@ def test_a_run_does_not_go_on_with_another_share_and_says_which_it_had(
 
 
 def test_a_plan_says_what_is_measured(run_here: ProgramRunner, data_dir: Path, tmp_path: Path) -> None:
-    result = run_here([*MEASURED, "--dry_run"], data_dir=data_dir, cwd=tmp_path)
+    # Of a model whose step is not compiled here.
+    measured = ["--gin.EvalConfig.share=0.015", "--gin.EvalConfig.every=300", "--gin.EvalConfig.sweep_every=600"]
+    files = ["--gin_file=samoyed_7b.gin", "--gin_file=eval/held_in.gin", "--gin.EvalConfig.sweeps=['held_in']"]
+    result = run_here(["train.py", *files, *measured, "--dry_run"], data_dir=data_dir, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    for line in ("30.00% of each task", "on what is held out, every 3 steps", "held_in, every 2 steps"):
+    for line in ("1.50% of each task", "on what is held out, every 300 steps", "held_in, every 600 steps"):
         assert line in result.stdout
 
 

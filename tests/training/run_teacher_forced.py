@@ -35,12 +35,11 @@ PLAIN = LlamaConfig(
 ADAPTED = replace(PLAIN, lora=LoraConfig(projections=".*_proj", rank=2, dropout=0.5))
 CACHE = made_cache([np.arange(4, 24), np.arange(8, 40, 3)], [1.0, 1.0], 48)
 CASES = {
-    "plain one": (PLAIN, MeshConfig(fsdp=1)),
-    "plain data": (PLAIN, MeshConfig(data=2, fsdp=1)),
-    "adapted one": (ADAPTED, MeshConfig(fsdp=1)),
-    "adapted fsdp": (ADAPTED, MeshConfig(fsdp=2)),
-    "adapted tensor": (ADAPTED, MeshConfig(fsdp=1, tensor=2)),
-    "adapted context": (ADAPTED, MeshConfig(fsdp=1, context=2)),
+    "one": (ADAPTED, MeshConfig(fsdp=1)),
+    "data": (ADAPTED, MeshConfig(data=2, fsdp=1)),
+    "fsdp": (ADAPTED, MeshConfig(fsdp=2)),
+    "tensor": (ADAPTED, MeshConfig(fsdp=1, tensor=2)),
+    "context": (ADAPTED, MeshConfig(fsdp=1, context=2)),
 }
 
 

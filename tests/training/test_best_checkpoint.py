@@ -10,6 +10,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.training.best_checkpoint import best_of, resolve_checkpoint
 from agentbank_jax.training.checkpoints import Checkpoints
+from agentbank_jax.training.evaluator import totals
 from agentbank_jax.training.loop import train
 from agentbank_jax.training.metrics import read_metrics
 from agentbank_jax.training.optimizer import OptimizerConfig
@@ -102,3 +103,15 @@ def test_what_nobody_measures_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(AgentBankError, match="the run measures nothing while it trains"):
         _train(folder, [], steps=2, best_metric="eval/loss")
     assert not folder.exists()
+
+
+def test_of_many_values_a_line_tells_those_over_all_tasks():
+    values = {
+        "eval/a/loss": 1.0,
+        "eval/b/loss": 3.0,
+        "eval/loss": 2.0,
+        "arena/s/a/success": 0.5,
+        "arena/s/success": 0.5,
+    }
+    assert totals(values) == {"eval/loss": 2.0, "arena/s/success": 0.5}
+    assert totals({"arena/s/a/success": 0.5}) == {"arena/s/a/success": 0.5} and totals({}) == {}

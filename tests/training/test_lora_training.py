@@ -46,7 +46,17 @@ def weights(tmp_path_factory):
     return folder
 
 
-def _train(folder, weights, steps, config=CONFIG, **values):
+class Measured:
+    """An evaluator that keeps what it is given."""
+
+    every, names = 6, ()
+
+    def evaluate(self, step, params):
+        self.params = jax.device_get(params)
+        return ()
+
+
+def _train(folder, weights, steps, config=CONFIG, evaluators=(), **values):
     return train(
         config,
         TrainConfig(steps=steps, log_every=2, checkpoint_every=3, compilation_cache="", **values),
@@ -57,13 +67,24 @@ def _train(folder, weights, steps, config=CONFIG, **values):
         facts=FACTS,
         initial_params=lambda: load_for_inference(weights)[1],
         base=weights,
+        evaluators=evaluators,
     )
 
 
 @pytest.fixture(scope="module")
-def finished(weights, tmp_path_factory):
+def measured():
+    return Measured()
+
+
+@pytest.fixture(scope="module")
+def finished(weights, measured, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    return folder, _train(folder, weights, 6)
+    return folder, _train(folder, weights, 6, evaluators=[measured])
+
+
+def test_what_measures_the_model_is_given_adapters_joined_to_what_they_belong_to(finished, measured):
+    expected = lora.join(forward.init(BASE, 5), finished[1].params)
+    jax.tree.map(np.testing.assert_array_equal, measured.params, expected)
 
 
 def test_a_step_changes_every_adapter_and_no_bit_of_the_base_and_keeps_no_state_for_it():
