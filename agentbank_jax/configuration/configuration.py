@@ -17,6 +17,7 @@ from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig
+from agentbank_jax.places import local_path
 from agentbank_jax.training.optimizer import OptimizerConfig
 from agentbank_jax.training.train_config import TrainConfig
 
@@ -169,7 +170,11 @@ def _read_sweep(scope: str) -> SweepConfig:
 
 
 def default_model_dir(command_line: CommandLine) -> Path:
-    """Returns `--model_dir`, or ./runs/ and the names of the gin files without their endings."""
+    """Returns `--model_dir`, or ./runs/ and the names of the gin files without their endings.
+
+    Raises:
+      AgentBankError: `--model_dir` is a URL.
+    """
     if command_line.model_dir:
-        return Path(command_line.model_dir).expanduser()
+        return local_path(command_line.model_dir, "--model_dir")
     return Path("runs") / "+".join(Path(name).stem for name in command_line.gin_files)

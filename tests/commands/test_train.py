@@ -228,6 +228,7 @@ def test_the_seed_flag_wins_over_gin(run_here: ProgramRunner, tmp_path: Path) ->
         ("--gin.RunConfig.weights=.", "config.json does not exist; expected the folder of a Hugging Face checkpoint"),
         ("--gin.RunConfig.weights=nowhere", "weights: nowhere; expected the folder of a Hugging Face checkpoint"),
         ("--model_dir=/proc/none", "cannot be written"),
+        ("--model_dir=gs://bucket/run", "expected a local path, which may be a mounted bucket"),
         ("--checkpoint=nowhere", "nowhere"),
         ("--allow_change=templat", "--allow_change=templat: no fact is called so. Did you mean 'template'"),
         ("--gin.TrainConfig.allow_change=['model.rope_teta']", "Did you mean 'model.rope_theta'"),
