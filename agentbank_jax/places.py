@@ -45,5 +45,7 @@ def local_path(path: str, flag: str) -> Path:
       PlaceError: where it is a URL; names the flag that chose it.
     """
     if is_remote(path):
-        raise PlaceError(f"{flag}={path}: only local files are written; expected a local path, which may be a mounted bucket.")
+        raise PlaceError(
+            f"{flag}={path}: only local files are written; expected a local path, which may be a mounted bucket."
+        )
     return Path(path).expanduser()
