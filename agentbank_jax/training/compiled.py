@@ -18,7 +18,7 @@ from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 from agentbank_jax.parallel.hlo import Traffic, read_traffic
 from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, state_shardings, with_shardings
-from agentbank_jax.parallel.topology import enforced_memory, parse_refusal
+from agentbank_jax.parallel.topology import compile_for_tpu, enforced_memory, parse_refusal
 from agentbank_jax.training.flops import flops_per_token
 from agentbank_jax.training.optimizer import OptimizerConfig, learning_rate_schedule, make_optimizer
 from agentbank_jax.training.state import abstract_state
@@ -45,8 +45,8 @@ class CompiledStep:
       gradient_bytes: the part of the temporaries that gradients are, by arithmetic.
       temporary_bytes: the most that the step holds beside what it is given: gradients, activations, gathered
         parameters, buffers of collectives; None where the compiler refused the step.
-      peak_bytes: the most that the step holds, as the compiler counts it; of a refused step what it would need, the
-        least that the compiler says.
+      peak_bytes: what the compiler allots to the step, gaps between arrays included, and holds to its limit; of a
+        refused step what it would need, the least that the compiler says.
       host_bytes: in the host's memory.
       limit_bytes: what the compiler lets a program have; None where it enforces nothing.
       limit_source: how that is known.
@@ -195,6 +195,7 @@ def compile_step(
         )
     }
     limit, source = _limit(mesh)
+    is_tpu = mesh.devices.flat[0].platform == "tpu"
     trained_bytes = _bytes_on_device(state.params)
     common: dict[str, Any] = {
         "mesh": sizes,
@@ -220,7 +221,7 @@ def compile_step(
                 f"compiled for {mesh.devices.flat[0].device_kind} ({first_line(error)}): change either."
             ) from None
         try:
-            compiled = lowered.compile()
+            compiled, on_tpu = compile_for_tpu(lowered) if is_tpu else (lowered.compile(), None)
         except Exception as error:  # of a kind that JAX does not promise
             if (refused := parse_refusal(str(error))) is None:
                 raise
@@ -237,11 +238,9 @@ def compile_step(
     seconds = time.perf_counter() - started
     memory, text = compiled.memory_analysis(), compiled.as_text()
     assert memory is not None and text is not None, "every compiler for these platforms has both"
-    peak = memory.peak_memory_in_bytes
-    if mesh.devices.flat[0].platform != "tpu":
-        # Others allocate what a program needs beside its arguments as one block, and count no peak within it.
-        unaliased = memory.output_size_in_bytes - memory.alias_size_in_bytes
-        peak = memory.argument_size_in_bytes + memory.temp_size_in_bytes + unaliased
+    # Others allocate what a program needs beside its arguments as one block, and count no peak within it.
+    unaliased = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    peak = on_tpu or memory.argument_size_in_bytes + memory.temp_size_in_bytes + unaliased
     return CompiledStep(
         **common,
         temporary_bytes=peak - memory.argument_size_in_bytes,

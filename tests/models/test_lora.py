@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.models import forward, llama, lora
+from agentbank_jax.models import forward, lora, projection
 from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
@@ -158,7 +158,7 @@ def test_what_is_dropped_depends_on_the_key_the_layer_and_the_projection_and_is_
     config = dataclasses.replace(CONFIG, lora=dataclasses.replace(LORA, dropout=0.5))
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(llama, "dropped", lambda x, rate, key: seen.append(jax.random.key_data(key).tolist()) or x)
+        patch.setattr(projection, "dropped", lambda x, rate, key: seen.append(jax.random.key_data(key).tolist()) or x)
         _loss(config, adapters, base)
         assert not seen
         for number in (0, 1):

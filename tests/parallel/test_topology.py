@@ -3,14 +3,17 @@
 import importlib.util
 import math
 
+import jax
+import jax.numpy as jnp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jax.sharding import SingleDeviceSharding
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.parallel import topology
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
-from agentbank_jax.parallel.topology import TOPOLOGIES, parse_refusal, parse_topology
+from agentbank_jax.parallel.topology import TOPOLOGIES, parse_memory_report, parse_refusal, parse_topology
 
 
 @given(st.sampled_from(TOPOLOGIES))
@@ -76,6 +79,22 @@ def test_without_libtpu_the_remedy_is_named(monkeypatch):
 )  # fmt: skip
 def test_a_refusal_says_what_is_needed_and_allowed(message, expected):
     assert parse_refusal(message) == expected
+
+
+def test_what_counts_of_a_memory_report_is_the_main_memory():
+    spaces = "Memory Space: vmem (color=1)\nTotal bytes: 7 (7B)\n{}Memory Space: cmem (color=5)\nTotal bytes: 9 (9B)\n"
+    main = "Memory Space: default (color=0)\nTotal bytes: 83034112 (79.19MiB)\n  cumulative_size;       size;\n"
+    assert parse_memory_report(spaces.format(main)) == 83034112 and parse_memory_report(spaces.format("")) is None
+
+
+def test_the_compiler_reports_what_it_allots():
+    pytest.importorskip("libtpu")
+    (chip,) = topology.topology_devices(parse_topology("v5e-1"))
+    matrix = jax.ShapeDtypeStruct((8192, 8192), jnp.float32, sharding=SingleDeviceSharding(chip))
+    compiled, allotted = topology.compile_for_tpu(jax.jit(lambda x: jnp.sin(x @ x) @ x).lower(matrix))
+    # What is given and returned in float32, and what is made between in bfloat16, for which a product rounds it.
+    assert allotted == pytest.approx((4 + 4 + 2) * 8192**2, rel=0.01)
+    assert compiled.memory_analysis().argument_size_in_bytes == 8192**2 * 4
 
 
 def test_the_compiler_names_its_limit():
