@@ -10,6 +10,8 @@ the keys, F the intermediate size.
 | `attention` | inputs, queries, keys, values and the output of attention | 2 D + 2 A + 2 C | two products |
 | `full` | inputs | D | the whole layer |
 | `offload` | as `minimal`, in the host's memory | D on the device | what is cheap |
+
+On a CPU they hold for scanned layers alone: of unrolled ones XLA joins what is made again with what was made before.
 """
 
 from collections.abc import Callable
