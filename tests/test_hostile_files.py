@@ -19,9 +19,11 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.hf_config import read_config
 from agentbank_jax.models.hf_shards import read_headers
 from agentbank_jax.models.llama_config import LlamaConfig
-from agentbank_jax.training.checkpoints import Checkpoints, load_for_inference
+from agentbank_jax.training import checkpoint_files
+from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
 from agentbank_jax.training.state import make_init
+from agentbank_jax.training.trained_models import load_for_inference
 from agentbank_jax.trajectories.templates.jinja_text import compile_chat_template
 from agentbank_jax.trajectories.tokenizers.files import read_settings
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
@@ -221,6 +223,8 @@ def _with_metadata(checkpoint, folder, change):
 def test_metadata_with_a_tagged_python_object_name_an_unknown_field(checkpoint, tmp_path, tagged):
     def change(values):
         values["custom_metadata"]["model_config"] |= tagged
+        # Whoever means harm seals it again.
+        values["custom_metadata"]["seal"] = checkpoint_files._seal(values["custom_metadata"])
         return json.dumps(values).encode()
 
     folder = _with_metadata(checkpoint, tmp_path / "run", change)

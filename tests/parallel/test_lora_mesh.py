@@ -30,6 +30,7 @@ MESHES = """
 import jax, numpy as np, optax
 from jax.sharding import NamedSharding, PartitionSpec
 from agentbank_jax.models import forward, lora
+from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
