@@ -80,10 +80,12 @@ class Run:
         command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(disk)]
         mounted = os.geteuid() == 0 and not subprocess.run(command, capture_output=True, check=False).returncode
         self.disk = disk if mounted else None
+        self._started: list[subprocess.Popen] = []
         self._logs = [folder / f"{name}.{number}.log" for number in range(processes)]
 
     def remove(self) -> None:
-        """Removes the run's folders."""
+        """Ends what still runs, and removes the run's folders."""
+        kill(self._started)
         if self.disk:
             subprocess.run(["umount", str(self.disk)], check=True)
         for folder in (self.model_dir.parent, self.cache):
@@ -95,7 +97,7 @@ class Run:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]
         many = self.processes > 1
-        return [
+        self._started = [
             subprocess.Popen(
                 [
                     sys.executable,
@@ -120,6 +122,7 @@ class Run:
             )
             for number in range(self.processes)
         ]
+        return self._started
 
     def end(self, processes: list[subprocess.Popen], expected: tuple[int, ...]) -> int:
         """Waits for all to end.

@@ -16,7 +16,6 @@ the same command. Every run must end with the parameters and the losses of the u
 """
 
 import argparse
-import contextlib
 import json
 import os
 import random
@@ -40,35 +39,18 @@ def main() -> int:
         print(f"error: --kinds={unknown[0]} is not known; known: {', '.join(KINDS)}.", file=sys.stderr)
         return 2
     folder = Path(tempfile.mkdtemp(prefix="fault_test_"))
+    runs: list[Run] = []
     done: Counter[str] = Counter()
+    began = time.monotonic()
     try:
         make_bank(folder)
-        began = time.monotonic()
-        whole = {
-            count: Run(folder, f"whole_{count}", processes=count) for count in (1, 2) if count == 1 or "peer" in kinds
-        }
-        for run in whole.values():
-            run.finish()
-        results = {count: run.result() for count, run in whole.items()}
-        print(f"undisturbed: {whole[1].steps} steps; {time.monotonic() - began:.0f} s", flush=True)
-        chance, number = random.Random(flags.seed), 0
-        while sum(done.values()) < flags.faults:
-            number += 1
-            left = flags.faults - sum(done.values())
-            counts = 2 if "peer" in kinds and (len(kinds) == 1 or number % 3 == 0) else 1
-            run = Run(folder, f"run_{number}", processes=counts)
-            suffered = _disturbed(
-                run, [kind for kind in kinds if (kind == "peer") == (counts == 2)], chance, left, done
-            )
-            if run.result() != results[counts]:
-                raise FaultError(f"after {', '.join(suffered)} the run {run.model_dir} ended with other values")
-            print(f"{sum(done.values()):4} of {flags.faults} faults survived, bit for bit; last: {', '.join(suffered)}",
-                  flush=True)  # fmt: skip
-            if not flags.keep:
-                run.remove()
+        _survive(folder, kinds, flags, runs, done)
     except FaultError as error:
         print(f"FAILED: {error}\nkept: {folder}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        _remove(runs, folder)
+        return 130
     seconds = time.monotonic() - began
     print(
         f"{sum(done.values())} of {flags.faults} faults survived with bit-equal results in {seconds:.0f} s: "
@@ -77,30 +59,70 @@ def main() -> int:
     if flags.json:
         Path(flags.json).write_text(json.dumps({"survived": sum(done.values()), "kinds": done, "seconds": seconds}))
     if not flags.keep:
-        for run in whole.values():
-            run.remove()
-        shutil.rmtree(folder)
+        _remove(runs, folder)
     return 0
 
 
-def _disturbed(run: Run, kinds: list[str], chance: random.Random, left: int, done: Counter[str]) -> list[str]:
-    """Runs to the end through one to four faults, and says which they were."""
+def _survive(folder: Path, kinds: list[str], flags: argparse.Namespace, runs: list[Run], done: Counter[str]) -> None:
+    """Makes faults until there were as many as the flags say; appends the runs whose folders are there.
+
+    Raises:
+      FaultError: a run did not survive, or no kind is possible here.
+    """
+    results = {}
+    for count in (1, 2) if "peer" in kinds else (1,):
+        runs.append(Run(folder, f"whole_{count}", processes=count))
+        runs[-1].finish()
+        results[count] = runs[-1].result()
+    print(f"undisturbed: {Run.steps} steps", flush=True)
+    chance, number = random.Random(flags.seed), 0
+    while (left := flags.faults - sum(done.values())) > 0:
+        number += 1
+        count = 2 if "peer" in kinds and (len(kinds) == 1 or number % 3 == 0) else 1
+        run = Run(folder, f"run_{number}", processes=count)
+        runs.append(run)
+        suffered, impossible = _disturbed(
+            run, [kind for kind in kinds if (kind == "peer") == (count == 2)], chance, left
+        )
+        for kind in impossible:
+            kinds.remove(kind)
+        if not kinds:
+            raise FaultError("none of the faults is possible here")
+        if run.result() != results[count]:
+            raise FaultError(f"after {', '.join(suffered)} the run {run.model_dir} ended with other values")
+        done.update(suffered)
+        told = ", ".join(suffered) or "none, the run had ended"
+        print(f"{sum(done.values()):4} of {flags.faults} faults survived, bit for bit; last: {told}", flush=True)
+        if not flags.keep:
+            runs.remove(run)
+            run.remove()
+
+
+def _disturbed(run: Run, kinds: list[str], chance: random.Random, left: int) -> tuple[list[str], set[str]]:
+    """Runs to the end through one to four faults; says which they were, and which cannot be made here."""
     suffered: list[str] = []
+    impossible: set[str] = set()
     for kind in chance.choices(kinds, k=min(left, chance.randint(1, 4))):
+        if kind in impossible:
+            continue
         try:
             struck = KINDS[kind](run, chance)
         except NotPossible as reason:
             print(f"{kind}: not possible here ({reason})", flush=True)
-            with contextlib.suppress(ValueError):
-                kinds.remove(kind)
+            impossible.add(kind)
             continue
         if struck:
             suffered.append(kind)
-            done[kind] += 1
         if run.is_finished():
             break
     run.finish()
-    return suffered
+    return suffered, impossible
+
+
+def _remove(runs: list[Run], folder: Path) -> None:
+    for run in runs:
+        run.remove()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _parser() -> argparse.ArgumentParser:
