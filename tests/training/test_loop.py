@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -199,3 +200,23 @@ def test_a_run_killed_in_the_middle_ends_as_if_it_had_not_been(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, got, expected)
     steps = [record["step"] for record in read_metrics(tmp_path / "killed")]
     assert steps == sorted(set(steps)) and steps[-1] == 16
+
+
+def test_checkpoints_of_steps_that_keep_every_divides_are_kept(tmp_path):
+    _train(tmp_path, steps=9, checkpoint_every=1, keep_checkpoints=1, keep_every=4)
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [4, 8, 9]
+
+
+def test_a_checkpoint_is_due_after_some_minutes(tmp_path):
+    _train(tmp_path, steps=4, checkpoint_every=0, keep_checkpoints=9, checkpoint_minutes=1e-9)
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [1, 2, 3, 4]
+
+
+def test_a_run_goes_on_with_another_layout_of_its_layers(tmp_path):
+    whole = _train(tmp_path / "whole", steps=6)
+    _train(tmp_path / "run", steps=6, checkpoint_every=3, keep_checkpoints=9)
+    shutil.rmtree(tmp_path / "run/checkpoints/6")
+    scanned = dataclasses.replace(CONFIG, scan_layers=not CONFIG.scan_layers, remat="full")
+    got = _train(tmp_path / "run", steps=6, config=scanned)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got.params, whole.params)
+    assert len(read_metrics(tmp_path / "run")) == 3
