@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agentbank_jax.configuration.command_line import CommandLine, add_gin_flags, split_list, split_overrides
+from agentbank_jax.configuration.command_line import add_gin_flags, gin_command_line, split_overrides
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
 
@@ -53,14 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     topology = parse_topology(options.topology)
     # The pod is another host's: here the arrays that tracing needs are the CPU's.
     jax.config.update("jax_platforms", "cpu")
-    read_gin(
-        CommandLine(
-            gin_files=tuple(options.gin_file),
-            overrides=overrides,
-            gin_search_paths=split_list(options.gin_search_paths),
-            allow_imports=options.allow_imports,
-        )
-    )
+    read_gin(gin_command_line(options, overrides))
     training = read_training()
 
     from agentbank_jax.commands.topology_search import compile_recipe, search_recipe

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
@@ -90,11 +90,8 @@ def parse_command_line(
     known = parse_flags(parser, plain)
     if not known.gin_file:
         raise AgentBankError(f"no gin file is named; for example: {example}")
-    return CommandLine(
-        gin_files=tuple(known.gin_file),
-        overrides=overrides,
-        gin_search_paths=split_list(known.gin_search_paths),
-        allow_imports=known.allow_imports,
+    return replace(
+        gin_command_line(known, overrides),
         model_dir=known.model_dir,
         checkpoint=known.checkpoint,
         watch=None if trains else known.watch,
@@ -122,6 +119,16 @@ def add_distributed_flags(parser: argparse.ArgumentParser) -> None:
     add("--process_id", type=int, metavar="N", help="which of them this is, from 0")
     add("--initialization_timeout", type=int, metavar="SECONDS", help="within which all must have come up (default: "
         "%(default)s)", default=DistributedConfig.initialization_timeout)  # fmt: skip
+
+
+def gin_command_line(flags: argparse.Namespace, overrides: tuple[tuple[str, str], ...]) -> CommandLine:
+    """What the flags of `add_gin_flags`, parsed, and the overrides of `split_overrides` ask for."""
+    return CommandLine(
+        gin_files=tuple(flags.gin_file),
+        overrides=overrides,
+        gin_search_paths=split_list(flags.gin_search_paths),
+        allow_imports=flags.allow_imports,
+    )
 
 
 def add_gin_flags(parser: argparse.ArgumentParser, example: str) -> None:

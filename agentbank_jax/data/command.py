@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from agentbank_jax.configuration.command_line import CommandLine, add_gin_flags, split_list, split_overrides
+from agentbank_jax.configuration.command_line import add_gin_flags, gin_command_line, split_overrides
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
 
@@ -198,12 +198,7 @@ def _with_gin(
     from agentbank_jax.configuration.run_config import DataConfig
 
     read_gin(
-        CommandLine(
-            gin_files=tuple(options.gin_file),
-            overrides=overrides,
-            gin_search_paths=split_list(options.gin_search_paths),
-            allow_imports=options.allow_imports,
-        ),
+        gin_command_line(options, overrides),
         unused_macros=True,
     )
     values = dict(given)

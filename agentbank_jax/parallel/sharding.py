@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -113,6 +113,7 @@ def batch_sharding(mesh: Mesh, rules: ShardingRules = DEFAULT_RULES) -> NamedSha
     return NamedSharding(mesh, rules.spec(("batch", "length")))
 
 
+@cache
 def rows_of_process(sharding: NamedSharding, shape: tuple[int, int]) -> tuple[int, int]:
     """Which part of a batch's rows this process's devices hold: `(index, count)`, part `index` of `count` equal ones.
 

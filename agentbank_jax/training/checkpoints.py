@@ -88,7 +88,6 @@ class Checkpoints:
         self.facts, self._best_metric = facts, best_metric
         self.metadata = {"format": FORMAT, "model_config": asdict(config), "facts": facts, "base": base}
         self.metadata |= {"total_steps": total_steps, "best_metric": best_metric, "best_mode": best_mode}
-        self._best_metric = best_metric
         self._shape_facts = config.shape_facts
         if jax.process_index() == 0:
             set_aside_damaged(self.directory)

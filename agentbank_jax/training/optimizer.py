@@ -209,15 +209,18 @@ def make_optimizer(config: OptimizerConfig, total_steps: int) -> optax.GradientT
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer) if config.clip_norm else optimizer
 
 
-def _adamw(config: OptimizerConfig, total_steps: int) -> optax.GradientTransformation:
+def _adamw(
+    config: OptimizerConfig, total_steps: int, *, learning_rate: float = 0.0, nesterov: bool = False
+) -> optax.GradientTransformation:
     return optax.adamw(
-        learning_rate_schedule(config, total_steps),
+        learning_rate_schedule(config, total_steps, learning_rate=learning_rate),
         b1=config.settings["beta1"],
         b2=config.settings["beta2"],
         eps=config.settings["eps"],
         mu_dtype=config.mu_dtype,
         weight_decay=config.weight_decay,
         mask=config.decays,
+        nesterov=nesterov,
     )
 
 
@@ -231,16 +234,7 @@ def _muon(config: OptimizerConfig, total_steps: int) -> optax.GradientTransforma
         muon_weight_dimension_numbers=kernel_dimensions,
     )
     # optax's own would decay all that it leaves to AdamW.
-    others = optax.adamw(
-        learning_rate_schedule(config, total_steps, learning_rate=config.adam_learning_rate),
-        b1=config.settings["beta1"],
-        b2=config.settings["beta2"],
-        eps=config.settings["eps"],
-        mu_dtype=config.mu_dtype,
-        weight_decay=config.weight_decay,
-        mask=config.decays,
-        nesterov=True,
-    )
+    others = _adamw(config, total_steps, learning_rate=config.adam_learning_rate, nesterov=True)
     return optax.partition(
         {"kernels": kernels, "others": others},
         lambda params: jax.tree.map(lambda leaf: "kernels" if leaf.ndim == 3 else "others", params),

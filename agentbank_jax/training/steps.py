@@ -125,7 +125,7 @@ class Steps:
             self._pending = position.step, metrics, host_batch
             stop, late = self.agreement.decide(self.preemption.signal is not None, self._late())
             every = self.config.checkpoint_every
-            evaluate = self._evaluation_due(position.step)
+            evaluate = bool(self._due(position.step))
             last = position.step == self.total_steps
             if stop or late or evaluate or last or (every and position.step % every == 0):
                 # What a run that goes on from here must find is written first.
@@ -163,8 +163,8 @@ class Steps:
         minutes = self.config.checkpoint_minutes
         return bool(minutes) and time.monotonic() - self._saved > 60 * minutes
 
-    def _evaluation_due(self, step: int) -> bool:
-        return any(step % evaluator.every == 0 or step == self.total_steps for evaluator in self.evaluators)
+    def _due(self, step: int) -> list[Evaluator]:
+        return [each for each in self.evaluators if step % each.every == 0 or step == self.total_steps]
 
     def _evaluated(self, state: TrainState, position: Position) -> tuple[Position, dict[str, float]]:
         """Measures what is due after a step; not `evaluated` where a wish to stop has cut it short."""
@@ -176,9 +176,8 @@ class Steps:
                 # One process alone may not leave what all of them compute.
                 with self.preemption.at_once() if jax.process_count() == 1 else contextlib.nullcontext():
                     params = state.params if self.frozen is None else lora.join(self.frozen, state.params)
-                    for evaluator in self.evaluators:
-                        if position.step % evaluator.every == 0 or position.step == self.total_steps:
-                            values |= dict(evaluator.evaluate(position.step, params))
+                    for evaluator in self._due(position.step):
+                        values |= dict(evaluator.evaluate(position.step, params))
             except KeyboardInterrupt:
                 if self.preemption.signal is None:
                     raise

@@ -18,7 +18,7 @@ from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.training.trained_models import load_for_inference
 from tests.evaluation.conftest import specs as specs
-from tests.small_bank import SMALL_TRAINING, ProgramRunner, build_small_bank, run_program
+from tests.small_bank import SMALL_TRAINING, ProgramRunner, run_program
 
 MEASURED = [
     "train.py",
@@ -31,13 +31,6 @@ MEASURED = [
     "--gin.EvalConfig.every=3",
     "--gin.EvalConfig.sweep_every=2",
 ]
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    build_small_bank(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

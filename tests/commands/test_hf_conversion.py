@@ -16,7 +16,7 @@ from agentbank_jax.configuration.report_errors import report_errors
 from agentbank_jax.models.hf_config import read_config
 from agentbank_jax.training.trained_models import load_for_inference
 from tests.models.made_hf import LLAMA, made_tensors, write_made
-from tests.small_bank import ROOT, SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner, build_small_bank
+from tests.small_bank import ROOT, SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner
 from tests.trajectories.fake import make_trajectory
 from tests.trajectories.published import LLAMA3_JINJA, LLAMA3_SPECIALS, byte_level_json, texts_of, write_checkpoint
 
@@ -91,13 +91,6 @@ def test_the_types_can_be_chosen(made: Path, tmp_path: Path) -> None:
     assert {leaf.dtype.name for leaf in jax.tree.leaves(params)} == {"bfloat16"}
     assert run(export_hf, f"--checkpoint={tmp_path}/run", f"--out={tmp_path}/out", "--dtype=float32") == 0
     assert read_config(tmp_path / "out").model.param_dtype == "float32"
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    build_small_bank(folder)
-    return folder
 
 
 TRAINING = ("train.py", "--gin_file=samoyed_tiny.gin", *SMALL_TRAINING, "--gin.LlamaConfig.vocab_size=600",

@@ -13,15 +13,7 @@ from agentbank_jax.models.peft_adapter import read_adapter
 from agentbank_jax.training.checkpoint_files import read_metadata
 from agentbank_jax.training.trained_models import load_for_inference
 from tests.commands.test_hf_conversion import same
-from tests.small_bank import SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner, build_small_bank, run_program
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    build_small_bank(folder)
-    return folder
-
+from tests.small_bank import SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner, run_program
 
 BASE = ["train.py", "--gin_file=samoyed_tiny.gin", *SMALL_TRAINING, "--gin.RunConfig.sweeps=[]"]
 ADAPTED = ["train.py", "--gin_file=samoyed_tiny_lora.gin", *SMALL_TRAINING]

@@ -7,7 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tests.small_bank import ROOT, SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner, build_small_bank, run_program
+from tests.small_bank import ROOT, SMALL_SWEEPS, SMALL_TRAINING, ProgramRunner, run_program
 from tests.trajectories.fake import make_trajectory
 from tests.trajectories.published import (
     LLAMA3_JINJA,
@@ -16,13 +16,6 @@ from tests.trajectories.published import (
     texts_of,
     write_checkpoint,
 )
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    build_small_bank(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
