@@ -31,8 +31,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mixture() -> Iterator[str]:
+    """Two declared tasks and mixtures of them, known to the tests of this folder alone."""
     declarations.task_names()
     tasks, mixtures = dict(declarations._TASKS), dict(declarations._MIXTURES)
     for name, skill in zip(TASKS, ("reasoning", "embodied"), strict=True):
@@ -56,7 +57,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Llama2Template:
     return Llama2Template(train_vocabulary(make_texts(), 430, path))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cache(
     mixture: str, data_dir: Path, template: Llama2Template, tmp_path_factory: pytest.TempPathFactory
 ) -> TokenCache:
