@@ -1,13 +1,16 @@
 """A model as a policy: conversations stay resident in the engine from turn to turn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from agentbank_jax.agents.policy import Reply, Request
+from agentbank_jax.agents.policy import Reply, Request, environment_failed
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.generation.engine import Engine
+from agentbank_jax.generation.requests import Generation, GenerationRequest, SamplingParams
 from agentbank_jax.trajectories.schema import Turn
+
+_ACTION = "\nAction:"
 
 
 class ChatTemplate(Protocol):
@@ -23,30 +26,50 @@ class ChatTemplate(Protocol):
     def continuation_ids(self, content: str) -> list[int]:
         """Ids of a further user turn, after a reply's stop id."""
 
+    def reply_ids(self, content: str, start: int) -> list[int]:
+        """Ids of a reply from a character on, without its stop id."""
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a reply."""
 
 
 @dataclass(kw_only=True)
-class _Resident:
-    slot: int
-    stopped: bool = True  # whether the last reply ended with a stop id
+class _Episode:
+    """A conversation, and the reply that is being made.
+
+    Fields:
+      ids: all that was read and generated.
+      stopped: the last reply ended with a stop id.
+      actions: those of which one is to be chosen; empty where the reply is free.
+      thought: what was written before the choice.
+      tokens: generated for the reply so far.
+    """
+
+    ids: list[int]
+    stopped: bool = True
+    actions: list[str] = field(default_factory=list)
+    thought: str = ""
+    tokens: int = 0
 
 
 class ModelPolicy:
-    """Greedy replies of a model.
+    """Replies of a model.
 
-    Only what is new since the last reply is read: the ids of a conversation are those of its
-    first prompt, of what was generated, and of the observations. A reply that reaches
-    `max_new_tokens` is taken as it is, and the stop id that it lacks is read before the next
-    observation, so that the conversation keeps the form of training. A conversation whose
-    observation or reply does not fit the engine's length has `context_exhausted`.
+    Only what is new since the last reply is read: the ids of a conversation are those of its first prompt, of what
+    was generated, and of the observations. A reply that reaches `max_new_tokens` is taken as it is, and the stop id
+    that it lacks is read before the next observation, so that the conversation keeps the form of training. A
+    conversation whose observation or reply does not fit the engine's length has `context_exhausted`.
 
     Args:
-      engine: its slots are the policy's capacity.
+      engine: with a tokenizer, whose text of a reply is the template's.
       template: turns to ids and back, the same as in training.
       max_new_tokens: longest reply, stop id included.
+      sampling: how replies are drawn; greedy if None. An episode adds its own seed.
+      choose_actions: where the environment lists its actions, a reply's Thought is free and its Action is the most
+        likely of the list.
       vocab_size: ids from here on have no text (rows that pad the embedding) and are left out.
+      capacity: episodes at once; as many as the engine has slots if None. With more, those that wait for their
+        environments give up their slots.
       name: what results are listed under.
     """
 
@@ -56,79 +79,106 @@ class ModelPolicy:
         template: ChatTemplate,
         *,
         max_new_tokens: int,
+        sampling: SamplingParams | None = None,
+        choose_actions: bool = False,
         vocab_size: int | None = None,
+        capacity: int | None = None,
         name: str = "model",
     ) -> None:
         if max_new_tokens < 1:
             raise AgentBankError(f"ModelPolicy: max_new_tokens={max_new_tokens}; expected at least 1.")
         self.name = name
+        self.capacity = capacity or engine.slots
         self._engine = engine
         self._template = template
-        self._max_new_tokens = max_new_tokens
+        self._sampling = replace(sampling or SamplingParams(), max_new_tokens=max_new_tokens)
+        self._choose_actions = choose_actions
         self._vocab_size = engine.config.vocab_size if vocab_size is None else vocab_size
-        self._residents: dict[str, _Resident] = {}
-        self._waiting: list[Request] = []
-        self._under_way: dict[int, str] = {}
-        self._free = list(range(engine.slots - 1, -1, -1))
-
-    @property
-    def capacity(self) -> int:
-        return self._engine.slots
+        self._episodes: dict[str, _Episode] = {}
+        self._ended_early: list[tuple[str, Reply]] = []
 
     def submit(self, request: Request) -> None:
-        self._waiting.append(request)
+        episode = self._episodes.get(request.episode_id)
+        if episode is None:
+            if len(self._episodes) >= self.capacity:
+                raise AgentBankError(
+                    f"ModelPolicy: more than {self.capacity} episodes at once; release one, or raise capacity."
+                )
+            episode = self._episodes[request.episode_id] = _Episode(ids=self._template.prompt_ids(request.turns))
+        else:
+            ids = self._template.continuation_ids(request.turns[-1].content)
+            episode.ids += ids if episode.stopped else [self._template.stop_ids[0], *ids]
+        # One more place than the prompt takes: a reply of no token is no reply.
+        if len(episode.ids) >= self._engine.max_length:
+            self._ended_early.append((request.episode_id, Reply(text="", ended="context_exhausted")))
+            return
+        try:
+            actions = request.environment.valid_actions() if self._choose_actions else None
+        except Exception as error:  # whatever an engine raises is its own failure, not the sweep's
+            self._ended_early.append((request.episode_id, environment_failed(error)))
+            return
+        episode.actions, episode.thought, episode.tokens = actions or [], "", 0
+        seed = self._sampling.seed + request.seed
+        stop = (*self._sampling.stop, _ACTION) if actions else self._sampling.stop
+        self._ask(request.episode_id, sampling=replace(self._sampling, seed=seed, stop=stop))
 
     def collect(self) -> list[tuple[str, Reply]]:
-        replies = self._take_in()
-        while not replies and self._under_way:
-            for slot, generation in self._engine.advance().items():
-                episode_id = self._under_way.pop(slot)
-                self._residents[episode_id].stopped = generation.finish == "stop"
-                reply = Reply(
-                    text=self._template.decode([token for token in generation.ids if token < self._vocab_size]),
-                    tokens=len(generation.ids),
-                    ended="context_exhausted" if generation.finish == "context" else None,
-                )
-                replies.append((episode_id, reply))
+        replies, self._ended_early = self._ended_early, []
+        while not replies and self._engine.busy:
+            for delta in self._engine.step():
+                if delta.generation is None:
+                    continue
+                reply = self._take(delta.request_id, delta.generation)
+                if reply is not None:
+                    replies.append((delta.request_id, reply))
         return replies
 
-    def _take_in(self) -> list[tuple[str, Reply]]:
-        """Reads what is new in the waiting conversations and begins their replies; returns those that do not fit."""
-        additions: dict[int, list[int]] = {}
-        exhausted = []
-        for request in self._waiting:
-            resident, ids = self._admit(request)
-            # One more place than the prompt takes: a reply of no token is no reply.
-            if len(ids) < self._engine.room(resident.slot):
-                additions[resident.slot] = ids
-                self._under_way[resident.slot] = request.episode_id
-            else:
-                exhausted.append((request.episode_id, Reply(text="", ended="context_exhausted")))
-        self._waiting.clear()
-        self._engine.extend(additions)
-        for slot in additions:
-            self._engine.begin(slot, max_new_tokens=self._max_new_tokens)
-        return exhausted
-
-    def _admit(self, request: Request) -> tuple[_Resident, list[int]]:
-        """The conversation's place, and the ids that are not yet in it."""
-        resident = self._residents.get(request.episode_id)
-        if resident is None:
-            if not self._free:
-                raise AgentBankError(
-                    f"ModelPolicy: more than {self._engine.slots} episodes at once; release one, or give the engine "
-                    "more slots."
-                )
-            resident = self._residents[request.episode_id] = _Resident(slot=self._free.pop())
-            self._engine.reset(resident.slot)
-            return resident, self._template.prompt_ids(request.turns)
-        ids = self._template.continuation_ids(request.turns[-1].content)
-        return resident, ids if resident.stopped else [self._template.stop_ids[0], *ids]
-
     def release(self, episode_id: str) -> None:
-        self._waiting = [request for request in self._waiting if request.episode_id != episode_id]
-        resident = self._residents.pop(episode_id, None)
-        if resident is not None:
-            self._engine.reset(resident.slot)
-            self._under_way.pop(resident.slot, None)
-            self._free.append(resident.slot)
+        self._engine.cancel(episode_id)
+        self._engine.release(episode_id)
+        self._ended_early = [(identifier, reply) for identifier, reply in self._ended_early if identifier != episode_id]
+        self._episodes.pop(episode_id, None)
+
+    def _ask(
+        self, identifier: str, *, sampling: SamplingParams | None = None, choices: tuple[tuple[int, ...], ...] = ()
+    ) -> None:
+        self._engine.submit(
+            GenerationRequest(
+                id=identifier,
+                ids=self._episodes[identifier].ids,
+                sampling=sampling or SamplingParams(),
+                conversation=identifier,
+                choices=choices,
+            )
+        )
+
+    def _take(self, identifier: str, generation: Generation) -> Reply | None:
+        """The reply that a generation ends; None where an action is yet to be chosen."""
+        episode = self._episodes[identifier]
+        episode.ids = [*episode.ids, *generation.ids]
+        episode.tokens += len(generation.ids)
+        episode.stopped = bool(generation.ids) and generation.ids[-1] in self._template.stop_ids
+        text = self._template.decode([token for token in generation.ids if token < self._vocab_size])
+        if generation.stopped_by == _ACTION:
+            choices = self._choices(episode, text)
+            if choices:
+                episode.thought = text
+                self._ask(identifier, choices=choices)
+                return None
+        if generation.choice is not None:
+            text = f"{episode.thought}{_ACTION} {episode.actions[generation.choice]}"
+        return Reply(
+            text=text,
+            tokens=episode.tokens,
+            ended="context_exhausted" if generation.finish == "context" else None,
+        )
+
+    def _choices(self, episode: _Episode, thought: str) -> tuple[tuple[int, ...], ...]:
+        """Each action as it would follow a Thought; none where the longest would not fit."""
+        stop = self._template.stop_ids[0]
+        choices = [
+            (*self._template.reply_ids(f"{thought}{_ACTION} {action}", len(thought)), stop)
+            for action in episode.actions
+        ]
+        fits = len(episode.ids) + max(map(len, choices)) <= self._engine.max_length
+        return tuple(choices) if fits else ()

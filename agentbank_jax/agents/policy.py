@@ -108,7 +108,7 @@ class RandomPolicy(ImmediatePolicy):
         try:
             action = request.environment.sample_action(rng)
         except Exception as error:  # whatever an engine raises is its own failure, not the sweep's
-            return _environment_failed(error)
+            return environment_failed(error)
         return Reply(text=self._agent.render("I act at random.", action))
 
     def release(self, episode_id: str) -> None:
@@ -129,7 +129,7 @@ class OraclePolicy(ImmediatePolicy):
             try:
                 plan = list(request.environment.expert_steps())
             except Exception as error:  # as above
-                return _environment_failed(error)
+                return environment_failed(error)
             self._plans[request.episode_id] = plan
         if not plan:
             return Reply(text="Thought: The expert has no further step.")
@@ -141,5 +141,6 @@ class OraclePolicy(ImmediatePolicy):
         self._plans.pop(episode_id, None)
 
 
-def _environment_failed(error: Exception) -> Reply:
+def environment_failed(error: Exception) -> Reply:
+    """The reply that ends an episode whose environment did not tell what the policy had to know."""
     return Reply(text="", ended="environment_error", error=f"{type(error).__name__}: {error}")

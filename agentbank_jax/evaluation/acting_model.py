@@ -117,7 +117,12 @@ class ActingModel:
 
     def _policy(self, name: str, params: forward.Params, sweep: SweepConfig) -> ModelPolicy:
         engine = Engine(
-            self.config, params, stop_ids=self.template.stop_ids, slots=sweep.slots, max_length=sweep.max_length
+            self.config,
+            params,
+            stop_ids=self.template.stop_ids,
+            tokenizer=self.template.tokenizer,
+            slots=sweep.slots,
+            max_length=sweep.max_length,
         )
         return ModelPolicy(
             engine,

@@ -1,99 +1,79 @@
-"""The engine that agents act through: resident conversations, greedy decoding in a moving batch.
+"""The engine that agents act through: conversations that stay, in a batch that never waits for its slowest.
 
-A conversation keeps its slot, and its keys and values, from its first prompt to its end. When
-an observation arrives only its new tokens are read; no token is ever read twice, and the ids
-of a conversation are those that were generated, never text tokenised again.
+A request brings a whole conversation; what of it has been read before is not read again: a conversation keeps its
+slot of the cache until it is released, an instruction that several begin with is read once and copied, and one that
+had to make room comes back from the host's memory. The ids of a conversation are those that were generated.
 
-The last token of a conversation is *pending*: known, but not yet in the cache. Decoding begins
-by reading it, so prefill never needs logits.
-
-Replies of different lengths do not wait for each other: decoding advances all replies under way
-by up to `chunk` tokens on the device (one `lax.while_loop`, one host synchronisation), and those
-that ended make room at once.
-
-Shapes are static: prefill works on `prefill_rows` conversations at a time in chunks of a few
-widths, decoding on all slots or, where that suffices, on `few` of them. Places without work
-write nothing to the cache. Attention reads a *span* of the cache: the shortest of 256, 512,
-1024, … that holds the conversations of the call. Each such shape is a program of its own,
-compiled when first needed.
-Legend of shape letters: B slot, R row of a call, W chunk width, N new tokens, S cache position; the others as in
-`models.llama`.
+The last token of a conversation is *pending*: known, but not yet in the cache. Decoding begins by reading it, so that
+prefill needs no logits. Slots and not pages hold the cache: a page table would make each step gather what it reads,
+and what slots cost, a copy of a shared beginning, costs far less than reading it.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Literal
+from collections import deque
+from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Int
+from jax.sharding import Mesh
 
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.generation.detokenizer import TextDecoder
+from agentbank_jax.generation.model_runner import DecodeRow, ModelRunner, PrefillRow, RunnerSettings
+from agentbank_jax.generation.places import HostStore, Place, Places, Taken
+from agentbank_jax.generation.reply import Reply
+from agentbank_jax.generation.requests import (
+    MAX_TOP_LOGPROBS,
+    Delta,
+    EngineLoad,
+    EngineStats,
+    GenerationRequest,
+    RequestError,
+)
 from agentbank_jax.models import forward
-from agentbank_jax.models.kv_cache import KVCache
 from agentbank_jax.models.llama_config import LlamaConfig
+from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 
-_NONE = -1  # no pending token
-_SHORTEST_SPAN = 256
-
-Finish = Literal["stop", "length", "context"]
+# Shared beginnings below this are read again: to copy them costs as much.
+_LEAST_SHARED = 8
 
 
 class EngineError(AgentBankError):
-    """A use of the engine that its slots or its length do not allow."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Generation:
-    """What was generated for one conversation.
-
-    Fields:
-      ids: the new token ids, a final stop id included.
-      finish: `stop` (a stop id came), `length` (max_new_tokens reached without one), or
-        `context` (the conversation fills the engine's max_length).
-    """
-
-    ids: tuple[int, ...]
-    finish: Finish
-
-
-@dataclass(kw_only=True)
-class _Reply:
-    """A reply under way."""
-
-    max_new_tokens: int
-    ids: list[int] = field(default_factory=list)
-    stopped: bool = False
+    """Settings that an engine cannot have."""
 
 
 class Engine:
-    """Greedy generation for up to `slots` conversations that grow turn by turn.
+    """Generates replies for conversations that grow turn by turn.
 
     Example:
 
-      engine = Engine(config, params, stop_ids=(2,), slots=32, max_length=1024)
-      engine.extend({0: prompt_ids})
-      engine.begin(0, max_new_tokens=80)
-      while not (ended := engine.advance()):
-          pass
-      engine.extend({0: observation_ids})
-      …
-      engine.reset(0)
+      engine = Engine(config, params, stop_ids=(2,), slots=32)
+      engine.submit(GenerationRequest(id="1", ids=prompt_ids, conversation="episode 1"))
+      while engine.busy:
+          for delta in engine.step():
+              …
+      engine.release("episode 1")
+
+    A reply depends on its request alone, not on what else is under way. It is not for several threads.
 
     Args:
       config: the model's shape.
-      params: its parameters, on one device.
+      params: its parameters, on one device or over `mesh`.
       stop_ids: ids that end a reply.
-      slots: conversations that are resident at once.
+      tokenizer: for stop strings and text; None where ids are enough.
+      slots: conversations on the devices at once; any number may wait or be known beside them.
       max_length: tokens of the longest conversation; `config.max_position_embeddings` if None.
-      chunk: most tokens that `advance` adds to a reply.
-      few: with so many replies under way or fewer, decoding works on `few` rows, not on all slots.
-      prefill_rows: conversations in one prefill call.
-      prefill_widths: tokens per conversation in one prefill call; the narrowest that suffices is
-        taken. None of either: what suits the backend (on CPU larger calls are no faster, only padded
-        more).
+      prefill_budget: how many tokens are read in a step before replies under way go on; None takes what suits
+        the platform.
+      host_cache_bytes: memory of the host for caches of conversations that had to make room.
+      settings: shapes of the compiled programs; None takes what suits the platform.
+      mesh: over which the parameters lie; None for one device.
+      rules: how they lie.
+
+    Fields:
+      stats: what was done so far.
+
+    Raises:
+      EngineError: no slot, or a length that the model does not have.
     """
 
     def __init__(
@@ -102,12 +82,14 @@ class Engine:
         params: forward.Params,
         *,
         stop_ids: Sequence[int],
+        tokenizer: TextDecoder | None = None,
         slots: int = 32,
         max_length: int | None = None,
-        chunk: int = 12,
-        few: int = 8,
-        prefill_rows: int | None = None,
-        prefill_widths: Sequence[int] | None = None,
+        prefill_budget: int | None = None,
+        host_cache_bytes: int = 2 << 30,
+        settings: RunnerSettings | None = None,
+        mesh: Mesh | None = None,
+        rules: ShardingRules = DEFAULT_RULES,
     ) -> None:
         max_length = config.max_position_embeddings if max_length is None else max_length
         if slots < 1:
@@ -117,265 +99,318 @@ class Engine:
                 f"Engine: max_length={max_length}; expected 2 to {config.max_position_embeddings}, "
                 "the model's max_position_embeddings."
             )
-        on_cpu = jax.default_backend() == "cpu"
-        prefill_rows = prefill_rows or (4 if on_cpu else 16)
-        prefill_widths = prefill_widths or ((32,) if on_cpu else (32, 256))
-        if min(*prefill_widths, prefill_rows, chunk, few) < 1:
-            raise EngineError(
-                f"Engine: chunk={chunk}, few={few}, prefill_rows={prefill_rows}, prefill_widths={prefill_widths}; "
-                "expected at least 1 of each."
-            )
-        self.config = config
-        self.slots = slots
-        self.max_length = max_length
-        self.prefilled_tokens = 0
-        self.generated_tokens = 0
-        self._params = params
-        self._stop_ids = np.asarray(stop_ids, np.int32)
-        self._chunk = chunk
-        self._few = min(few, slots)
-        self._rows = min(prefill_rows, slots)
-        self._widths = tuple(sorted(set(prefill_widths)))
-        # Where the parameters are, from the first call on: another placement would compile again.
-        (device,) = jax.tree.leaves(params)[0].devices()
-        self._cache = jax.device_put(KVCache.empty(config, slots, max_length), device)
-        self._cached = np.zeros(slots, np.int32)
-        self._pending = np.full(slots, _NONE, np.int32)
-        self._replies: dict[int, _Reply] = {}
-
-    def length(self, slot: int) -> int:
-        """Tokens of the conversation in `slot`."""
-        self._check([slot])
-        return int(self._cached[slot]) + int(self._pending[slot] != _NONE)
-
-    def room(self, slot: int) -> int:
-        """Tokens that the conversation in `slot` can still take, read or generated."""
-        return self.max_length - self.length(slot)
-
-    def reset(self, slot: int) -> None:
-        """Forgets the conversation in `slot`. Nothing is cleared: what follows overwrites it."""
-        self._check([slot])
-        self._replies.pop(slot, None)
-        self._cached[slot] = 0
-        self._pending[slot] = _NONE
-
-    def extend(self, additions: Mapping[int, Sequence[int]]) -> None:
-        """Appends tokens to conversations: slot → ids, each at least one.
-
-        Raises:
-          EngineError: unknown slot, nothing to append, more than `room(slot)`, or a reply under way;
-            then no conversation has changed.
-        """
-        self._check(additions)
-        for slot, ids in additions.items():
-            if slot in self._replies:
-                raise EngineError(f"Engine.extend: slot {slot} has a reply under way; advance() until it has ended.")
-            if not len(ids):
-                raise EngineError(f"Engine.extend: no tokens for slot {slot}; expected at least one.")
-            if len(ids) > self.room(slot):
-                raise EngineError(
-                    f"Engine.extend: {len(ids)} tokens for slot {slot}, which has room for {self.room(slot)} of "
-                    f"{self.max_length}; ask room() first, or make max_length larger."
-                )
-        waiting: dict[int, np.ndarray] = {}
-        for slot, ids in additions.items():
-            pending = [] if self._pending[slot] == _NONE else [int(self._pending[slot])]
-            queue = np.asarray([*pending, *ids], np.int32)
-            self._pending[slot] = queue[-1]
-            if len(queue) > 1:
-                waiting[slot] = queue[:-1]
-        # Conversations with about as much to read share a call, which keeps padding low.
-        order = sorted(waiting, key=lambda slot: (-len(waiting[slot]), slot))
-        for start in range(0, len(order), self._rows):
-            self._prefill({slot: waiting[slot] for slot in order[start : start + self._rows]})
-
-    def _prefill(self, queues: dict[int, np.ndarray]) -> None:
-        slots = np.full(self._rows, self.slots, np.int32)  # a row past the last slot is dropped
-        slots[: len(queues)] = list(queues)
-        longest = max(map(len, queues.values()))
-        start = 0
-        while start < longest:
-            fitting = [width for width in self._widths if width >= longest - start]
-            width = fitting[0] if fitting else self._widths[-1]
-            tokens_RW = np.zeros((self._rows, width), np.int32)
-            positions_RW = np.full((self._rows, width), self.max_length, np.int32)
-            for row, (slot, queue) in enumerate(queues.items()):
-                chunk = queue[start : start + width]
-                tokens_RW[row, : len(chunk)] = chunk
-                positions_RW[row, : len(chunk)] = self._cached[slot] + np.arange(len(chunk), dtype=np.int32)
-                self._cached[slot] += len(chunk)
-                self.prefilled_tokens += len(chunk)
-            span = self._span(max(int(self._cached[slot]) for slot in queues))
-            self._cache = _prefill(self.config, span, self._params, self._cache, slots, tokens_RW, positions_RW)
-            start += width
-
-    def begin(self, slot: int, *, max_new_tokens: int) -> None:
-        """Begins a reply: up to a stop id, `max_new_tokens`, or a full context; `advance` generates it.
-
-        Raises:
-          EngineError: unknown slot, a conversation without a token or with a reply under way, or a limit below 1.
-        """
-        self._check([slot])
-        if max_new_tokens < 1:
-            raise EngineError(f"Engine.begin: max_new_tokens={max_new_tokens}; expected at least 1.")
-        if self._pending[slot] == _NONE:
-            raise EngineError(f"Engine.begin: slot {slot} holds no conversation; extend it first.")
-        if slot in self._replies:
-            raise EngineError(f"Engine.begin: slot {slot} has a reply under way; advance() until it has ended.")
-        self._replies[slot] = _Reply(max_new_tokens=max_new_tokens)
-
-    def advance(self) -> dict[int, Generation]:
-        """Adds up to `chunk` tokens to every reply under way, and returns those that ended, by slot.
-
-        The new tokens, a stop id among them, become part of the conversation. A reply that
-        ends without a stop id leaves the conversation as it is: whoever goes on with it
-        appends the stop id with `extend`, so that it stays well-formed.
-        """
-        limits = {
-            slot: min(self._chunk, reply.max_new_tokens - len(reply.ids), self.room(slot))
-            for slot, reply in self._replies.items()
-        }
-        active = sorted(slot for slot, limit in limits.items() if limit > 0)
-        if active:
-            self._decode(active, limits)
-        ended = {}
-        for slot, reply in list(self._replies.items()):
-            full = self.room(slot) == 0
-            if reply.stopped or full or len(reply.ids) == reply.max_new_tokens:
-                finish: Finish = (
-                    "stop" if reply.stopped else "length" if len(reply.ids) == reply.max_new_tokens else "context"
-                )
-                ended[slot] = Generation(ids=tuple(reply.ids), finish=finish)
-                del self._replies[slot]
-        return ended
-
-    def generate(self, slots: Sequence[int], *, max_new_tokens: int) -> list[Generation]:
-        """Generates one reply in each slot, from beginning to end; no other reply may be under way.
-
-        Raises:
-          EngineError: as `begin`.
-        """
-        if self._replies:
-            raise EngineError(f"Engine.generate: slots {sorted(self._replies)} have replies under way.")
-        for slot in slots:
-            self.begin(slot, max_new_tokens=max_new_tokens)
-        ended: dict[int, Generation] = {}
-        while self._replies:
-            ended |= self.advance()
-        return [ended[slot] for slot in slots]
-
-    def _decode(self, active: list[int], limits: Mapping[int, int]) -> None:
-        """Generates up to `limits[slot]` tokens for the active slots."""
-        all_slots = len(active) > self._few
-        rows = list(range(self.slots)) if all_slots else active
-        slots_R = np.full(self.slots if all_slots else self._few, self.slots, np.int32)
-        slots_R[: len(rows)] = rows
-        tokens_R, positions_R, limits_R = np.zeros((3, len(slots_R)), np.int32)
-        for row, slot in enumerate(rows):
-            if limits.get(slot, 0) > 0:
-                tokens_R[row], positions_R[row] = self._pending[slot], self._cached[slot]
-                limits_R[row] = limits[slot]
-        self._cache, out_RN, counts_R, stopped_R = _decode(
-            self.config,
-            self._span(max(int(self._cached[slot]) + limits[slot] for slot in active)),
-            self._chunk,
-            self._params,
-            self._cache,
-            slots_R,
-            tokens_R,
-            positions_R,
-            limits_R,
-            self._stop_ids,
+        if prefill_budget is not None and prefill_budget < 1:
+            raise EngineError(f"Engine: prefill_budget={prefill_budget}; expected at least 1.")
+        self.config, self.slots, self.max_length = config, slots, max_length
+        self.stats = EngineStats()
+        self._stop_ids = tuple(stop_ids)
+        self._tokenizer = tokenizer
+        self._runner = ModelRunner(
+            config, params, slots=slots, max_length=max_length, settings=settings, mesh=mesh, rules=rules
         )
-        out_RN, counts_R, stopped_R = jax.device_get((out_RN, counts_R, stopped_R))
-        for row, slot in enumerate(rows):
-            if count := int(counts_R[row]):
-                reply = self._replies[slot]
-                reply.ids += out_RN[row, :count].tolist()
-                reply.stopped = bool(stopped_R[row])
-                self._cached[slot] += count
-                self._pending[slot] = reply.ids[-1]
-                self.generated_tokens += count
+        on_cpu = jax.tree.leaves(params)[0].devices().pop().platform == "cpu"
+        self._prefill_budget = prefill_budget or (1024 if on_cpu else 8192)
+        self._places = Places(slots, max_length)
+        self._host = HostStore(host_cache_bytes)
+        self._waiting: deque[GenerationRequest] = deque()
+        self._running: dict[str, Place] = {}
 
-    def _span(self, length: int) -> int:
-        span = _SHORTEST_SPAN
-        while span < length:
-            span *= 2
-        return min(span, self.max_length)
+    @property
+    def busy(self) -> bool:
+        """Whether any reply is under way or waits."""
+        return bool(self._running or self._waiting)
 
-    def _check(self, slots: Sequence[int] | Mapping[int, Sequence[int]]) -> None:
-        for slot in slots:
-            if not 0 <= slot < self.slots:
-                raise EngineError(f"Engine: slot {slot} does not exist; expected 0 to {self.slots - 1}.")
+    def load(self) -> EngineLoad:
+        """How much is under way now."""
+        return EngineLoad(
+            running=len(self._running),
+            waiting=len(self._waiting),
+            slots=self.slots,
+            resident_tokens=sum(place.cached for place in self._places.all),
+            host_bytes=self._host.nbytes,
+        )
+
+    def submit(self, request: GenerationRequest) -> None:
+        """Takes a request; `step` begins with it as soon as there is a place.
+
+        Raises:
+          RequestError: no token, more than `max_length`, one that the model does not know, an id or a conversation that
+            is under way, an empty choice, or text without a tokenizer; then nothing has changed.
+        """
+        self._check(request)
+        self._waiting.append(request)
+
+    def cancel(self, request_id: str) -> None:
+        """Ends a request at once, without a further `Delta`; an unknown one is no error."""
+        self._waiting = deque(request for request in self._waiting if request.id != request_id)
+        place = self._running.pop(request_id, None)
+        if place is not None:
+            place.reply = None
+            place.source = None
+            self._settle_followers()
+
+    def release(self, conversation: str) -> None:
+        """Forgets a conversation, whose reply must have ended; an unknown one is no error."""
+        self._host.pop(conversation)
+        place = self._places.named(conversation)
+        if place is not None:
+            self._places.forget_name(place)
+
+    def step(self) -> list[Delta]:
+        """Takes in what waits, reads what is unread, and adds some tokens to each reply under way.
+
+        Returns:
+          What there is to tell: the end of each reply that has ended, and what is new of those that stream.
+        """
+        if not self.busy:
+            return []
+        self.stats.steps += 1
+        self._admit()
+        self._read()
+        deltas = [*self._choose(), *self._write()]
+        for delta in deltas:
+            if delta.generation is not None:
+                place = self._running.pop(delta.request_id)
+                place.reply = None
+                self._places.touch(place)
+        return deltas
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[Delta]:
+        """The last deltas of some requests, in their order; nothing else may be under way.
+
+        Raises:
+          RequestError: as `submit`.
+        """
+        for request in requests:
+            self.submit(request)
+        ended: dict[str, Delta] = {}
+        while self.busy:
+            ended |= {delta.request_id: delta for delta in self.step() if delta.generation is not None}
+        return [ended[request.id] for request in requests]
+
+    def _check(self, request: GenerationRequest) -> None:
+        def refuse(what: str) -> RequestError:
+            return RequestError(f"Request '{request.id}': {what}")
+
+        if request.id in self._running or any(request.id == waiting.id for waiting in self._waiting):
+            raise refuse("one of this id is under way; expected another id.")
+        length = len(request.ids)
+        if not 0 < length <= self.max_length:
+            raise refuse(
+                f"a conversation of {length} tokens; expected 1 to {self.max_length}, the engine's max_length."
+            )
+        for ids in (request.ids, *request.choices):
+            if not len(ids) or min(ids) < 0 or max(ids) >= self.config.vocab_size:
+                raise refuse(f"ids {list(ids)[:8]}…; expected at least one, each 0 to {self.config.vocab_size - 1}.")
+        longest = max(map(len, request.choices), default=0)
+        if length + longest > self.max_length:
+            raise refuse(
+                f"a choice of {longest} tokens after a conversation of {length}; expected no more than "
+                f"{self.max_length} together, the engine's max_length."
+            )
+        if self._tokenizer is None and (request.sampling.stop or request.stream):
+            raise refuse("stop strings and streamed text need a tokenizer; expected Engine(…, tokenizer=…).")
+        if request.conversation and request.conversation in self._busy_conversations():
+            raise refuse(f"conversation '{request.conversation}' has a reply under way; expected its end first.")
+
+    def _busy_conversations(self) -> set[str]:
+        running = {place.conversation for place in self._running.values()}
+        return running | {request.conversation for request in self._waiting}
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        assert self._tokenizer is not None
+        # Rows that pad the embedding have no text.
+        return self._tokenizer.decode([token for token in ids if token < self._tokenizer.vocab_size])
+
+    def _admit(self) -> None:
+        """Gives each waiting request a place, as far as there are any."""
+        expected = {request.conversation for request in self._waiting}
+        left = deque[GenerationRequest]()
+        for request in self._waiting:
+            ids = np.asarray(request.ids, np.int32)
+            place = self._places.named(request.conversation)
+            if place is not None:
+                shared = int(self._places.shared_beginnings(ids)[place.slot])
+                self._begin(place, request, ids, cached=min(shared, place.cached))
+            elif (victim := self._places.victim(expected)) is not None:
+                self._settle(victim, request, ids)
+            else:
+                left.append(request)
+        self._waiting = left
+
+    def _settle(self, victim: Place, request: GenerationRequest, ids: np.ndarray) -> None:
+        """Finds a new conversation its place: with what is read of it already, or else the victim's."""
+        taken = self._host.pop(request.conversation)
+        if taken is not None:
+            shared = min(_equal(taken.ids, ids), taken.cached)
+            self._evict(victim)
+            self._runner.put_back(victim.slot, taken.cache)
+            self.stats.swapped_in += 1
+            self._begin(victim, request, ids, cached=shared)
+            return
+        beginnings = np.minimum(self._places.shared_beginnings(ids), len(ids) - 1)
+        if request.sampling.prompt_logprobs is not None:
+            beginnings[:] = 0
+        best = self._places.all[int(beginnings.argmax())]
+        shared = int(beginnings[best.slot])
+        if best is victim or (best.idle and not best.conversation and shared == best.cached):
+            self._evict(best)
+            self._begin(best, request, ids, cached=shared)
+            return
+        self._evict(victim)
+        if shared < _LEAST_SHARED:
+            self._begin(victim, request, ids, cached=0)
+        elif shared <= best.cached:
+            self._runner.copy(best.slot, victim.slot, shared)
+            self._begin(victim, request, ids, cached=shared)
+        else:
+            self._begin(victim, request, ids, cached=0)
+            victim.source, victim.shared = best, shared
+
+    def _begin(self, place: Place, request: GenerationRequest, ids: np.ndarray, *, cached: int) -> None:
+        # Of what was read before no scores were kept.
+        cached = 0 if request.sampling.prompt_logprobs is not None else min(cached, len(ids) - 1)
+        self._places.occupy(place, ids, cached=cached, conversation=request.conversation)
+        place.reply = Reply(request, stop_ids=self._stop_ids, decode=self._decode if self._tokenizer else None)
+        place.reply.reused(cached)
+        self.stats.reused += cached
+        self._running[request.id] = place
+
+    def _evict(self, place: Place) -> None:
+        """Makes room; a conversation that somebody will go on with moves to the host."""
+        if place.conversation and place.cached:
+            cache = self._runner.take_out(place.slot, place.cached)
+            taken = Taken(ids=self._places.ids(place, stop=place.cached).copy(), cached=place.cached, cache=cache)
+            self._host.put(place.conversation, taken)
+            self.stats.evictions += 1
+        self._places.forget_name(place)
+
+    def _settle_followers(self) -> None:
+        """Copies to those that wait for a beginning what is read of it, where all is that will be."""
+        waiting = [place for place in self._running.values() if place.source is not None]
+        settled = True
+        # One that gets its beginning may be the source of another.
+        while settled:
+            settled = False
+            for place in waiting:
+                source, reply = place.source, place.reply
+                if source is None or reply is None or not (source.cached >= place.shared or source.idle):
+                    continue
+                shared = min(place.shared, source.cached)
+                if shared:
+                    self._runner.copy(source.slot, place.slot, shared)
+                place.cached, place.source = shared, None
+                reply.reused(shared)
+                self.stats.reused += shared
+                settled = True
+
+    def _read(self) -> None:
+        """Reads prompts and observations, up to the budget."""
+        budget = self._prefill_budget
+        while budget > 0:
+            plain: list[tuple[Place, int]] = []
+            for place in self._running.values():
+                if budget > 0 and place.unread and place.source is None:
+                    count = min(place.unread, budget)
+                    budget -= count
+                    plain.append((place, count))
+            if not plain:
+                return
+            self._prefill([(place, count) for place, count in plain if not _scored(place)], None)
+            scored = [(place, count) for place, count in plain if _scored(place)]
+            self._prefill(scored, MAX_TOP_LOGPROBS)
+            self._settle_followers()
+
+    def _prefill(self, parts: Sequence[tuple[Place, int]], top: int | None) -> None:
+        if not parts:
+            return
+        rows = [
+            PrefillRow(
+                slot=place.slot,
+                start=place.cached,
+                ids=self._places.ids(place, place.cached, place.cached + count),
+                targets=self._places.ids(place, place.cached + 1, place.cached + count + 1),
+            )
+            for place, count in parts
+        ]
+        scores = self._runner.prefill(rows, top)
+        for (place, count), row, score in zip(parts, rows, scores, strict=True):
+            if score is not None:
+                assert place.reply is not None and row.targets is not None
+                place.reply.take_prompt_scores(row.targets, score)
+            place.cached += count
+            self.stats.prefilled += count
+
+    def _choose(self) -> list[Delta]:
+        """Takes the most likely of the choices where some are given."""
+        deltas = []
+        for place in self._ready():
+            reply = place.reply
+            assert reply is not None
+            if choices := reply.request.choices:
+                pending = int(self._places.ids(place)[-1])
+                logprobs = self._runner.score(place.slot, place.length - 1, [(pending, *ids) for ids in choices])
+                delta = reply.choose(int(logprobs.argmax()), logprobs.tolist())
+                self._places.append(place, reply.ids)
+                self.stats.scored += sum(map(len, choices))
+                deltas.append(delta)
+        return deltas
+
+    def _ready(self) -> list[Place]:
+        return [
+            place
+            for place in self._running.values()
+            if not place.unread and place.source is None and place.reply is not None and not place.reply.generation
+        ]
+
+    def _write(self) -> list[Delta]:
+        """Adds tokens to the replies whose conversations are read."""
+        deltas, places, rows, top = [], [], [], None
+        for place in self._ready():
+            reply = place.reply
+            assert reply is not None
+            room = self.max_length - place.length
+            if not reply.remaining or not room:
+                deltas.append(reply.take((), stopped=False, scores=None, full=not room))
+                continue
+            sampling = reply.request.sampling
+            if sampling.logprobs is not None:
+                top = MAX_TOP_LOGPROBS
+            places.append(place)
+            rows.append(
+                DecodeRow(
+                    slot=place.slot,
+                    token=int(self._places.ids(place)[-1]),
+                    position=place.length - 1,
+                    limit=min(reply.remaining, room),
+                    step=len(reply.ids),
+                    stop_ids=reply.stop_ids,
+                    sampling=sampling,
+                )
+            )
+        if not rows:
+            return [delta for delta in deltas if delta is not None]
+        for place, new in zip(places, self._runner.decode(rows, top=top), strict=True):
+            reply = place.reply
+            assert reply is not None
+            prompt = place.length - len(reply.ids)
+            self._places.append(place, new.ids)
+            place.cached += len(new.ids)
+            self.stats.generated += len(new.ids)
+            full = place.length == self.max_length
+            deltas.append(reply.take(new.ids, stopped=new.stopped, scores=new.scores, full=full))
+            # The tokens of a stop string leave.
+            place.length = prompt + len(reply.ids)
+            place.cached = min(place.cached, place.length)
+        return [delta for delta in deltas if delta is not None]
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=3)
-def _prefill(
-    config: LlamaConfig,
-    span: int,
-    params: forward.Params,
-    cache: KVCache,
-    slots_R: Int[Array, "R"],
-    tokens_RW: Int[Array, "R W"],
-    positions_RW: Int[Array, "R W"],
-) -> KVCache:
-    """Reads one chunk of some conversations into the cache; positions ≥ S and slots ≥ B are padding."""
-    rows = jax.tree.map(lambda stored: stored.at[slots_R, :, :span].get(mode="clip"), cache)
-    _, rows = forward.hidden(config, params, tokens_RW, positions_RW, cache=rows)
-    return jax.tree.map(lambda stored, new: stored.at[slots_R, :, :span].set(new, mode="drop"), cache, rows)
+def _scored(place: Place) -> bool:
+    return place.reply is not None and place.reply.request.sampling.prompt_logprobs is not None
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=4)
-def _decode(
-    config: LlamaConfig,
-    span: int,
-    chunk: int,
-    params: forward.Params,
-    cache: KVCache,
-    slots_R: Int[Array, "R"],
-    tokens_R: Int[Array, "R"],
-    positions_R: Int[Array, "R"],
-    limits_R: Int[Array, "R"],
-    stop_ids: Int[Array, "stops"],
-) -> tuple[KVCache, Int[Array, "R N"], Int[Array, "R"], Bool[Array, "R"]]:
-    """Decodes every row with a limit above 0 until its stop id or its limit (at most N = chunk).
-
-    As many rows as slots are all slots in order; of fewer, a row past the last slot is padding.
-    Returns the cache, the new ids, how many there are per row, and which rows ended with a stop id.
-    """
-    count = slots_R.shape[0]
-    everywhere = count == cache.k[0].shape[0]
-
-    def take(stored):
-        return stored[:, :, :span] if everywhere else stored.at[slots_R, :, :span].get(mode="clip")
-
-    def put(stored, new):
-        place = stored.at[:, :, :span] if everywhere else stored.at[slots_R, :, :span]
-        return place.set(new, mode="drop")
-
-    def unfinished(state):
-        return state[0].any()
-
-    def body(state):
-        active_R, step, rows, tokens_R, out_RN, counts_R, stopped_R = state
-        read_R = jnp.where(active_R, positions_R + counts_R, span)
-        hidden_R1D, rows = forward.hidden(config, params, tokens_R[:, None], read_R[:, None], cache=rows)
-        logits_RV = forward.logits(config, params, hidden_R1D[:, 0])
-        next_R = jnp.argmax(logits_RV, axis=-1).astype(jnp.int32)
-        out_RN = out_RN.at[:, step].set(jnp.where(active_R, next_R, _NONE))
-        counts_R = counts_R + active_R
-        stops_R = active_R & (next_R[:, None] == stop_ids[None]).any(axis=-1)
-        active_R = active_R & ~stops_R & (counts_R < limits_R)
-        return active_R, step + 1, rows, next_R, out_RN, counts_R, stopped_R | stops_R
-
-    start = (
-        limits_R > 0,
-        jnp.int32(0),
-        jax.tree.map(take, cache),
-        tokens_R,
-        jnp.full((count, chunk), _NONE, jnp.int32),
-        jnp.zeros(count, jnp.int32),
-        jnp.zeros(count, bool),
-    )
-    _, _, rows, _, out_RN, counts_R, stopped_R = jax.lax.while_loop(unfinished, body, start)
-    return jax.tree.map(put, cache, rows), out_RN, counts_R, stopped_R
+def _equal(ids: np.ndarray, others: np.ndarray) -> int:
+    """How many tokens two conversations begin with alike."""
+    length = min(len(ids), len(others))
+    differs = ids[:length] != others[:length]
+    return int(differs.argmax()) if differs.any() else length

@@ -30,7 +30,8 @@ class SamplingParams:
       top_p: keep the most likely tokens that together have this probability.
       min_p: keep tokens at least this many times as likely as the most likely one.
       seed: the same seed gives the same tokens, whatever else is generated beside them.
-      stop: strings that end the reply. Text ends before the first of them, and so do the conversation's tokens.
+      stop: strings that end the reply. Text ends before the one that is complete first, and so do
+        the conversation's tokens.
       stop_ids: ids that end the reply beside the engine's own.
       ignore_stop_ids: go on to `max_new_tokens`, for measurements.
       logprobs: natural log-probabilities of the reply's tokens before temperature and cuts, with so many of the most
@@ -88,7 +89,7 @@ class GenerationRequest:
         on with it (what was read may still serve others that begin alike).
       choices: replies of which the most likely is taken: whole sequences of ids, a stop id at the end if the
         reply must end there. `sampling` then has no effect.
-      stream: whether `Delta.text` is wanted as it comes.
+      stream: whether tokens and text are wanted as they come.
     """
 
     id: str
@@ -139,13 +140,13 @@ class Generation:
 
 @dataclass(frozen=True, kw_only=True)
 class Delta:
-    """What a step of the engine added to one reply.
+    """What a step of the engine added to one reply; where it does not stream, only the last one comes, with all.
 
     Fields:
       request_id: of the reply.
       ids: new tokens; those that may yet turn out to belong to a stop string come later.
-      text: what is new of the text: whole characters, and nothing that may yet belong to a stop string. Only where
-        `GenerationRequest.stream` is set.
+      text: what is new of the text: whole characters, and nothing that may yet belong to a stop string; empty where
+        it does not stream.
       logprobs: of `ids`, where they were asked for.
       generation: the whole reply, with its last delta.
     """
@@ -164,6 +165,7 @@ class EngineStats:
     Fields:
       prefilled: read from prompts and observations.
       generated: written.
+      scored: of choices.
       reused: of prompts, those that were in the cache already: of the conversation itself, or of a shared beginning.
       evictions: conversations that left the device to make room.
       swapped_in: conversations that came back from the host's memory.
@@ -172,6 +174,7 @@ class EngineStats:
 
     prefilled: int = 0
     generated: int = 0
+    scored: int = 0
     reused: int = 0
     evictions: int = 0
     swapped_in: int = 0

@@ -1,11 +1,12 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from agentbank_jax.agents.model_policy import ModelPolicy
 from agentbank_jax.agents.policy import Reply, Request
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.generation.engine import Generation
+from agentbank_jax.generation.requests import Delta, Generation, GenerationRequest, SamplingParams
 from agentbank_jax.trajectories.schema import Turn
 from tests.agents.counting import CountingEnvironment
 
@@ -23,6 +24,9 @@ class LetterTemplate:
     def continuation_ids(self, content: str) -> list[int]:
         return self.prompt_ids([Turn.user(content)])
 
+    def reply_ids(self, content: str, start: int) -> list[int]:
+        return [ord(letter) for letter in content[start:]]
+
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(chr(token) for token in ids if token != STOP).strip()
 
@@ -31,33 +35,31 @@ class RecordingEngine:
     """Replies what it is told to, and records what it was given to read."""
 
     def __init__(self, replies: list[Generation], slots: int = 2, length: int = 100) -> None:
-        self.slots = slots
-        self.length = length
-        self.used = [0] * slots
-        self.begun: list[int] = []
-        self.read: list[tuple[int, list[int]]] = []
+        self.slots, self.max_length = slots, length
+        self.asked: list[GenerationRequest] = []
+        self.released: list[str] = []
+        self._under_way: list[GenerationRequest] = []
         self._replies = iter(replies)
 
-    def room(self, slot: int) -> int:
-        return self.length - self.used[slot]
+    @property
+    def busy(self) -> bool:
+        return bool(self._under_way)
 
-    def reset(self, slot: int) -> None:
-        self.used[slot] = 0
+    def submit(self, request: GenerationRequest) -> None:
+        self.asked.append(request)
+        self._under_way.append(request)
 
-    def extend(self, additions: dict[int, list[int]]) -> None:
-        for slot, ids in additions.items():
-            self.read.append((slot, ids))
-            self.used[slot] += len(ids)
+    def cancel(self, request_id: str) -> None:
+        self._under_way = [request for request in self._under_way if request.id != request_id]
 
-    def begin(self, slot: int, *, max_new_tokens: int) -> None:
-        self.begun.append(slot)
+    def release(self, conversation: str) -> None:
+        self.released.append(conversation)
 
-    def advance(self) -> dict[int, Generation]:
+    def step(self) -> list[Delta]:
         """One reply ends at a time, in the order of their beginning."""
-        slot = self.begun.pop(0)
-        generation = next(self._replies)
-        self.used[slot] += len(generation.ids)
-        return {slot: generation}
+        request = self._under_way.pop(0)
+        assert request.conversation == request.id
+        return [Delta(request_id=request.id, generation=next(self._replies))]
 
 
 def says(text: str, finish: str = "stop") -> Generation:
@@ -72,8 +74,8 @@ def request(*contents: str, episode: str = "a") -> Request:
     return Request(episode_id=episode, turns=turns, environment=CountingEnvironment(), seed=0)
 
 
-def policy(engine: RecordingEngine) -> ModelPolicy:
-    return ModelPolicy(engine, LetterTemplate(), max_new_tokens=8, vocab_size=1000)  # type: ignore[arg-type]
+def policy(engine: RecordingEngine, **options) -> ModelPolicy:
+    return ModelPolicy(engine, LetterTemplate(), max_new_tokens=8, vocab_size=1000, **options)  # type: ignore[arg-type]
 
 
 def ask(model: ModelPolicy, *requests: Request) -> list[Reply]:
@@ -88,13 +90,14 @@ def ask(model: ModelPolicy, *requests: Request) -> list[Reply]:
     return [replies[each.episode_id] for each in requests]
 
 
-def test_only_what_is_new_is_read_and_the_reply_counts_its_stop_token() -> None:
+def test_a_conversation_is_what_was_generated_and_the_reply_counts_its_stop_token() -> None:
     engine = RecordingEngine([says("look"), says("go")])
     model = policy(engine)
     (first,) = ask(model, request("hi"))
     (second,) = ask(model, request("hi", first.text, "obs"))
     assert (first.text, first.tokens, second.text) == ("look", 5, "go")
-    assert engine.read == [(0, [1, *map(ord, "hi")]), (0, [1, *map(ord, "obs")])]
+    begun = [1, *map(ord, "hilook"), STOP]
+    assert [request.ids for request in engine.asked] == [begun[:3], [*begun, 1, *map(ord, "obs")]]
 
 
 def test_a_reply_cut_off_at_its_limit_is_given_its_stop_token_before_the_observation() -> None:
@@ -103,7 +106,7 @@ def test_a_reply_cut_off_at_its_limit_is_given_its_stop_token_before_the_observa
     (first,) = ask(model, request("hi"))
     assert first.ended is None
     ask(model, request("hi", first.text, "obs"))
-    assert engine.read[1] == (0, [STOP, 1, *map(ord, "obs")])
+    assert engine.asked[1].ids == [1, *map(ord, "hilook"), STOP, 1, *map(ord, "obs")]
 
 
 def test_a_conversation_that_does_not_fit_is_exhausted_and_its_neighbour_goes_on() -> None:
@@ -119,14 +122,61 @@ def test_a_reply_that_fills_the_context_ends_the_episode_and_keeps_its_text() ->
 
 
 def test_a_released_place_is_given_to_the_next_episode() -> None:
-    model = policy(RecordingEngine([says("a")] * 4))
+    engine = RecordingEngine([says("a")] * 4)
+    model = policy(engine)
     ask(model, request("1", episode="a"), request("2", episode="b"))
     with pytest.raises(AgentBankError, match="more than 2 episodes"):
         ask(model, request("3", episode="c"))
     model.release("a")
+    assert engine.released == ["a"]
     assert ask(model, request("3", episode="c"))[0].text == "a"
 
 
 def test_ids_past_the_vocabulary_have_no_text() -> None:
     generation = Generation(ids=(ord("a"), 5000, ord("b"), STOP), finish="stop")
     assert ask(policy(RecordingEngine([generation])), request("hi"))[0].text == "ab"
+
+
+class ListingEnvironment(CountingEnvironment):
+    def valid_actions(self) -> list[str]:
+        return ["look", "look up"]
+
+
+def listing(*contents: str) -> Request:
+    return replace(request(*contents), environment=ListingEnvironment())
+
+
+def test_an_action_is_chosen_among_those_that_the_environment_lists_behind_a_free_thought() -> None:
+    thought = Generation(ids=tuple(map(ord, "Thought: x")), finish="stop", stopped_by="\nAction:")
+    chosen = (*map(ord, "\nAction: look up"), STOP)
+    choice = Generation(ids=chosen, finish="choice", choice=1, choice_logprobs=(-2.0, -1.0))
+    engine = RecordingEngine([thought, choice, says("Final Answer: y")])
+    model = policy(engine, choose_actions=True)
+    (reply,) = ask(model, listing("hi"))
+    assert (reply.text, reply.tokens) == ("Thought: x\nAction: look up", 10 + len(chosen))
+    free, among = engine.asked
+    assert free.sampling.stop == ("\nAction:",) and not free.choices
+    assert among.choices == ((*map(ord, "\nAction: look"), STOP), chosen)
+    assert among.ids == [*free.ids, *thought.ids]
+    # A reply that takes no action needs no choice, and the conversation goes on from what was chosen.
+    (last,) = ask(model, listing("hi", reply.text, "obs"))
+    assert last.text == "Final Answer: y"
+    assert engine.asked[2].ids == [*among.ids, *chosen, 1, *map(ord, "obs")]
+
+
+def test_an_environment_that_cannot_list_its_actions_ends_its_own_episode() -> None:
+    class Broken(CountingEnvironment):
+        def valid_actions(self) -> list[str]:
+            raise OSError("gone")
+
+    model = policy(RecordingEngine([]), choose_actions=True)
+    (reply,) = ask(model, replace(request("hi"), environment=Broken()))
+    assert (reply.ended, reply.error) == ("environment_error", "OSError: gone")
+
+
+def test_each_episode_draws_with_its_own_seed() -> None:
+    engine = RecordingEngine([says("a")] * 2)
+    sampling = SamplingParams(temperature=1.0, seed=10)
+    model = policy(engine, sampling=sampling)
+    ask(model, replace(request("hi"), seed=5))
+    assert engine.asked[0].sampling == replace(sampling, seed=15, max_new_tokens=8)

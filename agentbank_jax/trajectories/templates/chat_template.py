@@ -203,6 +203,11 @@ class ChatTemplate(abc.ABC):
         stop = max(index for index, part in enumerate(parts) if isinstance(part, Ids) and part.trained)
         return self._ids(parts[stop + 1 :])
 
+    def reply_ids(self, content: str, start: int) -> list[int]:
+        """Returns the ids of a reply from its character `start` on: of the tokens that begin there or later."""
+        (encoding,) = self.tokenizer.encode_with_offsets([content], continues=[True])
+        return encoding.ids[encoding.starts >= size_in_bytes(content[:start])].tolist()
+
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of a generated reply, without its stop token and surrounding space."""
         return self.tokenizer.decode([token for token in ids if token not in self.stop_ids]).strip()
