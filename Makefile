@@ -30,9 +30,9 @@ test: $(VENV)/.installed-test
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow
 
-# Models against those of transformers, and adapters against those of peft, which need PyTorch.
+# Models and generation against those of transformers, and adapters against those of peft, which need PyTorch.
 test-parity: $(VENV)/.installed-parity
-	$(BIN)/python -m pytest tests/models/test_hf_parity.py tests/models/test_peft_parity.py
+	$(BIN)/python -m pytest tests/models/test_hf_parity.py tests/models/test_peft_parity.py tests/generation/test_generate_parity.py
 
 # What runs on Apache Beam, in an environment of its own: Beam wants older libraries than constraints.txt has.
 test-beam: $(VENV)-beam/.installed-beam

@@ -12,7 +12,6 @@ and what slots cost, a copy of a shared beginning, costs far less than reading i
 from collections import deque
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -108,8 +107,7 @@ class Engine:
         self._runner = ModelRunner(
             config, params, slots=slots, max_length=max_length, settings=settings, mesh=mesh, rules=rules
         )
-        on_cpu = jax.tree.leaves(params)[0].devices().pop().platform == "cpu"
-        self._prefill_budget = prefill_budget or (1024 if on_cpu else 8192)
+        self._prefill_budget = prefill_budget or (1024 if self._runner.platform == "cpu" else 8192)
         self._places = Places(slots, max_length)
         self._host = HostStore(host_cache_bytes)
         self._waiting: deque[GenerationRequest] = deque()

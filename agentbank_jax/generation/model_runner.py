@@ -125,7 +125,8 @@ class ModelRunner:
     ) -> None:
         self.config, self.slots, self.max_length = config, slots, max_length
         devices = sorted(jax.tree.leaves(params)[0].devices(), key=lambda device: device.id)
-        self.settings = (settings or RunnerSettings()).for_platform(devices[0].platform)
+        self.platform = devices[0].platform
+        self.settings = (settings or RunnerSettings()).for_platform(self.platform)
         self._params, self._mesh, self._rules = params, mesh, rules
         self._cache = jax.device_put(KVCache.empty(config, slots, self._span(1)), self._placement(devices[0]))
 
