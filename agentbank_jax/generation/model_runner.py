@@ -25,7 +25,7 @@ from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.partitioning import set_rules
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 
-_SHORTEST_SPAN = 256
+_SHORTEST_SPAN = 256  # a power of two
 # A place that no conversation reaches: what is "written" there is dropped.
 _NOWHERE = np.iinfo(np.int32).max // 2
 
@@ -38,7 +38,7 @@ class RunnerSettings:
       chunk: most tokens that one decoding call adds to a reply; there is one exchange with the host a call.
       decode_rows: numbers of rows of which a decoding call takes the smallest that suffices, beside all slots.
       prefill_rows: conversations in one prefill call.
-      prefill_widths: tokens per conversation in one prefill call; the narrowest that suffices is taken.
+      prefill_widths: tokens per conversation in one prefill call; the widest that would not be padded much is taken.
 
     Raises:
       AgentBankError: a value below 1.
@@ -55,13 +55,13 @@ class RunnerSettings:
             raise AgentBankError(f"{self}: expected at least 1 of each.")
 
     def for_platform(self, platform: str) -> "RunnerSettings":
-        """With all that was left open. On a CPU larger prefill calls are no faster, only padded more."""
+        """With all that was left open."""
         on_cpu = platform == "cpu"
         return replace(
             self,
             chunk=self.chunk or (12 if on_cpu else 32),
             prefill_rows=self.prefill_rows or (4 if on_cpu else 16),
-            prefill_widths=self.prefill_widths or ((32,) if on_cpu else (32, 256)),
+            prefill_widths=self.prefill_widths or ((32, 128) if on_cpu else (32, 256)),
         )
 
 
@@ -100,7 +100,7 @@ class Continuation:
 class ModelRunner:
     """A model with a cache of `slots` conversations of up to `max_length` tokens.
 
-    Memory for the cache grows with the longest conversation, in powers of two.
+    Memory for the cache grows with the longest conversation.
 
     Args:
       config: the model's shape.
@@ -127,7 +127,7 @@ class ModelRunner:
         devices = sorted(jax.tree.leaves(params)[0].devices(), key=lambda device: device.id)
         self.platform = devices[0].platform
         self.settings = (settings or RunnerSettings()).for_platform(self.platform)
-        self._params, self._mesh, self._rules = params, mesh, rules
+        self._params, self._mesh, self._rules = forward.unstacked(params), mesh, rules
         self._cache = jax.device_put(KVCache.empty(config, slots, self._span(1)), self._placement(devices[0]))
 
     def _placement(self, device: jax.Device) -> jax.Device | NamedSharding:
@@ -199,7 +199,8 @@ class ModelRunner:
     def _width(self, remaining: int) -> int:
         assert self.settings.prefill_widths is not None
         widths = sorted(set(self.settings.prefill_widths))
-        return next((width for width in widths if width >= remaining), widths[-1])
+        # The widest of which at most a fifth would be padding.
+        return max((width for width in widths if 4 * width <= 5 * remaining), default=widths[0])
 
     def decode(self, rows: Sequence[DecodeRow], *, top: int | None = None) -> list[Continuation]:
         """Adds up to `chunk` tokens to each reply; returns when some have ended, so that others get their places."""
@@ -286,7 +287,8 @@ class ModelRunner:
     def _span(self, length: int) -> int:
         span = _SHORTEST_SPAN
         while span < length:
-            span *= 2
+            # 256, 384, 512, 768, 1024, …: at most a third of what is read lies behind the longest conversation.
+            span = span * 3 // 2 if span.bit_count() == 1 else span * 4 // 3
         return min(span, self.max_length)
 
     def _reach(self, length: int) -> int:

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from agentbank_jax.generation.sampling import Mode, Sampler, choose, log_probabilities
 from agentbank_jax.models import forward
-from agentbank_jax.models.kv_cache import KVCache
+from agentbank_jax.models.kv_cache import KVCache, KVCacheView
 from agentbank_jax.models.llama_config import LlamaConfig
 
 NONE = -1
@@ -83,9 +83,10 @@ def prefill(
     targets_RW: Int[Array, "R W"] | None = None,
 ) -> tuple[KVCache, Scores | None]:
     """Reads one chunk of some conversations into the cache; with `top`, scores the tokens that follow: `targets_RW`."""
-    rows = jax.tree.map(lambda stored: stored.at[slots_R, :, :span].get(mode="clip"), cache)
-    hidden_RWD, rows = forward.hidden(config, params, tokens_RW, positions_RW, cache=rows)
-    cache = jax.tree.map(lambda stored, new: stored.at[slots_R, :, :span].set(new, mode="drop"), cache, rows)
+    view = KVCacheView(cache, slots_R, span)
+    hidden_RWD, written = forward.hidden(config, params, tokens_RW, positions_RW, cache=view)
+    assert isinstance(written, KVCacheView)
+    cache = written.cache
     if top is None or targets_RW is None:
         return cache, None
     return cache, Scores(*log_probabilities(forward.logits(config, params, hidden_RWD), targets_RW, top))

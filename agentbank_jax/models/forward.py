@@ -6,6 +6,7 @@
 `config` is hashable: close over it, or mark it static. Parameters are nested dicts of arrays.
 """
 
+import operator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -15,7 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from agentbank_jax.models.attention import choose_backend
-from agentbank_jax.models.kv_cache import KVCache
+from agentbank_jax.models.kv_cache import KVCache, KVCacheView
 from agentbank_jax.models.llama import Llama
 from agentbank_jax.models.llama_config import LlamaConfig
 
@@ -50,9 +51,25 @@ def _graph(config: LlamaConfig) -> tuple[nnx.GraphDef, nnx.State]:
 def bind(config: LlamaConfig, params: Params) -> Llama:
     """The module whose parameters are `params`; cheap, meant to be called while tracing."""
     graphdef, abstract = _graph(config)
+    if isinstance(params["layers"], list):
+        params = {name: value for name, value in params.items() if name != "layers"}
+    return nnx.merge(graphdef, _replaced(abstract, params))
+
+
+def _replaced(abstract: nnx.State, params: Params) -> nnx.State:
     state = jax.tree.map(lambda leaf: leaf, abstract)
     nnx.replace_by_pure_dict(state, params)
-    return nnx.merge(graphdef, state)
+    return state
+
+
+def unstacked(params: Params) -> Params:
+    """`params` with a list of layers in place of those that are stacked: what generation reads step by step.
+
+    A layer of a stack is copied before it is used, which training does once a step; with a few tokens a step that is
+    most of the work. Only `hidden` with a cache, and `logits`, take this form.
+    """
+    count = jax.tree.leaves(params["layers"])[0].shape[0]
+    return {**params, "layers": [jax.tree.map(operator.itemgetter(layer), params["layers"]) for layer in range(count)]}
 
 
 def hidden(
@@ -62,17 +79,21 @@ def hidden(
     positions_BT: Int[Array, "B T"],
     segment_ids_BT: Int[Array, "B T"] | None = None,
     *,
-    cache: KVCache | None = None,
+    cache: KVCache | KVCacheView | None = None,
     cache_positions_BT: Int[Array, "B T"] | None = None,
     dropout_key: Array | None = None,
-) -> tuple[Float[Array, "B T D"], KVCache | None]:
+) -> tuple[Float[Array, "B T D"], KVCache | KVCacheView | None]:
     """What `apply` projects to logits: project only the tokens you need with `logits`.
 
     Where `dropout_key` is given, adapters drop a share of their inputs (see `models.lora`), as in training.
     """
     if cache is not None and cache_positions_BT is None:
         cache_positions_BT = positions_BT
-    return bind(config, params).hidden(tokens_BT, positions_BT, segment_ids_BT, cache, cache_positions_BT, dropout_key)
+    model, layers = bind(config, params), None
+    if isinstance(params["layers"], list):
+        _, abstract = nnx.split(model.layers)
+        layers = [_replaced(abstract, layer) for layer in params["layers"]]
+    return model.hidden(tokens_BT, positions_BT, segment_ids_BT, cache, cache_positions_BT, dropout_key, layers)
 
 
 def logits(config: LlamaConfig, params: Params, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:
@@ -104,9 +125,9 @@ def apply(
     positions_BT: Int[Array, "B T"],
     segment_ids_BT: Int[Array, "B T"] | None = None,
     *,
-    cache: KVCache | None = None,
+    cache: KVCache | KVCacheView | None = None,
     cache_positions_BT: Int[Array, "B T"] | None = None,
-) -> tuple[Float[Array, "B T V"], KVCache | None]:
+) -> tuple[Float[Array, "B T V"], KVCache | KVCacheView | None]:
     """Logits of every token, and the cache.
 
     Args:

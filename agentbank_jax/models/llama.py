@@ -23,7 +23,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from agentbank_jax.models import attention
-from agentbank_jax.models.kv_cache import KVCache
+from agentbank_jax.models.kv_cache import KVCache, KVCacheView
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.partitioning import constrain
 from agentbank_jax.models.products import project
@@ -146,11 +146,15 @@ class Llama(nnx.Module):
         tokens_BT: Int[Array, "B T"],
         positions_BT: Int[Array, "B T"],
         segment_ids_BT: Int[Array, "B T"] | None = None,
-        cache: KVCache | None = None,
+        cache: KVCache | KVCacheView | None = None,
         cache_positions_BT: Int[Array, "B T"] | None = None,
         dropout_key: Array | None = None,
-    ) -> tuple[Float[Array, "B T D"], KVCache | None]:
-        """The normalised output of the last layer, and the cache with what was written to it."""
+        layers: list[nnx.State] | None = None,
+    ) -> tuple[Float[Array, "B T D"], KVCache | KVCacheView | None]:
+        """The normalised output of the last layer, and the cache with what was written to it.
+
+        With a cache, `layers` may give the parameters of each layer in place of those that are stacked.
+        """
         config = self.config
         table_VD = constrain(self.embed_tokens.embedding[...], "vocab", None)
         x_BTD = constrain(table_VD[tokens_BT].astype(config.dtype), "batch", "length")
@@ -158,7 +162,7 @@ class Llama(nnx.Module):
         graphdef, stacked = nnx.split(self.layers)
         if cache is not None:
             # It has one array per layer, which a scan cannot choose among; parameters are the same either way.
-            for layer, state in enumerate(unstack(stacked, config.num_layers)):
+            for layer, state in enumerate(layers or unstack(stacked, config.num_layers)):
                 block = nnx.merge(graphdef, state)
                 x_BTD, cache = block(x_BTD, tables, segment_ids_BT, cache, layer, cache_positions_BT)
             return self.norm(x_BTD), cache
