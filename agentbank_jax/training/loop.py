@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from rich.console import Console
 
 from agentbank_jax.errors import AgentBankError
@@ -19,9 +18,8 @@ from agentbank_jax.models.attention.cudnn import DEFAULT_SEGMENTS
 from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.partitioning import set_rules
-from agentbank_jax.models.sharding_rules import ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
-from agentbank_jax.parallel.sharding import batch_sharding, check_divisible, state_shardings, with_shardings
+from agentbank_jax.parallel.sharding import batch_sharding, state_shardings, with_shardings
 from agentbank_jax.training.agreement import Agreement
 from agentbank_jax.training.bad_steps import BadSteps
 from agentbank_jax.training.batches import Batches
@@ -40,7 +38,8 @@ from agentbank_jax.training.programs import Programs
 from agentbank_jax.training.progress import TrainingProgress, duration
 from agentbank_jax.training.run_files import changed_settings, write_run_files
 from agentbank_jax.training.run_record import RunRecord
-from agentbank_jax.training.state import TrainState, abstract_state, make_init
+from agentbank_jax.training.settings import check_settings
+from agentbank_jax.training.state import TrainState, abstract_state, fresh_state, placed
 from agentbank_jax.training.step import jit_train_step, make_train_step
 from agentbank_jax.training.steps import Position, SpikeError, Steps
 from agentbank_jax.training.train_config import TrainConfig
@@ -117,19 +116,10 @@ def train(
     # ---- settings ---------------------------------------------------------------------------------------------
     goodput = Goodput(began)
     mesh, rules = make_mesh(mesh_config), mesh_config.rules
-    _check_settings(model_config, train_config, batches, dict(mesh.shape), rules)
-    if model_config.lora and (initial_params is None or base is None):
-        raise AgentBankError(
-            "LoraConfig is set, but no weights that its adapters could belong to: name them with RunConfig.weights or "
-            "--checkpoint."
-        )
+    check_settings(
+        model_config, train_config, mesh, rules, batches, adapts=initial_params is not None and base is not None
+    )
     check_best_metric(train_config.best_metric, evaluators)
-    gather = gathers(train_config.loss, mesh.size)
-    if gather and jax.process_count() > 1:
-        raise AgentBankError(
-            "TrainConfig.loss='trained' is for one process, since the number of trained tokens decides what compiles: "
-            "choose 'auto' or 'full'."
-        )
     check_wandb(train_config.wandb_project)
     settings: tuple[Any, ...] = model_config, train_config, optimizer_config, mesh_config
     total_steps = train_config.total_steps(batches.steps_per_epoch)
@@ -148,7 +138,7 @@ def train(
     facts = {**facts, "data_fingerprint": batches.fingerprint}
     if model_config.lora and initial_params:
         frozen_shardings = state_shardings(mesh, forward.abstract_params(model_config.base), rules)
-        frozen = _placed(initial_params(), model_config.param_dtype, frozen_shardings)
+        frozen = placed(initial_params(), model_config.param_dtype, frozen_shardings)
         facts["base_fingerprint"] = fingerprint(frozen)
         initial_params = None
     rows = batch_sharding(mesh, rules)
@@ -198,7 +188,7 @@ def train(
             """The state and the position of the latest checkpoint, or fresh ones."""
             restored = checkpoints.restore(with_shardings(abstract, shardings), train_config.allow_change)
             if not restored:
-                state = _fresh_state(model_config, train_config, optimizer, shardings, initial_params)
+                state = fresh_state(model_config, optimizer, shardings, train_config.seed, initial_params)
                 return state, Position(), BadSteps(train_config, folder)
             names = ("step", "passed_over", "rollbacks", "evaluated")
             position = Position(**{name: restored.data[name] for name in names if name in restored.data})
@@ -274,7 +264,7 @@ def train(
                         programs=programs,
                         frozen=frozen,
                         rows=rows,
-                        gather=gather,
+                        gather=gathers(train_config.loss, mesh.size),
                         bound_segments=bound_segments,
                         config=train_config,
                         total_steps=total_steps,
@@ -324,35 +314,6 @@ def train(
         tokens=meter.all_tokens,
         seconds=meter.all_seconds,
     )
-
-
-def _check_settings(
-    model_config: LlamaConfig, train_config: TrainConfig, batches: Batches, sizes: dict[str, int], rules: ShardingRules
-) -> None:
-    check_divisible(model_config, sizes, train_config.batch_size, batches.length, train_config.accumulate, rules)
-    if batches.batch_size != train_config.batch_size:
-        raise AgentBankError(
-            f"The data comes in batches of {batches.batch_size} rows, but TrainConfig.batch_size is "
-            f"{train_config.batch_size}: make them equal."
-        )
-    if batches.length > model_config.max_position_embeddings:
-        raise AgentBankError(
-            f"Rows of {batches.length} tokens are longer than the model's max_position_embeddings="
-            f"{model_config.max_position_embeddings}: shorten the rows or raise it."
-        )
-
-
-def _fresh_state(model_config, train_config, optimizer, shardings, initial_params) -> TrainState:
-    if initial_params is None:
-        init = jax.jit(make_init(model_config, optimizer), out_shardings=shardings)
-        return init(jnp.int32(train_config.seed))
-    params = _placed(initial_params(), model_config.param_dtype, shardings.params)
-    opt_state = jax.jit(optimizer.init, out_shardings=shardings.opt_state)(params)
-    return TrainState(jax.device_put(jnp.int32(0), shardings.step), params, opt_state)
-
-
-def _placed(params: forward.Params, dtype: str, shardings: Any) -> forward.Params:
-    return jax.tree.map(lambda leaf, sharding: jax.device_put(jnp.asarray(leaf, dtype), sharding), params, shardings)
 
 
 def _describe(config: LlamaConfig) -> str:
