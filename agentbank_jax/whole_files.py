@@ -53,6 +53,13 @@ def write_output(flag: str, target: str | os.PathLike[str], text: str) -> None:
         ) from None
 
 
+def unwritten(
+    what: str | os.PathLike[str], reason: str | None, remedy: str = "choose another folder with --model_dir"
+) -> AgentBankError:
+    """The error that says what cannot be written, why, and what to do beside making room."""
+    return AgentBankError(f"{os.fspath(what)} cannot be written ({reason}): make room, or {remedy}.")
+
+
 @contextlib.contextmanager
 def whole_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a hidden folder beside `target`, which takes the target's place at the end, as `whole_file` does."""

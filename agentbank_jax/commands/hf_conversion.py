@@ -25,7 +25,7 @@ from agentbank_jax.training.trained_models import load_adapters, load_for_infere
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizers.files import copied_files
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
-from agentbank_jax.whole_files import whole_folder
+from agentbank_jax.whole_files import unwritten, whole_folder
 
 MODEL_FILE = "model.gin"
 
@@ -80,7 +80,7 @@ def import_checkpoint(
             (folder / MANIFEST_FILE).write_text(json.dumps({"tasks": {}}), encoding="utf-8")
             (folder / MODEL_FILE).write_text(_model_gin(model, weights), encoding="utf-8")
     except OSError as error:
-        raise _unwritten(model_dir, error, "--model_dir") from None
+        raise unwritten(model_dir, error.strerror) from None
     return model
 
 
@@ -121,7 +121,7 @@ def export_checkpoint(
             _copy_tokenizer(model_dir, folder)
             return len(files), sum(file.stat().st_size for file in files)
     except OSError as error:
-        raise _unwritten(out, error, "--out") from None
+        raise unwritten(out, error.strerror, "choose another folder with --out") from None
 
 
 def export_adapter(checkpoint: str, out: Path) -> tuple[int, int]:
@@ -152,7 +152,7 @@ def export_adapter(checkpoint: str, out: Path) -> tuple[int, int]:
             _copy_tokenizer(metadata["model_dir"], folder)
             return 1, file.stat().st_size
     except OSError as error:
-        raise _unwritten(out, error, "--out") from None
+        raise unwritten(out, error.strerror, "choose another folder with --out") from None
 
 
 def _trained_tokenizer(metadata: dict[str, Any]) -> Tokenizer:
@@ -196,9 +196,3 @@ def _check_new(folder: Path, flag: str) -> None:
         raise AgentBankError(f"{flag}={folder}: is the current folder; expected one that does not exist yet.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise AgentBankError(f"{folder}: exists already; choose another folder with {flag}, or delete it.")
-
-
-def _unwritten(folder: Path, error: OSError, flag: str) -> AgentBankError:
-    return AgentBankError(
-        f"{folder} cannot be written ({error.strerror}); make room, or choose another folder with {flag}."
-    )

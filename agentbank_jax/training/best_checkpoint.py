@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.training.checkpoint_files import FOLDER, is_complete, read_metadata, step_folders
-from agentbank_jax.whole_files import whole_file
+from agentbank_jax.whole_files import unwritten, whole_file
 
 SUFFIX = "@best"
 FILE = "best.json"
@@ -47,10 +47,7 @@ def write_best(folder: Path, best: Best) -> None:
         with whole_file(folder / FILE) as path:
             path.write_text(json.dumps(best._asdict()) + "\n", encoding="utf-8")
     except OSError as error:
-        raise AgentBankError(
-            f"{folder / FILE}: cannot be written ({error.strerror}); make room, or choose another folder with "
-            "--model_dir."
-        ) from None
+        raise unwritten(folder / FILE, error.strerror) from None
 
 
 def resolve_checkpoint(checkpoint: str | os.PathLike[str]) -> Path:

@@ -3,6 +3,7 @@
 model_dir/checkpoints/<step>/   state (step, params, opt_state), data (step, fingerprint), metadata
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -117,6 +118,23 @@ def load_arrays(v1, path: Path, abstract: dict[str, Any]) -> dict[str, Any]:
 
 def array_names(tree: Any) -> list[str]:
     return [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def array_differences(path: Path, wanted: Any) -> list[str]:
+    """Lines of the arrays of a step's state that are of another type or shape than wanted; values are not read."""
+    # What cannot be read is not different: reading the values will tell of it.
+    with contextlib.suppress(Exception):
+        saved = _array_types(orbax_v1().checkpointables_metadata(path).metadata["state"])
+        return [
+            f"  {name}: {saved[name]} in the checkpoint, {now} now"
+            for name, now in _array_types(wanted).items()
+            if saved[name] != now
+        ]
+    return []
+
+
+def _array_types(tree: Any) -> dict[str, str]:
+    return {path_name(path): f"{leaf.dtype}{[*leaf.shape]}" for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def is_complete(path: Path) -> bool:

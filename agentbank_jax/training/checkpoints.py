@@ -20,6 +20,7 @@ from agentbank_jax.training.checkpoint_files import (
     FOLDER,
     FORMAT,
     DamageError,
+    array_differences,
     array_names,
     check_arrays,
     load_arrays,
@@ -31,7 +32,9 @@ from agentbank_jax.training.checkpoint_files import (
     set_aside,
     set_aside_damaged,
 )
+from agentbank_jax.training.run_files import GO_ON
 from agentbank_jax.training.state import TrainState
+from agentbank_jax.whole_files import unwritten
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,7 @@ class Checkpoints:
                 raise self._unwritten(error) from None
 
     def _unwritten(self, error: Exception) -> AgentBankError:
-        return AgentBankError(
-            f"A checkpoint in {self.directory} cannot be written ({reason_of(error)}): make room or mend the folder, "
-            "and give the same command again; a run goes on from its last whole checkpoint."
-        )
+        return unwritten(f"A checkpoint in {self.directory}", reason_of(error), GO_ON)
 
     @property
     def steps(self) -> list[int]:
@@ -204,6 +204,16 @@ class Checkpoints:
                     f"The optimizer of the run in {path} keeps other values than the one configured now "
                     f"({', '.join(sorted(different)[:4])}): go on with the optimizer it was started with, "
                     "or choose another --model_dir."
+                )
+            # Orbax would read them as they are wanted, or not at all, and either would be taken for damage.
+            if lines := array_differences(path, abstract):
+                raise AgentBankError(
+                    f"The run in {path.parent.parent} keeps arrays of other types or shapes than are configured now:\n"
+                    + "\n".join(lines[:4])
+                    + (f"\n  and {len(lines) - 4} more" if len(lines) > 4 else "")
+                    + "\nGo on with the settings it was started with (LlamaConfig.param_dtype, "
+                    "OptimizerConfig.mu_dtype, the model's shape), or choose another --model_dir; --checkpoint="
+                    f"{path.parent.parent} starts from its weights there."
                 )
             loaded, reason = None, "another process cannot read it"
             try:

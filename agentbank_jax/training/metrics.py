@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from agentbank_jax.errors import AgentBankError, Stopped
+from agentbank_jax.training.run_files import GO_ON
 from agentbank_jax.training.wandb_run import WandbRun
-from agentbank_jax.whole_files import whole_file
+from agentbank_jax.whole_files import unwritten, whole_file
 
 FILE = "metrics.jsonl"
 
@@ -83,10 +84,7 @@ class MetricsWriter:
             self._wandb.write(step, named)
 
     def _unwritten(self, error: OSError) -> AgentBankError:
-        return AgentBankError(
-            f"The metrics in {self.path.parent} cannot be written ({error.strerror}): make room or mend the folder; "
-            "the same command goes on from the last whole checkpoint."
-        )
+        return unwritten(f"The metrics in {self.path.parent}", error.strerror, GO_ON)
 
 
 class _Board:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.tokenizers.files import copied_files
-from agentbank_jax.whole_files import whole_file
+from agentbank_jax.whole_files import unwritten, whole_file
 
 OPERATIVE_CONFIG = "operative_config.gin"
 RUN_RECORD = "run.json"
+
+GO_ON = "mend the folder; the same command goes on from the last whole checkpoint"
+"""The remedy, beside making room, where a run cannot write what it has to."""
 
 
 def write_run_files(
@@ -34,10 +36,7 @@ def write_run_files(
                 with whole_file(folder / name) as path:
                     shutil.copyfile(file, path)
     except OSError as error:
-        raise AgentBankError(
-            f"Cannot write to {folder} ({error.strerror}): make room, or choose a folder that you may write with "
-            "--model_dir."
-        ) from error
+        raise unwritten(folder, error.strerror) from None
 
 
 def changed_settings(folder: Path, operative_config: str | None) -> list[str]:

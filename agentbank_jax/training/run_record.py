@@ -19,11 +19,10 @@ import jax
 import numpy as np
 
 import agentbank_jax
-from agentbank_jax.errors import AgentBankError
 from agentbank_jax.training.goodput import KINDS, Goodput
 from agentbank_jax.training.metrics import read_metrics
 from agentbank_jax.training.run_files import OPERATIVE_CONFIG, RUN_RECORD
-from agentbank_jax.whole_files import whole_file
+from agentbank_jax.whole_files import unwritten, whole_file
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain", "gin-config")
 
@@ -99,10 +98,7 @@ class RunRecord:
         try:
             self._write()
         except OSError as error:
-            raise AgentBankError(
-                f"{self._file}: cannot be written ({error.strerror}); make room, or choose a folder that you may write "
-                "with --model_dir."
-            ) from None
+            raise unwritten(self._file, error.strerror) from None
         how = "finished"
         try:
             yield

@@ -83,6 +83,34 @@ def test_another_optimizer_is_refused_rather_than_taken_for_damage(tmp_path, sta
     assert (tmp_path / "checkpoints" / "1").is_dir()
 
 
+def _target_of(**changes):
+    return jax.tree.map(
+        lambda there, leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=there.sharding),
+        _target(),
+        abstract_state(dataclasses.replace(CONFIG, **changes), OPTIMIZER),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"param_dtype": "bfloat16"}, r"embedding: float32\[11, 8\] in the checkpoint, bfloat16\[11, 8\] now"),
+        ({"hidden_size": 16}, r"embedding: float32\[11, 8\] in the checkpoint, float32\[11, 16\] now"),
+    ],
+)
+def test_arrays_of_another_type_or_shape_are_refused_rather_than_taken_for_damage(tmp_path, state, changes, message):
+    _write(tmp_path, state, [1])
+    config = dataclasses.replace(CONFIG, **changes)
+    # The user has said that the shape may differ; that does not make the arrays fit.
+    shape = tuple(f"model.{name}" for name in config.shape_facts)
+    with (
+        Checkpoints(tmp_path, keep=3, config=config, facts=FACTS) as checkpoints,
+        pytest.raises(AgentBankError, match=message),
+    ):
+        checkpoints.restore(_target_of(**changes), shape)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["1"]
+
+
 @pytest.mark.parametrize(
     "damage", ["empty", "no metadata", "metadata changed", "array lost", "array cut", "other values", "other position"]
 )
