@@ -45,6 +45,7 @@ from agentbank_jax.places import is_remote
 from agentbank_jax.progress import Progress
 from agentbank_jax.training.batches import Batches
 from agentbank_jax.training.loop import train as train_model
+from agentbank_jax.training.preemption import end_when_preempted
 from agentbank_jax.training.wandb_run import check_wandb
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
 from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
@@ -60,6 +61,7 @@ def train(command_line: CommandLine, began: float) -> int:
     Raises:
       AgentBankError: on whatever the user can mend; nothing long has begun then.
     """
+    end_when_preempted()
     start_processes(command_line.distributed)
     # ---- what is asked for ----------------------------------------------------------------------------------------
     loader = read_gin(command_line)

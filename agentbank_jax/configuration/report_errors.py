@@ -1,7 +1,9 @@
 """How a program ends: a user's mistake is one clear line on stderr, never a traceback."""
 
 import io
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 
@@ -23,6 +25,7 @@ def report_errors(program: Callable[[], int]) -> int:
         # A terminal of few characters shows the others by their numbers, instead of ending a long run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    hook, sys.unraisablehook = sys.unraisablehook, _deliver
     try:
         return program()
     except AgentBankError as error:
@@ -39,4 +42,16 @@ def report_errors(program: Callable[[], int]) -> int:
             raise
         traceback.print_exc()
         status = BUG
+    finally:
+        sys.unraisablehook = hook
     return end_failed(status)
+
+
+def _deliver(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Gives Ctrl-C once more where Python drops it, as in a callback of the garbage collector, which JAX has."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        main = threading.main_thread().ident
+        assert main is not None
+        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(unraisable)

@@ -3,8 +3,10 @@
 JAX is imported only in the functions: a program's flags are read before it.
 """
 
+import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentbank_jax.errors import AgentBankError
@@ -112,6 +114,37 @@ def check_alone(config: DistributedConfig, program: str) -> None:
             f"{program} is process {cluster.index} of {cluster.count}, and works in one: start it once, or run each "
             "alone with --num_processes=1 and a --model_dir of its own."
         )
+
+
+def check_alike(settings: Mapping[str, object]) -> None:
+    """Refuses processes with different settings, which would train different models or wait for ever.
+
+    All processes call it; nothing is compared where one runs alone.
+
+    Args:
+      settings: by their names; of values that differ, each process's text is shown.
+
+    Raises:
+      AgentBankError: on every process, with the settings in which one differs from process 0.
+    """
+    import jax
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    if jax.process_count() == 1:
+        return
+    mine = json.dumps({name: repr(value) for name, value in settings.items()}).encode()
+    longest = int(multihost_utils.process_allgather(np.array(len(mine))).max())
+    texts = multihost_utils.process_allgather(np.frombuffer(mine.ljust(longest), np.uint8))
+    first, *others = (json.loads(text.tobytes()) for text in texts)
+    for index, other in enumerate(others, 1):
+        different = [name for name in {**first, **other} if first.get(name) != other.get(name)]
+        if different:
+            raise AgentBankError(
+                f"Process {index} was started with other settings than process 0; give all processes the same command "
+                "and the same data:\n"
+                + "\n".join(f"  {name}: {first.get(name)} on 0, {other.get(name)} on {index}" for name in different[:8])
+            )
 
 
 def writes_logs() -> bool:

@@ -5,7 +5,7 @@ Those of a run that trains adapters hold the adapters alone; the metadata name t
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -185,12 +185,15 @@ class Checkpoints:
         except Exception as error:  # as above
             raise self._unwritten(error) from None
 
-    def restore(self, abstract: TrainState, allow_change: tuple[str, ...] = ()) -> Restored | None:
+    def restore(
+        self, abstract: TrainState, allow_change: tuple[str, ...] = (), changed: Sequence[str] = ()
+    ) -> Restored | None:
         """The latest checkpoint that can be read, or None if there is none.
 
         Args:
           abstract: shapes, dtypes and shardings of the state.
           allow_change: names of facts that may differ.
+          changed: settings that differ, as lines, to be told where the run may not go on.
 
         Raises:
           AgentBankError: the checkpoint is of another run (another template, tokenizer, model, …).
@@ -198,7 +201,7 @@ class Checkpoints:
         for checkpoint in reversed(self._checkpointer.checkpoints):
             path = self.directory / str(checkpoint.step)
             metadata = read_metadata(path)
-            self._check(path, metadata, allow_change)
+            self._check(path, metadata, allow_change, changed)
             if different := set(metadata["arrays"]) ^ set(array_names(abstract)):
                 raise AgentBankError(
                     f"The optimizer of the run in {path} keeps other values than the one configured now "
@@ -235,7 +238,9 @@ class Checkpoints:
         self._checkpointer.reload()
         return None
 
-    def _check(self, path: Path, metadata: dict[str, Any], allow_change: tuple[str, ...]) -> None:
+    def _check(
+        self, path: Path, metadata: dict[str, Any], allow_change: tuple[str, ...], changed: Sequence[str]
+    ) -> None:
         saved_config = saved_model_config(metadata)
         saved = {**metadata["facts"], **{f"model.{k}": v for k, v in saved_config.shape_facts.items()}}
         wanted = {**self.facts, **{f"model.{k}": v for k, v in self._shape_facts.items()}}
@@ -245,6 +250,10 @@ class Checkpoints:
             if saved.get(name) != wanted.get(name) and name not in allow_change
         ]
         if different:
+            if changed:
+                different += ["Set since then:", *(f"  {line}" for line in changed)]
+            elif any("data_fingerprint" in line for line in different):
+                different.append("No setting differs: the bank, its tokenizer or how rows are packed does.")
             raise AgentBankError(
                 f"The run in {path.parent.parent} was started with other settings:\n" + "\n".join(different) + "\n"
                 "Go on with the settings it was started with, choose another --model_dir, or name what may differ with "

@@ -18,6 +18,7 @@ from agentbank_jax.models.attention.cudnn import DEFAULT_SEGMENTS
 from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.partitioning import set_rules
+from agentbank_jax.parallel.distributed import check_alike
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, state_shardings, with_shardings
 from agentbank_jax.training.agreement import Agreement
@@ -127,6 +128,13 @@ def train(
     if train_config.compilation_cache != "":
         enable_compilation_cache(train_config.compilation_cache)
 
+    facts = {**facts, "data_fingerprint": batches.fingerprint}
+    check_alike(
+        {f"{type(each).__name__}.{name}": value for each in settings for name, value in asdict(each).items()}
+        | facts
+        | {"evaluations": [(each.every, *each.names) for each in evaluators], "--model_dir": os.path.abspath(folder)}
+    )
+
     # ---- model, optimizer, step -------------------------------------------------------------------------------
     # What a checkpoint holds stays as configured: it may be read on other devices.
     run_config = forward.with_chosen_attention(model_config)
@@ -135,7 +143,6 @@ def train(
     abstract = abstract_state(model_config, optimizer)
     shardings = state_shardings(mesh, abstract, rules)
     frozen, frozen_shardings = None, None
-    facts = {**facts, "data_fingerprint": batches.fingerprint}
     if model_config.lora and initial_params:
         frozen_shardings = state_shardings(mesh, forward.abstract_params(model_config.base), rules)
         frozen = placed(initial_params(), model_config.param_dtype, frozen_shardings)
@@ -164,6 +171,8 @@ def train(
 
     with (
         locked(folder, "train.py", "--model_dir") if first_process else contextlib.nullcontext(),
+        # Until the last checkpoint is whole.
+        Preemption() as preemption,
         Checkpoints(
             folder,
             keep=train_config.keep_checkpoints,
@@ -175,7 +184,6 @@ def train(
             facts=facts,
             base=os.path.abspath(base) if model_config.lora and base else None,
         ) as checkpoints,
-        Preemption() as preemption,
     ):
         # ---- start, or go on ----------------------------------------------------------------------------------
         if checkpoints.steps and not train_config.resume:
@@ -184,9 +192,11 @@ def train(
                 "delete it, or let it go on with TrainConfig.resume=True."
             )
 
+        changed = changed_settings(folder, operative_config)
+
         def start() -> tuple[TrainState, Position, BadSteps]:
             """The state and the position of the latest checkpoint, or fresh ones."""
-            restored = checkpoints.restore(with_shardings(abstract, shardings), train_config.allow_change)
+            restored = checkpoints.restore(with_shardings(abstract, shardings), train_config.allow_change, changed)
             if not restored:
                 state = fresh_state(model_config, optimizer, shardings, train_config.seed, initial_params)
                 return state, Position(), BadSteps(train_config, folder)
@@ -201,7 +211,6 @@ def train(
                 f"The run in {folder} has done {started_at} steps, and {total_steps} are configured: expected at "
                 "least as many (TrainConfig.steps or epochs), or another --model_dir."
             )
-        changed = changed_settings(folder, operative_config) if started_at else []
         # Only now: a run that may not go on leaves the folder as it was.
         if first_process:
             write_run_files(folder, manifest, operative_config, tokenizer_path)
@@ -240,7 +249,7 @@ def train(
                 f"{train_config.batch_size} x {batches.length} tokens, {batches.steps_per_epoch} steps an epoch"
                 + (f"; goes on after step {started_at}" if started_at else "")
             )
-            for line in changed:
+            for line in changed if started_at else ():
                 progress.say(f"changed since the run was last started: {line}")
             for line in run_record.lines() if run_record else ():
                 progress.say(line)
@@ -306,6 +315,9 @@ def train(
                     f"{duration(meter.all_seconds)} ({meter.all_tokens / meter.all_seconds:,.0f} tokens/s), after "
                     f"{programs.seconds:.1f} s of compilation"
                 )
+    if preemption.signal:
+        # Too late to stop a step, and not for what the caller does next.
+        raise preemption.stopped(total_steps, checkpoints.directory)
     return TrainResult(
         step=total_steps,
         params=state.params,

@@ -14,6 +14,19 @@ STATUSES = {signal.SIGTERM: os.EX_TEMPFAIL, signal.SIGINT: 128 + signal.SIGINT}
 """Exit statuses: launchers start a run again that was pre-empted, and not one that its user has stopped."""
 
 
+def end_when_preempted() -> None:
+    """From now on SIGTERM ends the program with the status on which launchers start it again.
+
+    It is for all that a program does beside its steps, which has nothing to save: what lies in files is whole.
+    """
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(*_: object) -> None:
+    os.write(2, b"stopped: SIGTERM; the same command goes on where it was.\n")
+    os._exit(STATUSES[signal.SIGTERM])
+
+
 class Preemption:
     """Takes the signals while it is entered; a context manager.
 

@@ -44,5 +44,5 @@ def changed_settings(folder: Path, operative_config: str | None) -> list[str]:
     file = folder / OPERATIVE_CONFIG
     if operative_config is None or not file.is_file():
         return []
-    before = set(file.read_text(encoding="utf-8").split("\n"))
+    before = set(file.read_text(encoding="utf-8", errors="replace").split("\n"))
     return [line for line in operative_config.split("\n") if line.strip() and line not in before]

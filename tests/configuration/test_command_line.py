@@ -81,6 +81,28 @@ def test_a_user_error_ends_with_status_2_and_ctrl_c_with_130(capsys: pytest.Capt
     assert report_errors(lambda: 0) == 0
 
 
+def test_ctrl_c_ends_a_program_also_where_python_drops_it_in_a_callback() -> None:
+    code = """
+import gc, signal, sys, time
+from agentbank_jax.configuration.report_errors import report_errors
+
+def interrupted(phase, _):
+    gc.callbacks.clear()
+    signal.raise_signal(signal.SIGINT)
+
+def program():
+    gc.callbacks.append(interrupted)
+    gc.collect()
+    time.sleep(20)
+    return 0
+
+sys.exit(report_errors(program))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=15)
+    assert ended.returncode == 130, ended.stderr
+    assert ended.stderr == "\ninterrupted; the same command goes on where it was.\n"
+
+
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py", "scripts/compile_topology.py"])
 def test_help_answers_within_a_second(program: str) -> None:
     # The best of three: what is measured is the program, not a busy machine.

@@ -32,7 +32,18 @@ ROOT = Path(__file__).parents[2]
 ONE_DEVICE = MeshConfig(data=-1, fsdp=1)
 
 
-def _train(folder, *, steps=6, batches=None, facts=None, config=CONFIG, progress=None, manifest=None, **changes):
+def _train(
+    folder,
+    *,
+    steps=6,
+    batches=None,
+    facts=None,
+    config=CONFIG,
+    progress=None,
+    manifest=None,
+    operative_config=None,
+    **changes,
+):
     return train(
         config,
         TrainConfig(steps=steps, **{"log_every": 2, "checkpoint_every": 4, "compilation_cache": "", **changes}),
@@ -42,6 +53,7 @@ def _train(folder, *, steps=6, batches=None, facts=None, config=CONFIG, progress
         folder,
         facts=facts or {"template": "made"},
         manifest=manifest,
+        operative_config=operative_config,
         progress=progress,
     )
 
@@ -101,6 +113,20 @@ def test_a_finished_run_has_nothing_left_to_do(finished):
 def test_other_data_in_the_same_folder_is_refused(finished):
     with pytest.raises(AgentBankError, match="data_fingerprint"):
         _train(finished[0], batches=MadeBatches(CONFIG.vocab_size, seed=1))
+
+
+def test_what_was_set_otherwise_is_told_where_the_data_differ(tmp_path):
+    _train(tmp_path, steps=1, operative_config="TrainConfig.batch_size = 8\nTrainConfig.seed = 0\n")
+    other = MadeBatches(CONFIG.vocab_size, batch_size=4)
+    with pytest.raises(AgentBankError, match=r"Set since then:\n  TrainConfig.batch_size = 4\nGo on"):
+        _train(
+            tmp_path,
+            batch_size=4,
+            batches=other,
+            operative_config="TrainConfig.batch_size = 4\nTrainConfig.seed = 0\n",
+        )
+    with pytest.raises(AgentBankError, match="No setting differs: the bank"):
+        _train(tmp_path, batches=MadeBatches(CONFIG.vocab_size, seed=1))
 
 
 def test_a_refused_run_leaves_the_files_of_the_folder_as_they_were(finished, tmp_path):

@@ -1,6 +1,8 @@
 """A run that is asked to stop saves, says how it ends, and ends as if nothing had been when it goes on."""
 
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,10 +10,19 @@ import jax
 import numpy as np
 import pytest
 
+from agentbank_jax.errors import Stopped
+from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.training.checkpoint_files import FOLDER
+from agentbank_jax.training.checkpoints import Checkpoints
+from agentbank_jax.training.loop import TrainResult, train
 from agentbank_jax.training.metrics import read_metrics
+from agentbank_jax.training.optimizer import OptimizerConfig
+from agentbank_jax.training.train_config import TrainConfig
 from agentbank_jax.training.trained_models import load_for_inference
+from tests.parallel.processes import process_environment
+from tests.training.made_batches import MadeBatches
 from tests.training.made_runs import finish, start, start_all, wait_for_step
+from tests.training.run_made import CONFIG
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +57,43 @@ def test_a_signal_saves_the_step_under_way_and_the_same_command_goes_on(
     status, errors = finish(start(folder, 0))
     assert status == 0 and f"goes on after step {saved}" in errors, errors
     assert_same(folder, whole)
+
+
+def _train(folder: Path) -> TrainResult:
+    config = TrainConfig(steps=2, compilation_cache="")
+    mesh, batches = MeshConfig(data=-1, fsdp=1), MadeBatches(CONFIG.vocab_size)
+    return train(CONFIG, config, OptimizerConfig(), mesh, batches, folder, facts={})
+
+
+def test_a_signal_while_the_last_checkpoint_is_written_ends_the_run_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = Checkpoints.__exit__
+
+    def preempted(*arguments):
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL, "it would be lost"
+        signal.raise_signal(signal.SIGTERM)
+        close(*arguments)
+
+    monkeypatch.setattr(Checkpoints, "__exit__", preempted)
+    with pytest.raises(Stopped, match="SIGTERM after step 2, which is saved") as raised:
+        _train(tmp_path)
+    assert raised.value.status == 75
+    monkeypatch.undo()
+    assert _train(tmp_path).tokens == 0, "it had nothing left to do"
+
+
+def test_sigterm_ends_a_program_beside_its_steps_with_the_status_on_which_launchers_start_it_again() -> None:
+    code = """
+import signal
+from agentbank_jax.commands import train
+from agentbank_jax.configuration.command_line import CommandLine
+train.read_gin = lambda _: signal.raise_signal(signal.SIGTERM)
+train.train(CommandLine(gin_files=()), 0.0)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], env=process_environment(), capture_output=True, text=True)
+    assert ended.returncode == 75, ended.stderr
+    assert ended.stderr == "stopped: SIGTERM; the same command goes on where it was.\n"
 
 
 @pytest.mark.parametrize("then", [1, 2])
