@@ -38,7 +38,7 @@ from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.remote import fetch_tasks
 from agentbank_jax.data.token_cache import TokenCache
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
-from agentbank_jax.parallel.distributed import start_processes
+from agentbank_jax.parallel.distributed import check_alike, start_processes
 from agentbank_jax.parallel.mesh import make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, rows_of_process
 from agentbank_jax.places import is_remote
@@ -87,6 +87,7 @@ def train(command_line: CommandLine, began: float) -> int:
     template = _template(training)
     allow_change = (*training.train.allow_change, *command_line.allow_change)
     check_allowed_changes(allow_change, template, training.model)
+    check_alike("settings", _settings(command_line, operative_config(loader), model_dir))
     weights = starting_weights(command_line.checkpoint, training, template)
     check_writable(model_dir, "--model_dir")
     check_writable(training.data.cache_path(), "--gin.DataConfig.cache_dir")
@@ -94,6 +95,7 @@ def train(command_line: CommandLine, began: float) -> int:
     # ---- data -----------------------------------------------------------------------------------------------------
     with Progress("trajectories tokenised") as progress:
         cache, held_out = divided_cache(training, template, data_dir, progress)
+    check_alike("data", {**template_facts(template), "fingerprint of the trajectories": cache.fingerprint})
     shape = training.train.batch_size, training.data.max_length
     part, parts = rows_of_process(batch_sharding(make_mesh(training.mesh), training.mesh.rules), shape)
     batches = PackedBatches(
@@ -141,6 +143,17 @@ def train(command_line: CommandLine, began: float) -> int:
     elif evaluation.sweeps:
         _evaluate(evaluation, checkpoint, model_dir, console)
     return 0
+
+
+def _settings(command_line: CommandLine, operative: str, model_dir: Path) -> dict[str, object]:
+    """What all processes must have been given alike, by name."""
+    bound = (line.partition(" = ") for line in operative.split("\n") if line and not line.startswith("#"))
+    return {name: value for name, _, value in bound} | {
+        # They write one checkpoint together.
+        "--model_dir": os.path.abspath(model_dir),
+        "--checkpoint": command_line.checkpoint,
+        "--allow_change": command_line.allow_change,
+    }
 
 
 def _fetch(data: DataConfig, console: Console) -> Path:

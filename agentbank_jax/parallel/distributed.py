@@ -3,10 +3,11 @@
 JAX is imported only in the functions: a program's flags are read before it.
 """
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentbank_jax.errors import AgentBankError
@@ -14,7 +15,13 @@ from agentbank_jax.parallel.cluster import Cluster, find_cluster
 from agentbank_jax.parallel.roll_call import call_roll, split_address
 
 _LONGEST_END = 3600
+_LONGEST_START = 24 * 3600
 _SECONDS_TO_FAIL_TOGETHER = 10
+
+STAGES = "settings", "data"
+"""At which the processes of a run compare what they were started with."""
+
+_FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +94,11 @@ def end_failed(status: int) -> int:
 
     assert global_state.client is not None
     try:
+        for stage in STAGES:
+            with contextlib.suppress(Exception):  # it has come past this stage
+                global_state.client.key_value_set(_told(stage, global_state.process_id), _FAILED)
+                if global_state.process_id == 0:
+                    global_state.client.key_value_set(_told(stage), _contradiction([_FAILED]))
         # What one cannot do, often none can: they end together, each with its own message.
         global_state.client.wait_at_barrier("agentbank_jax_failed", 1000 * _SECONDS_TO_FAIL_TOGETHER)
     except Exception:  # of a kind that JAX does not promise
@@ -116,45 +128,67 @@ def check_alone(config: DistributedConfig, program: str) -> None:
         )
 
 
-def check_alike(settings: Mapping[str, object]) -> None:
+def check_alike(stage: str, settings: Mapping[str, object]) -> None:
     """Refuses processes with different settings, which would train different models or wait for ever.
 
-    All processes call it; nothing is compared where one runs alone.
+    All processes call it once at each of `STAGES`, the first time before they ask JAX for devices, which waits for all;
+    nothing is compared where one runs alone. It goes by JAX's store of keys, so that a process that fails before it
+    comes here (see `end_failed`) keeps nobody waiting.
 
     Args:
+      stage: of `STAGES`.
       settings: by their names; of values that differ, each process's text is shown.
 
     Raises:
-      AgentBankError: on every process, with the settings in which one differs from process 0.
+      AgentBankError: on every process, with the settings in which one differs from process 0, or which one has failed.
     """
-    import jax
-    import numpy as np
-    from jax.experimental import multihost_utils
-
-    if jax.process_count() == 1:
+    if not runs_together():
         return
-    mine = json.dumps({name: repr(value) for name, value in settings.items()}).encode()
-    longest = int(multihost_utils.process_allgather(np.array(len(mine))).max())
-    texts = multihost_utils.process_allgather(np.frombuffer(mine.ljust(longest), np.uint8))
-    first, *others = (json.loads(text.tobytes()) for text in texts)
+    from jax._src.distributed import global_state
+
+    client, index, count = global_state.client, global_state.process_id, global_state.num_processes
+    assert client is not None
+    client.key_value_set(_told(stage, index), json.dumps({name: str(value) for name, value in settings.items()}))
+    if index == 0:
+        told = [client.blocking_key_value_get(_told(stage, each), 1000 * _LONGEST_START) for each in range(count)]
+        client.key_value_set(_told(stage), _contradiction(told))
+    if error := client.blocking_key_value_get(_told(stage), 1000 * _LONGEST_START):
+        raise AgentBankError(error)
+
+
+def _told(stage: str, index: int | str = "verdict") -> str:
+    return f"agentbank_jax/{stage}/{index}"
+
+
+def _contradiction(told: Sequence[str]) -> str:
+    """What is wrong with the settings of all processes; "" where nothing is."""
+    if failed := [index for index, text in enumerate(told) if text == _FAILED]:
+        return f"Process {failed[0]} has ended before the training began; what it met is in its log."
+    first, *others = map(json.loads, told)
     for index, other in enumerate(others, 1):
         different = [name for name in {**first, **other} if first.get(name) != other.get(name)]
         if different:
-            raise AgentBankError(
+            return (
                 f"Process {index} was started with other settings than process 0; give all processes the same command "
                 "and the same data:\n"
                 + "\n".join(f"  {name}: {first.get(name)} on 0, {other.get(name)} on {index}" for name in different[:8])
             )
+    return ""
 
 
 def writes_logs() -> bool:
     """Whether this process is the one of all that writes logs and results.
 
-    Asks JAX for its devices: `start_processes` comes before.
+    `start_processes` comes before.
     """
     import jax
 
-    return jax.process_index() == 0
+    if not runs_together():
+        return jax.process_index() == 0
+    from jax._src.distributed import global_state
+
+    # Without devices, which would wait for all processes.
+    return global_state.process_id == 0
 
 
 def _cluster(config: DistributedConfig) -> Cluster | None:

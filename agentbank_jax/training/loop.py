@@ -18,7 +18,6 @@ from agentbank_jax.models.attention.cudnn import DEFAULT_SEGMENTS
 from agentbank_jax.models.fingerprint import fingerprint
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.partitioning import set_rules
-from agentbank_jax.parallel.distributed import check_alike
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, state_shardings, with_shardings
 from agentbank_jax.training.agreement import Agreement
@@ -128,13 +127,6 @@ def train(
     if train_config.compilation_cache != "":
         enable_compilation_cache(train_config.compilation_cache)
 
-    facts = {**facts, "data_fingerprint": batches.fingerprint}
-    check_alike(
-        {f"{type(each).__name__}.{name}": value for each in settings for name, value in asdict(each).items()}
-        | facts
-        | {"evaluations": [(each.every, *each.names) for each in evaluators], "--model_dir": os.path.abspath(folder)}
-    )
-
     # ---- model, optimizer, step -------------------------------------------------------------------------------
     # What a checkpoint holds stays as configured: it may be read on other devices.
     run_config = forward.with_chosen_attention(model_config)
@@ -143,6 +135,7 @@ def train(
     abstract = abstract_state(model_config, optimizer)
     shardings = state_shardings(mesh, abstract, rules)
     frozen, frozen_shardings = None, None
+    facts = {**facts, "data_fingerprint": batches.fingerprint}
     if model_config.lora and initial_params:
         frozen_shardings = state_shardings(mesh, forward.abstract_params(model_config.base), rules)
         frozen = placed(initial_params(), model_config.param_dtype, frozen_shardings)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.parallel.processes import free_port
-from tests.small_bank import ROOT, ProgramRunner
+from tests.parallel.processes import Ended, free_port, run_together
+from tests.small_bank import ROOT, SMALL_TRAINING, ProgramRunner
 
 
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py"])
@@ -43,3 +43,45 @@ def test_evaluate_refuses_to_play_the_same_episodes_in_several_processes(
     assert result.returncode == 2 and "evaluate.py is process 1 of 2, and works in one" in result.stderr
     result = run_here([*arguments, "--num_processes=1"], data_dir=tmp_path, cwd=tmp_path)
     assert "runs/none" in result.stderr
+
+
+def _together(folder: Path, data_dir: Path, *flags: list[str]) -> list[Ended]:
+    """Two processes of one training that differ in some flags, in the same folder."""
+    port = free_port()
+    shared = ["--num_processes=2", f"--coordinator_address=localhost:{port}", "--gin.MeshConfig.data=-1"]
+    command = [str(ROOT / "train.py"), "--gin_file=samoyed_tiny.gin", *SMALL_TRAINING, f"--model_dir={folder}/run"]
+    return run_together(
+        [
+            ([*command, *shared, f"--process_id={index}", *own], {"AGENTBANK_DATA_DIR": str(data_dir)})
+            for index, own in enumerate(flags)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "difference"),
+    [
+        ("--gin.OptimizerConfig.learning_rate=0.01", "  OptimizerConfig.learning_rate: 0.02 on 0, 0.01 on 1\n"),
+        ("--model_dir=elsewhere", f"on 0, {ROOT}/elsewhere on 1\n"),
+    ],
+)
+def test_processes_with_other_settings_are_refused_and_the_difference_shown(
+    data_dir: Path, tmp_path: Path, flag: str, difference: str
+) -> None:
+    for ended in _together(tmp_path, data_dir, [], [flag]):
+        assert ended.returncode == 2, ended.stderr
+        assert "error: Process 1 was started with other settings than process 0" in ended.stderr
+        assert difference in ended.stderr
+    assert not list((tmp_path / "run").glob("*"))
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_process_that_fails_before_the_training_keeps_nobody_waiting(
+    data_dir: Path, tmp_path: Path, failing: int
+) -> None:
+    flags: list[list[str]] = [[], []]
+    flags[failing] = ["--gin.TrainConfig.stepz=3"]
+    ended = _together(tmp_path, data_dir, *flags)
+    assert [each.returncode for each in ended] == [2, 2], ended
+    assert "Did you mean 'steps'" in ended[failing].stderr
+    assert f"error: Process {failing} has ended before the training began" in ended[1 - failing].stderr

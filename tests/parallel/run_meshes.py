@@ -4,12 +4,13 @@ python -m tests.parallel.run_meshes
 
 Prints one line of JSON: for each case of `CASES` the relative difference of the loss, and the largest of any
 gradient, each tensor's as a share of its largest value, with the tensor's name; how a training run on one of
-the meshes ended; and what a device sends for the loss in one chunk and in 6.
+the meshes ended, and one that went on with another mesh; and what a device sends for the loss in one chunk and in 6.
 """
 
 import functools
 import json
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from unittest import mock
@@ -106,20 +107,38 @@ def outcome(case: Case, devices):
     return jax.device_get((metrics["loss"], state.opt_state))
 
 
-def trained(mesh: MeshConfig) -> dict:
-    """The loss of a run's last step, and how its keys' kernels lie at its end."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = train(
-            CONFIG,
-            TrainConfig(steps=2, batch_size=BATCHES.batch_size, log_every=1, compilation_cache=""),
-            OptimizerConfig(),
-            mesh,
-            BATCHES,
-            folder,
-            facts={},
-        )
+def _train(folder: str, mesh: MeshConfig, steps: int) -> dict:
+    """The loss of a run's last step, the tokens of this start, and how its keys' kernels lie at its end."""
+    result = train(
+        CONFIG,
+        TrainConfig(steps=steps, batch_size=BATCHES.batch_size, log_every=1, checkpoint_every=2, compilation_cache=""),
+        OptimizerConfig(),
+        mesh,
+        BATCHES,
+        folder,
+        facts={},
+    )
     kernel = result.params["layers"]["self_attn"]["k_proj"]["kernel"]
-    return {"loss": result.metrics["loss"], "kernel": [*kernel.sharding.spec]}
+    return {
+        "loss": result.metrics["loss"],
+        "tokens": result.tokens,
+        "kernel": [*kernel.sharding.spec],
+        "part": [*kernel.sharding.shard_shape(kernel.shape)],
+    }
+
+
+def trained(mesh: MeshConfig) -> dict:
+    """How a short run on a mesh ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _train(folder, mesh, steps=2)
+
+
+def gone_on(before: MeshConfig, after: MeshConfig) -> dict:
+    """How three steps on one mesh ended, and two on it and the third on another."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole = _train(folder, before, steps=3)
+        shutil.rmtree(f"{folder}/checkpoints/3")
+        return {"whole": whole, "gone_on": _train(folder, after, steps=3)}
 
 
 def sent_by_loss(chunks: int) -> int:
@@ -160,7 +179,12 @@ def main() -> None:
         worst = max(differences, key=differences.__getitem__)
         found[name] = {"loss": abs(float(loss / want_loss - 1)), "tensor": worst, "gradient": differences[worst]}
     training = trained(CASES["data=2 x tensor=4, other rules"].mesh)
-    print(json.dumps({"cases": found, "training": training, "sent": {n: sent_by_loss(n) for n in (1, 6)}}))
+    other_mesh = gone_on(MeshConfig(data=8, fsdp=1), MeshConfig(fsdp=8))
+    print(
+        json.dumps(
+            {"cases": found, "training": training, "gone_on": other_mesh, "sent": {n: sent_by_loss(n) for n in (1, 6)}}
+        )
+    )
 
 
 if __name__ == "__main__":

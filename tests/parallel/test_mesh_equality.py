@@ -37,6 +37,14 @@ def test_a_run_trains_by_the_rules_of_its_mesh(done):
     assert 0 < ended["loss"] < 6
 
 
+def test_a_run_saved_with_whole_parameters_on_each_device_goes_on_with_them_divided_over_fsdp(done):
+    found = json.loads(done.stdout)["gone_on"]
+    whole, ended = found["whole"], found["gone_on"]
+    assert (whole["part"], ended["part"]) == ([2, 32, 16], [2, 4, 16])
+    assert 0 < 2 * ended["tokens"] < whole["tokens"], "it began anew"
+    assert ended["loss"] == pytest.approx(whole["loss"], rel=TOLERANCE)
+
+
 def test_no_activation_is_copied_whole_to_every_device(done):
     assert "Involuntary full rematerialization" not in done.stderr
 
