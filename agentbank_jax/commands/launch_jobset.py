@@ -7,6 +7,7 @@ import shlex
 import shutil
 import string
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,12 @@ def main(arguments: Sequence[str], template: Path) -> int:
         print(f"{shlex.join(apply)} <<'EOF'\n{manifest}EOF")
     else:
         _apply(apply, manifest)
+    if not (options.bucket and (options.model_dir or "").startswith(f"{_BUCKET_FOLDER}/")):
+        print(
+            f"note: without --bucket and a --model_dir under {_BUCKET_FOLDER} the run is lost with its pods, and each "
+            "restart begins anew, unless the manifest has another folder that all pods share.",
+            file=sys.stderr,
+        )
     for what, command in after.items():
         print(f"# {what}: {shlex.join(command)}")
     return 0

@@ -52,6 +52,20 @@ def test_a_host_of_the_slice_is_a_pod_and_all_start_again_but_for_an_error_of_th
     assert policy["rules"][0]["onJobFailureReasons"] == ["PodFailurePolicy"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "lost"),
+    [
+        ((), True),
+        (("--model_dir=/bucket/run",), True),
+        (("--bucket=runs", "--model_dir=runs/a"), True),
+        (("--bucket=runs", "--model_dir=/bucket/run"), False),
+    ],
+)
+def test_a_run_that_would_be_lost_with_its_pods_is_told(launch, flags: tuple[str, ...], lost: bool) -> None:
+    result, _, _ = launch(*flags, "--dry_run")
+    assert result.returncode == 0 and ("note: without --bucket" in result.stderr) is lost, result.stderr
+
+
 def test_values_with_quotes_spaces_and_variables_reach_the_container_as_they_are(launch) -> None:
     values = ["--gin.A.b='two words'", '--gin.A.c="it\'s: #1"', "$(HOME) $HOME", "new\nline", ""]
     result, _, manifest = launch("--model_dir=/bucket/a b", "--env=NOTE=$(x) y=z", "--", *values)
