@@ -4,6 +4,7 @@ model_dir/checkpoints/<step>/   state (step, params, opt_state), data (step, fin
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -169,9 +170,28 @@ def set_aside(path: Path, reason: str) -> None:
 
 def reason_of(error: Exception) -> str:
     """What the error says that is at the root of one of Orbax's."""
+    error = _root(error)
+    if (code := _system_code(error)) is not None:
+        return os.strerror(code)
+    return first_line(error)[:200]
+
+
+def is_of_the_reader(error: Exception) -> bool:
+    """Whether an error of reading tells of the process, its memory, files or rights, and not of what it read."""
+    error = _root(error)
+    # What XLA says when a device is full, as where another process still holds it.
+    full = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    return full or _system_code(error) in (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM)
+
+
+def _root(error: Exception) -> Exception:
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
+    return error
+
+
+def _system_code(error: Exception) -> int | None:
     # TensorStore says much before it comes to what the system said.
     if code := re.search(r"os_error_code='(\d+)'", str(error)):
-        return os.strerror(int(code[1]))
-    return first_line(error)[:200]
+        return int(code[1])
+    return error.errno if isinstance(error, OSError) else None

@@ -23,6 +23,7 @@ from agentbank_jax.training.checkpoint_files import (
     array_differences,
     array_names,
     check_arrays,
+    is_of_the_reader,
     load_arrays,
     orbax_v1,
     read_metadata,
@@ -226,6 +227,11 @@ class Checkpoints:
                     raise DamageError("its position in the data has changed")
             except Exception as error:  # Orbax raises many kinds, for what is all one here: it cannot be read.
                 reason = reason_of(error)
+                if is_of_the_reader(error):
+                    raise AgentBankError(
+                        f"The checkpoint {path} cannot be loaded ({reason}): free what is short, or mend who may read "
+                        "it, and give the same command again; it is left as it is."
+                    ) from None
                 loaded = None
             if not _all_true(loaded is not None):
                 if jax.process_index() == 0:

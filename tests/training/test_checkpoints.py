@@ -1,6 +1,7 @@
 """Checkpoints: what is restored, refused, passed over."""
 
 import dataclasses
+import errno
 import logging
 import shutil
 
@@ -12,6 +13,7 @@ import pytest
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama_config import LlamaConfig
+from agentbank_jax.training import checkpoints as checkpoints_module
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
 from agentbank_jax.training.state import abstract_state, make_init
@@ -148,6 +150,30 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, state, damage, 
     assert str(last) in caplog.text
     _write(tmp_path, state, [int(last.name)])  # the run comes to that step again
     assert load_for_inference(tmp_path)[2]["step"] == int(last.name)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("no room"),
+        OSError(errno.EMFILE, "Too many open files"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4 bytes."),
+        ValueError("NOT_FOUND: … [os_error_code='13']"),
+    ],
+)
+def test_a_checkpoint_that_the_process_cannot_hold_or_open_is_not_taken_for_damaged(
+    tmp_path, state, error, monkeypatch
+):
+    _write(tmp_path, state, [1])
+
+    def refuse(*_):
+        raise ValueError("Failed to load.") from error
+
+    monkeypatch.setattr(checkpoints_module, "load_arrays", refuse)
+    with pytest.raises(AgentBankError, match="checkpoints/1 cannot be loaded"):
+        _restore(tmp_path)
+    monkeypatch.undo()
+    assert _restore(tmp_path).data["step"] == 1
 
 
 def test_inference_takes_a_run_its_checkpoints_or_one_step(tmp_path, state):
