@@ -1,23 +1,28 @@
 """How a program ends: a user's mistake is one clear line on stderr, never a traceback."""
 
 import io
+import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 
-from agentbank_jax.errors import AgentBankError, Stopped
-from agentbank_jax.parallel.distributed import end_failed, runs_together
+from agentbank_jax.errors import AgentBankError, Stopped, first_line
+from agentbank_jax.parallel.distributed import end_failed, is_of_a_lost_process, runs_together
 
 BUG = 1
 USER_ERROR = 2
 INTERRUPTED = 130
+OTHER_GONE = os.EX_UNAVAILABLE
+"""Neither an error of this process nor a run that has saved: a launcher judges by how the other one ended."""
+
+AGAIN = "the same command goes on where it was."
 
 
 def report_errors(program: Callable[[], int]) -> int:
     """Runs `program` and returns the exit status: its own, 2 for a user's mistake, 130 for Ctrl-C, 75 where a run
-    was pre-empted and has saved.
+    was pre-empted and has saved, 69 where another of its processes is gone.
 
     Errors of any other kind are bugs and keep their traceback.
     """
@@ -35,13 +40,17 @@ def report_errors(program: Callable[[], int]) -> int:
         print(f"stopped: {stopped}", file=sys.stderr)
         return stopped.status
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on where it was.", file=sys.stderr)
+        print(f"\ninterrupted; {AGAIN}", file=sys.stderr)
         status = INTERRUPTED
-    except Exception:
+    except Exception as error:
         if not runs_together():
             raise
-        traceback.print_exc()
-        status = BUG
+        if is_of_a_lost_process(error):
+            print(f"stopped: another process of the run is gone ({first_line(error)[:200]}); {AGAIN}", file=sys.stderr)
+            status = OTHER_GONE
+        else:
+            traceback.print_exc()
+            status = BUG
     finally:
         sys.unraisablehook = hook
     return end_failed(status)

@@ -23,6 +23,9 @@ STAGES = "settings", "data"
 
 _FAILED = "failed"
 
+# What Gloo and JAX's coordination service say then, for which neither has an error of its own.
+_LOST = "Gloo", "closed by peer", "reset by peer", "heartbeat", "Barrier", "coordination service"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedConfig:
@@ -106,6 +109,17 @@ def end_failed(status: int) -> int:
         sys.stderr.flush()
         os._exit(status)
     return status
+
+
+def is_of_a_lost_process(error: BaseException | None) -> bool:
+    """Whether an error of this process, or what it came of, says that another one of the run is gone."""
+    if not runs_together():
+        return False
+    while error is not None:
+        if any(word in str(error) for word in _LOST):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def runs_together() -> bool:

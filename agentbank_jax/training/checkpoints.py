@@ -16,6 +16,7 @@ from jax.experimental import multihost_utils
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.llama_config import LlamaConfig
+from agentbank_jax.parallel.distributed import is_of_a_lost_process
 from agentbank_jax.training.checkpoint_files import (
     FOLDER,
     FORMAT,
@@ -126,7 +127,9 @@ class Checkpoints:
             if kind is None:
                 raise self._unwritten(error) from None
 
-    def _unwritten(self, error: Exception) -> AgentBankError:
+    def _unwritten(self, error: Exception) -> Exception:
+        if is_of_a_lost_process(error):
+            return error
         return unwritten(f"A checkpoint in {self.directory}", reason_of(error), GO_ON)
 
     @property

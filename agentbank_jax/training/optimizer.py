@@ -131,8 +131,8 @@ class OptimizerConfig:
                 )
 
     def _check_numbers(self) -> None:
-        if not self.learning_rate > 0:
-            raise AgentBankError(f"OptimizerConfig.learning_rate={self.learning_rate}: expected more than 0.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise AgentBankError(f"OptimizerConfig.learning_rate={self.learning_rate}: expected a number above 0.")
         for names, fits, expected in (
             (("warmup_ratio", "final_ratio", "decay_ratio"), lambda value: 0 <= value <= 1, "0 to 1"),
             (("beta1", "beta2"), lambda value: 0 <= value < 1, "0 or more and below 1"),

@@ -96,6 +96,18 @@ train.train(CommandLine(gin_files=()), 0.0)
     assert ended.stderr == "stopped: SIGTERM; the same command goes on where it was.\n"
 
 
+def test_where_one_of_two_processes_is_killed_the_other_says_so_and_blames_neither_the_disk_nor_itself(
+    tmp_path: Path,
+) -> None:
+    runs = start_all(tmp_path / "run", 0.1, 2)
+    # A checkpoint is due at the step after.
+    wait_for_step(tmp_path / "run", 4, runs[0])
+    runs[1].kill()
+    status, errors = finish(runs[0], 60)
+    finish(runs[1])
+    assert status == 69 and "stopped: another process of the run is gone" in errors, errors
+
+
 @pytest.mark.parametrize("then", [1, 2])
 def test_a_signal_to_one_of_two_processes_stops_both_and_one_or_two_go_on(whole: Path, then: int) -> None:
     folder = whole.parent / f"two_then_{then}"
