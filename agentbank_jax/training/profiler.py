@@ -37,6 +37,7 @@ class Profiler:
         first = config.profile_start
         self._steps = range(first, first + config.profile_steps) if first else range(0)
         self._folder, self._meter, self._goodput, self._say = model_dir / FOLDER, meter, goodput, say
+        self._profiled: list[int] = []
         self._running = self._done = False
 
     def __enter__(self) -> "Profiler":
@@ -45,6 +46,8 @@ class Profiler:
     def __exit__(self, *_) -> None:
         if self._running:
             self._stop()
+        elif self._steps and not self._done:
+            self._say(f"no profile: no step of this start is one of {self._steps[0]} to {self._steps[-1]}")
 
     @contextlib.contextmanager
     def step(self, number: int, state: Any) -> Iterator[None]:
@@ -59,6 +62,8 @@ class Profiler:
             with self._apart():
                 jax.block_until_ready(state)
                 (self._start if due else self._stop)()
+        if self._running:
+            self._profiled.append(number)
         with jax.profiler.StepTraceAnnotation("train", step_num=number) if self._running else contextlib.nullcontext():
             yield
 
@@ -80,7 +85,7 @@ class Profiler:
         self._running, self._done = False, True
         try:
             jax.profiler.stop_trace()
-            self._say(f"profile of steps {self._steps[0]} to {self._steps[-1]}: {self._folder}")
+            self._say(f"profile of steps {self._profiled[0]} to {self._profiled[-1]}: {self._folder}")
         except Exception as error:  # as above, and a full disk
             self._failed(error)
 

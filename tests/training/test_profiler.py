@@ -40,6 +40,13 @@ def test_the_named_steps_are_profiled_and_the_folder_is_told(calls: list[str]) -
     assert said == ["profile of steps 3 to 4: run/profile"]
 
 
+def test_the_steps_that_are_told_are_those_that_were_done(calls: list[str]) -> None:
+    said: list[str] = []
+    go(profiler(said, profile_start=3, profile_steps=5), range(4, 6), calls)
+    go(profiler(said, profile_start=9), range(1, 3), calls)
+    assert said == ["profile of steps 4 to 5: run/profile", "no profile: no step of this start is one of 9 to 13"]
+
+
 def test_nothing_is_profiled_where_no_step_is_named(calls: list[str]) -> None:
     go(profiler([]), range(1, 7), calls)
     assert calls == ["1", "2", "3", "4", "5", "6"]
