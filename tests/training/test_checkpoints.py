@@ -13,6 +13,7 @@ import pytest
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama_config import LlamaConfig
+from agentbank_jax.parallel import distributed
 from agentbank_jax.training import checkpoints as checkpoints_module
 from agentbank_jax.training.checkpoints import Checkpoints
 from agentbank_jax.training.optimizer import OptimizerConfig, make_optimizer
@@ -174,6 +175,19 @@ def test_a_checkpoint_that_the_process_cannot_hold_or_open_is_not_taken_for_dama
         _restore(tmp_path)
     monkeypatch.undo()
     assert _restore(tmp_path).data["step"] == 1
+
+
+def test_a_save_that_fails_because_another_process_is_gone_does_not_blame_the_disk(tmp_path, monkeypatch):
+    def lost():
+        raise RuntimeError("Gloo AllGather failed: Connection closed by peer")
+
+    with Checkpoints(tmp_path, keep=3, config=CONFIG, facts=FACTS) as checkpoints:
+        monkeypatch.setattr(checkpoints._checkpointer, "wait", lost)
+        with pytest.raises(AgentBankError, match="make room"):
+            checkpoints.wait()
+        monkeypatch.setattr(distributed, "runs_together", lambda: True)
+        with pytest.raises(RuntimeError, match="closed by peer"):
+            checkpoints.wait()
 
 
 def test_inference_takes_a_run_its_checkpoints_or_one_step(tmp_path, state):
