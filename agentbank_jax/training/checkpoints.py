@@ -200,7 +200,8 @@ class Checkpoints:
           changed: settings that differ, as lines, to be told where the run may not go on.
 
         Raises:
-          AgentBankError: the checkpoint is of another run (another template, tokenizer, model, …).
+          AgentBankError: the checkpoint is of another run (another template, tokenizer, model, …), or all there were
+            are damaged.
         """
         for checkpoint in reversed(self._checkpointer.checkpoints):
             path = self.directory / str(checkpoint.step)
@@ -245,6 +246,12 @@ class Checkpoints:
             self._checkpointer.reload()
             return Restored(loaded["state"], loaded["data"], metadata)
         self._checkpointer.reload()
+        # Without any that can be read the run would begin anew, over what it has recorded.
+        if damaged := sorted(path.name for path in self.directory.glob("*.damaged")):
+            raise AgentBankError(
+                f"None of the checkpoints in {self.directory} can be read: {', '.join(damaged)}. Put one of them back "
+                "from a copy, choose another --model_dir, or remove them to begin anew."
+            )
         return None
 
     def _check(

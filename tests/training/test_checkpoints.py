@@ -153,6 +153,19 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path, state, damage, 
     assert load_for_inference(tmp_path)[2]["step"] == int(last.name)
 
 
+def test_a_run_whose_checkpoints_are_all_damaged_does_not_begin_anew(tmp_path, state):
+    _write(tmp_path, state, [1, 2])
+    for path in tmp_path.glob("checkpoints/*/state/**/d/*"):
+        path.write_bytes(path.read_bytes()[:-20])
+    # Also when it is started again, by a launcher.
+    for _ in range(2):
+        with pytest.raises(AgentBankError, match=r"None of the checkpoints .* 1\.damaged, 2\.damaged"):
+            _restore(tmp_path)
+    for path in tmp_path.glob("checkpoints/*.damaged"):
+        shutil.rmtree(path)
+    assert _restore(tmp_path) is None
+
+
 @pytest.mark.parametrize(
     "error",
     [
