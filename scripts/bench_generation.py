@@ -33,7 +33,7 @@ def main() -> int:
     turns = flags.turns if flags.work == "episodes" else 1
     length = flags.prompt + turns * flags.new_tokens + (turns - 1) * flags.observation
     settings = {**vars(flags), "model": SHAPES[flags.shape] | {"max_position_embeddings": -(-length // 64) * 64}}
-    sides = {"ours": OURS} | ({flags.peer: PEER} if flags.peer else {})
+    sides = {"ours": OURS} | ({} if flags.peer == "none" else {flags.peer: PEER})
     results: dict[str, list[dict]] = {side: [] for side in sides}
     for number in range(flags.rounds):
         for side, script in sides.items():
@@ -43,7 +43,7 @@ def main() -> int:
                 print(f"{side}: {result.pop('about')}", flush=True)
             values = "  ".join(f"{name} {value:,.4g}" for name, value in result.items() if name != "about")
             print(f"{side:12} {values}", flush=True)
-    if flags.peer:
+    if flags.peer in results:
         names = [name for name in results["ours"][0] if name.endswith("/s") and name in results[flags.peer][0]]
         ratios = {
             name: statistics.median(result[name] for result in results["ours"])
@@ -78,7 +78,7 @@ def _flags() -> argparse.Namespace:
     add("--dtype", default="float32", choices=["float32", "bfloat16"])
     add("--weights", default="", choices=["", "int8"], help="ours: how the weights are kept")
     add("--chunk", type=int, default=0, help="ours: tokens of a decoding call")
-    add("--peer", choices=["transformers"])
+    add("--peer", default="none", choices=["none", "transformers"])
     add("--peer_cache", default="dynamic", choices=["dynamic", "static"], help="the peer's cache_implementation")
     add("--rounds", type=int, default=3, help="measurements of each side")
     add("--repeats", type=int, default=3, help="of the work in a measurement, of which the median counts")

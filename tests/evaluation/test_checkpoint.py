@@ -1,5 +1,6 @@
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -47,12 +48,15 @@ def test_one_call_gives_tables_results_and_report_and_a_second_one_plays_nothing
 
 @pytest.mark.usefixtures("specs")
 def test_trained_and_untrained_models_share_their_compiled_programs(model_dir: Path, tmp_path: Path) -> None:
-    from agentbank_jax.generation import engine
+    from agentbank_jax.generation import programs
 
-    jax.clear_caches()
-    evaluate_checkpoint([SWEEP], model_dir, tmp_path, console=Console(file=io.StringIO()))
-    assert engine._decode._cache_size() == 1
-    assert engine._prefill._cache_size() == 1
+    def compiled(sweep: SweepConfig, folder: Path) -> tuple[int, int]:
+        jax.clear_caches()
+        evaluate_checkpoint([sweep], model_dir, folder, console=Console(file=io.StringIO()))
+        return programs.decode._cache_size(), programs.prefill._cache_size()
+
+    alone = compiled(replace(SWEEP, baselines=()), tmp_path / "alone")
+    assert compiled(SWEEP, tmp_path / "both") == alone > (0, 0)
 
 
 @pytest.mark.usefixtures("specs")
