@@ -1,5 +1,6 @@
 """A model as a policy: conversations stay resident in the engine from turn to turn."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -64,7 +65,7 @@ class ModelPolicy:
       engine: with a tokenizer, whose text of a reply is the template's.
       template: turns to ids and back, the same as in training.
       max_new_tokens: longest reply, stop id included.
-      sampling: how replies are drawn; greedy if None. An episode adds its own seed.
+      sampling: how replies are drawn; greedy if None. Each reply draws with a seed of its own.
       choose_actions: where the environment lists its actions, a reply's Thought is free and its Action is the most
         likely of the list.
       vocab_size: ids from here on have no text (rows that pad the embedding) and are left out.
@@ -118,7 +119,9 @@ class ModelPolicy:
             self._ended_early.append((request.episode_id, environment_failed(error)))
             return
         episode.actions, episode.thought, episode.tokens = actions or [], "", 0
-        seed = self._sampling.seed + request.seed
+        # The same in every process: from what names the reply.
+        name = f"{self._sampling.seed}/{request.seed}/{request.episode_id}/{len(request.turns)}"
+        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
         stop = (*self._sampling.stop, _ACTION) if actions else self._sampling.stop
         self._ask(request.episode_id, sampling=replace(self._sampling, seed=seed, stop=stop))
 

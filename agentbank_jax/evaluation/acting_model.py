@@ -97,7 +97,9 @@ class ActingModel:
     def contenders(self, sweep: SweepConfig) -> tuple[Contender, ...]:
         """The model, and its untrained twin where the sweep asks for it."""
         template = [self.template.fingerprint, self.template.tokenizer.fingerprint]
-        limits = [sweep.max_new_tokens, sweep.max_length or self.config.max_position_embeddings]
+        limits: list[Any] = [sweep.max_new_tokens, sweep.max_length or self.config.max_position_embeddings]
+        if sweep.temperature or sweep.choose_actions:
+            limits.append(sweep.decoding())
 
         def contender(name: str, weights: str, params: Callable[[], forward.Params]) -> Contender:
             return Contender(
@@ -128,6 +130,8 @@ class ActingModel:
             engine,
             self.template,
             max_new_tokens=sweep.max_new_tokens,
+            sampling=sweep.sampling(),
+            choose_actions=sweep.choose_actions,
             vocab_size=self.template.tokenizer.vocab_size,
             name=name,
         )
@@ -141,7 +145,7 @@ class ActingModel:
             "model": f"{forward.count_parameters(config):,} parameters: {config.num_layers} layers, "
             f"width {config.hidden_size}, {config.num_heads} heads, vocabulary {config.vocab_size:,}",
             "trained on": trained or "nothing that is listed",
-            "agent": "ReAct, greedy decoding",
+            "agent": "; ".join(dict.fromkeys(f"ReAct, {sweep.decoding()}" for sweep in sweeps)),
             "limits": "; ".join(
                 f"{sweep.name}: {sweep.max_new_tokens} tokens a reply, "
                 f"{sweep.max_length or config.max_position_embeddings} a conversation, "

@@ -16,6 +16,7 @@ from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.evaluation.results import ResultFile, Summary, effective_episodes, summarize, wilson_interval
+from agentbank_jax.generation.requests import SamplingParams
 
 BASELINES = ("untrained", "random", "oracle")
 
@@ -42,7 +43,11 @@ class SweepConfig:
       max_unparseable: an episode ends after so many replies in a row without an action.
       slots: episodes at once.
       max_length: tokens in a conversation; None takes the model's limit.
-      seed: decides what the random policy does.
+      temperature, top_p: how a model's tokens are drawn (see `generation.requests.SamplingParams`); a temperature of 0
+        takes the most likely ones.
+      choose_actions: in environments that list their actions, a model's Thought is free and its Action is the most
+        likely of the list.
+      seed: decides what the random policy does, and what a model draws.
     """
 
     name: str = "sweep"
@@ -56,6 +61,9 @@ class SweepConfig:
     max_unparseable: int = 3
     slots: int = 32
     max_length: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    choose_actions: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,6 +79,7 @@ class SweepConfig:
         for name in ("episodes_per_task", "max_new_tokens", "max_unparseable", "slots"):
             if getattr(self, name) < 1:
                 raise AgentBankError(f"{where}: {name}={getattr(self, name)}; expected at least 1.")
+        self.sampling()
         if self.max_steps is not None and self.max_steps < 1:
             raise AgentBankError(f"{where}: max_steps={self.max_steps}; expected at least 1, or None.")
         if self.first_index < 0:
@@ -79,6 +88,20 @@ class SweepConfig:
             if baseline not in BASELINES:
                 raise AgentBankError(f"{where}: unknown baseline '{baseline}'.{did_you_mean(baseline, BASELINES)}")
         registry.check_split(self.split)
+
+    def sampling(self) -> SamplingParams:
+        """How a model's tokens are drawn.
+
+        Raises:
+          AgentBankError: a temperature or a top_p outside its range.
+        """
+        return SamplingParams(temperature=self.temperature, top_p=self.top_p, seed=self.seed)
+
+    def decoding(self) -> str:
+        """How a model acts, for a report; the same words mean the same replies."""
+        drawn = "greedy decoding" if not self.temperature else f"temperature {self.temperature:g}, seed {self.seed}"
+        parts = [drawn, f"top_p {self.top_p:g}" if self.temperature and self.top_p < 1 else ""]
+        return ", ".join(part for part in (*parts, "actions of the list" if self.choose_actions else "") if part)
 
     def specs(self) -> tuple[EnvironmentSpec, ...]:
         """The environments of the tasks.

@@ -174,9 +174,13 @@ def test_an_environment_that_cannot_list_its_actions_ends_its_own_episode() -> N
     assert (reply.ended, reply.error) == ("environment_error", "OSError: gone")
 
 
-def test_each_episode_draws_with_its_own_seed() -> None:
-    engine = RecordingEngine([says("a")] * 2)
-    sampling = SamplingParams(temperature=1.0, seed=10)
-    model = policy(engine, sampling=sampling)
-    ask(model, replace(request("hi"), seed=5))
-    assert engine.asked[0].sampling == replace(sampling, seed=15, max_new_tokens=8)
+def test_each_reply_draws_with_a_seed_of_its_own_the_same_each_time() -> None:
+    def seeds(start: int) -> list[int]:
+        engine = RecordingEngine([says("a")] * 3)
+        model = policy(engine, sampling=SamplingParams(temperature=1.0, seed=start))
+        ask(model, request("hi"), request("hi", episode="b"))
+        ask(model, request("hi", "a", "obs"))
+        assert {asked.sampling.temperature for asked in engine.asked} == {1.0}
+        return [asked.sampling.seed for asked in engine.asked]
+
+    assert seeds(1) == seeds(1) and len({*seeds(1), *seeds(2)}) == 6

@@ -8,7 +8,9 @@ import pytest
 from rich.console import Console
 
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.evaluation.acting_model import ActingModel
 from agentbank_jax.evaluation.checkpoint import evaluate_checkpoint
+from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.sweep import SweepConfig
 from tests.evaluation.made_run import make_run, save_steps, vocabulary
 
@@ -57,6 +59,19 @@ def test_trained_and_untrained_models_share_their_compiled_programs(model_dir: P
 
     alone = compiled(replace(SWEEP, baselines=()), tmp_path / "alone")
     assert compiled(SWEEP, tmp_path / "both") == alone > (0, 0)
+
+
+@pytest.mark.usefixtures("specs")
+def test_a_model_that_draws_or_chooses_is_another_contender_and_the_report_says_how_it_acts(model_dir: Path) -> None:
+    model = ActingModel.load(model_dir)
+    ways = [SWEEP, replace(SWEEP, temperature=0.7), replace(SWEEP, temperature=0.7, seed=1),
+            replace(SWEEP, choose_actions=True)]  # fmt: skip
+    assert len({model.contenders(sweep)[0].identity for sweep in ways}) == len(ways)
+    facts = model.report_facts(ways, TrainingManifest.of({}), 1.0)
+    assert facts["agent"] == (
+        "ReAct, greedy decoding; ReAct, temperature 0.7, seed 0; ReAct, temperature 0.7, seed 1; "
+        "ReAct, greedy decoding, actions of the list"
+    )
 
 
 @pytest.mark.usefixtures("specs")

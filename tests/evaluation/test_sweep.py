@@ -159,6 +159,8 @@ def test_trained_instances_are_left_out_and_a_trained_held_out_task_is_contamina
         ({"name": "a/b"}, "folder"),
         ({"max_steps": 0}, "max_steps=0"),
         ({"first_index": -1}, "first_index=-1"),
+        ({"temperature": -1.0}, "temperature=-1.0"),
+        ({"top_p": 0.0}, "top_p=0.0"),
     ],
 )
 def test_wrong_configurations_are_named(fields: dict, message: str) -> None:
