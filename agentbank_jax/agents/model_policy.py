@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from agentbank_jax.agents.policy import Reply, Request, environment_failed
+from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.generation.requests import Generation, GenerationRequest, SamplingParams
 from agentbank_jax.trajectories.schema import Turn
 
-_ACTION = "\nAction:"
+_ACTION, _ANSWER = "\nAction:", f"\n{FINAL_ANSWER_PREFIX}"
 
 
 class ChatTemplate(Protocol):
@@ -122,7 +123,10 @@ class ModelPolicy:
         # The same in every process: from what names the reply.
         name = f"{self._sampling.seed}/{request.seed}/{request.episode_id}/{len(request.turns)}"
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
-        stop = (*self._sampling.stop, _ACTION) if actions else self._sampling.stop
+        stop = self._sampling.stop
+        if actions:
+            answers = any(action.startswith(FINAL_ANSWER_PREFIX) for action in actions)
+            stop = (*stop, _ACTION, *([_ANSWER] if answers else []))
         self._ask(request.episode_id, sampling=replace(self._sampling, seed=seed, stop=stop))
 
     def collect(self) -> list[tuple[str, Reply]]:
@@ -162,14 +166,14 @@ class ModelPolicy:
         episode.tokens += len(generation.ids)
         episode.stopped = bool(generation.ids) and generation.ids[-1] in self._template.stop_ids
         text = self._template.decode([token for token in generation.ids if token < self._vocab_size])
-        if generation.stopped_by == _ACTION:
+        if generation.stopped_by in (_ACTION, _ANSWER):
             choices = self._choices(episode, text)
             if choices:
                 episode.thought = text
                 self._ask(identifier, choices=choices)
                 return None
         if generation.choice is not None:
-            text = f"{episode.thought}{_ACTION} {episode.actions[generation.choice]}"
+            text = f"{episode.thought}\n{_line(episode.actions[generation.choice])}"
         return Reply(
             text=text,
             tokens=episode.tokens,
@@ -180,8 +184,11 @@ class ModelPolicy:
         """Each action as it would follow a Thought; none where the longest would not fit."""
         stop = self._template.stop_ids[0]
         choices = [
-            (*self._template.reply_ids(f"{thought}{_ACTION} {action}", len(thought)), stop)
-            for action in episode.actions
+            (*self._template.reply_ids(f"{thought}\n{_line(action)}", len(thought)), stop) for action in episode.actions
         ]
         fits = len(episode.ids) + max(map(len, choices)) <= self._engine.max_length
         return tuple(choices) if fits else ()
+
+
+def _line(action: str) -> str:
+    return action if action.startswith(FINAL_ANSWER_PREFIX) else f"Action: {action}"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from agentbank_jax.errors import AgentBankError
@@ -189,4 +189,4 @@ class EngineLoad:
     waiting: int
     slots: int
     resident_tokens: int
-    host_bytes: int = field(default=0)
+    host_bytes: int = 0

@@ -17,6 +17,7 @@ class CountingEnvironment(TextEnvironment):
     """`add 1` and `add 2` raise the sum; `Final Answer: <target>` at the target gives reward 1."""
 
     fail_at: str | None = None
+    total = 0
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         if self.fail_at == "reset":

@@ -164,6 +164,16 @@ def test_an_action_is_chosen_among_those_that_the_environment_lists_behind_a_fre
     assert engine.asked[2].ids == [*among.ids, *chosen, 1, *map(ord, "obs")]
 
 
+def test_a_final_answer_that_the_environment_lists_is_one_of_the_choices() -> None:
+    thought = Generation(ids=tuple(map(ord, "Thought: x")), finish="stop", stopped_by="\nFinal Answer:")
+    engine = RecordingEngine([thought, Generation(ids=(9, STOP), finish="choice", choice=2)])
+    (reply,) = ask(policy(engine, choose_actions=True), request("hi"))
+    free, among = engine.asked
+    assert free.sampling.stop == ("\nAction:", "\nFinal Answer:")
+    assert among.choices[2] == (*map(ord, "\nFinal Answer: 0"), STOP)
+    assert reply.text == "Thought: x\nFinal Answer: 0"
+
+
 def test_an_environment_that_cannot_list_its_actions_ends_its_own_episode() -> None:
     class Broken(CountingEnvironment):
         def valid_actions(self) -> list[str]:

@@ -1,0 +1,197 @@
+"""`python scripts/chat.py`: talk to a model in the terminal, or watch it act in an environment."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from agentbank_jax.commands.console import make_console
+from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
+from agentbank_jax.errors import AgentBankError, did_you_mean
+
+if TYPE_CHECKING:
+    import argparse
+
+    from agentbank_jax.generation.engine import Engine
+    from agentbank_jax.generation.requests import SamplingParams
+    from agentbank_jax.serving.served_model import ServedModel
+    from agentbank_jax.trajectories.schema import Turn
+
+_DESCRIPTION = """\
+Talks to a model, turn by turn, or with --environment watches it act. Without --checkpoint it is a tiny model with
+random weights, to try it with."""
+_EXAMPLES = """\
+examples:
+  python scripts/chat.py --checkpoint=runs/samoyed_tiny@best
+  python scripts/chat.py --checkpoint=runs/samoyed_tiny --environment=starter_web --index=3
+  echo "What is 2 + 3?" | python scripts/chat.py --checkpoint=weights/Llama-2-7b-chat-hf --temperature=0.7
+
+within a conversation: /reset begins another, /system TEXT begins one with another instruction, /quit or the end of
+the input ends it; Ctrl-C ends a reply."""
+
+_ORDERS = ("/reset", "/system", "/quit")
+_STYLES = {"system": ("instruction", "dim"), "user": ("environment", "cyan"), "assistant": ("model", "bold")}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; returns its exit status.
+
+    Raises:
+      AgentBankError: on a user's mistake.
+      SystemExit: after `--help`.
+    """
+    parser = make_parser("chat.py", _DESCRIPTION, _EXAMPLES)
+    add = parser.add_argument
+    add("--checkpoint", metavar="PATH", help="a run's folder, RUN@best, the folder of one step, of a Hugging Face "
+        "checkpoint, or of an adapter of peft")  # fmt: skip
+    add("--adapter", metavar="FOLDER", help="a LoRA adapter in peft's layout for a Hugging Face checkpoint")
+    add("--template", metavar="NAME", help="chat template of a Hugging Face checkpoint (default: its own)")
+    add("--dtype", metavar="TYPE", help="of the parameters: float32, bfloat16 or float16 (default: as stored)")
+    add("--system", default="", metavar="TEXT", help="the instruction before the first turn")
+    add("--environment", metavar="NAME", help="watch the model act in this one")
+    add("--split", default="test", metavar="NAME", help="of the environment: train or test (default: test)")
+    add("--index", type=int, default=0, metavar="N", help="of the problem in the split (default: 0)")
+    add("--choose_actions", action="store_true", help="where the environment lists its actions, take the likeliest")
+    add("--max_new_tokens", type=int, default=256, metavar="N", help="of a reply (default: 256)")
+    add("--max_length", type=int, metavar="N", help="tokens of the conversation (default: the model's)")
+    add("--temperature", type=float, default=0.0, metavar="X", help="0 takes the most likely tokens (default: 0)")
+    add("--top_p", type=float, default=1.0, metavar="X", help="share of the likeliest tokens that is kept (default: 1)")
+    add("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: 0)")
+    options = parse_flags(parser, arguments)
+    # Imported only now: --help and a mistyped flag need not wait for JAX.
+    from agentbank_jax.environments import registry
+    from agentbank_jax.generation.requests import SamplingParams
+
+    sampling = SamplingParams(
+        max_new_tokens=options.max_new_tokens, temperature=options.temperature, top_p=options.top_p, seed=options.seed
+    )
+    if options.environment:
+        registry.get(options.environment)
+        registry.check_split(options.split)
+    engine, model = _load(options)
+    console = make_console()
+    if options.environment:
+        return _watch(options, engine, model, sampling, console)
+    return _talk(options, engine, model, sampling, console)
+
+
+def _load(options: "argparse.Namespace") -> "tuple[Engine, ServedModel]":
+    from agentbank_jax.generation.engine import Engine
+    from agentbank_jax.serving.served_model import load_served_model
+    from agentbank_jax.training.compilation_cache import enable_compilation_cache
+
+    enable_compilation_cache()
+    model = load_served_model(
+        options.checkpoint, adapter=options.adapter, template=options.template, dtype=options.dtype
+    )
+    engine = Engine(
+        model.config,
+        model.params,
+        stop_ids=model.template.stop_ids,
+        tokenizer=model.tokenizer,
+        slots=1,
+        max_length=options.max_length,
+    )
+    return engine, model
+
+
+def _talk(
+    options: "argparse.Namespace",
+    engine: "Engine",
+    model: "ServedModel",
+    sampling: "SamplingParams",
+    console: Console,
+) -> int:
+    from agentbank_jax.agents.chat import Chat, ChatError
+
+    chat = Chat(engine, model.template, sampling=sampling, system=options.system)
+    person = sys.stdin.isatty()
+    if person:
+        console.print(f"{model.name}; /reset, /system TEXT, /quit; Ctrl-C ends a reply", style="dim", highlight=False)
+    while True:
+        try:
+            line = input("> " if person else "").strip()
+        except EOFError:
+            return 0
+        if line == "/quit":
+            return 0
+        if line.startswith("/"):
+            order, _, rest = line.partition(" ")
+            if order not in _ORDERS:
+                _tell(console, f"no order is called '{order}'.{did_you_mean(order, _ORDERS)}")
+            elif order == "/system":
+                chat.restart(rest)
+            else:
+                chat.restart()
+        elif line:
+            try:
+                for text in chat.say(line):
+                    console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+                    console.file.flush()
+            except ChatError as error:
+                if not person:
+                    raise
+                _tell(console, f"{error} /reset begins another.")
+            except KeyboardInterrupt:
+                if not person:
+                    raise
+                console.print(" …", end="", highlight=False)
+            console.print()
+
+
+def _tell(console: Console, message: str) -> None:
+    console.print(message, style="yellow", markup=False, highlight=False)
+
+
+def _watch(
+    options: "argparse.Namespace",
+    engine: "Engine",
+    model: "ServedModel",
+    sampling: "SamplingParams",
+    console: Console,
+) -> int:
+    from agentbank_jax.agents.model_policy import ModelPolicy
+    from agentbank_jax.agents.narrator import Narrator
+    from agentbank_jax.agents.rollout import Episode, roll_out
+    from agentbank_jax.environments import registry
+
+    spec = registry.get(options.environment)
+    if reason := spec.available():
+        raise AgentBankError(f"--environment={spec.name} cannot run here: {reason}")
+
+    def tell(_: str, turn: "Turn") -> None:
+        who, style = _STYLES[turn.role]
+        console.print(Text.assemble((f"{who}: ", f"{style} underline"), (turn.content, style)), soft_wrap=True)
+        console.print()
+
+    policy = ModelPolicy(
+        engine,
+        model.template,
+        max_new_tokens=sampling.max_new_tokens,
+        sampling=sampling,
+        choose_actions=options.choose_actions,
+        vocab_size=model.tokenizer.vocab_size,
+        name=model.name,
+    )
+    episode = Episode(
+        id=f"{spec.name}/{options.split}/{options.index}",
+        instruction=spec.instruction,
+        make=spec.make,
+        instance=lambda: spec.instance(options.split, options.index),
+        max_steps=spec.max_steps,
+        success_threshold=spec.success_threshold,
+        seed=options.seed,
+    )
+    (outcome,) = roll_out([episode], Narrator(policy, tell))
+    if outcome.final_observation is not None:
+        console.print(Text(outcome.final_observation, "cyan"), soft_wrap=True)
+    if outcome.error:
+        raise AgentBankError(f"{episode.id}: {outcome.error}")
+    ended = "success" if outcome.success else f"no success ({outcome.terminate_reason})"
+    console.print(
+        f"{episode.id}: {ended}, reward {outcome.reward:g}, {outcome.steps} turns, {outcome.tokens} tokens",
+        highlight=False,
+    )
+    return 0
