@@ -3,10 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -19,8 +18,8 @@ from agentbank_jax.generation.engine import Engine
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.trained_models import load_for_inference
-from agentbank_jax.trajectories.templates.registry import ChatTemplate, get_template
-from agentbank_jax.trajectories.tokenizers.tokenizer import Tokenizer
+from agentbank_jax.trajectories.templates.registry import ChatTemplate
+from agentbank_jax.trajectories.templates.trained import trained_template
 
 
 @dataclass(kw_only=True)
@@ -67,30 +66,13 @@ class ActingModel:
         """
         config, params, metadata = load_for_inference(checkpoint)
         model_dir = Path(metadata["model_dir"])
-        tokenizer = Tokenizer.load(model_dir)
-        facts: Mapping[str, Any] = metadata.get("facts", {})
-        saved = facts.get("tokenizer_sha256", tokenizer.fingerprint)
-        if saved != tokenizer.fingerprint:
-            raise AgentBankError(
-                f"{tokenizer.name}: hash {tokenizer.fingerprint[:12]}…; expected {str(saved)[:12]}…, "
-                "with which the checkpoint was trained. Put that tokenizer back."
-            )
-        trained_with = str(facts.get("template", "llama2/1"))
-        template = get_template(trained_with.split("/")[0], tokenizer)
-        # What stands behind a space only says what was trained.
-        if trained_with.split(" ")[0] != template.fingerprint:
-            raise AgentBankError(
-                f"{tokenizer.name}: its chat template is '{template.fingerprint}' now; expected "
-                f"'{trained_with.split(' ')[0]}', with which the checkpoint was trained. Put that tokenizer's files "
-                "back, or use the version of this project that it was trained with."
-            )
         return cls(
             name=model_name or model_dir.name,
             model_dir=model_dir,
             step=int(metadata["step"]),
             config=config,
             params=params,
-            template=template,
+            template=trained_template(model_dir, metadata.get("facts", {})),
             untrained_seed=untrained_seed,
         )
 

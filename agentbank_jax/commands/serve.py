@@ -1,0 +1,121 @@
+"""`python scripts/serve.py`: the OpenAI interface over HTTP."""
+
+import ipaddress
+import os
+import signal
+from collections.abc import Sequence
+
+from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
+from agentbank_jax.errors import AgentBankError
+
+_DESCRIPTION = """\
+Serves a model over OpenAI's HTTP interface: /v1/models, /v1/chat/completions, /v1/completions, and
+/healthz and /metrics beside them. Without --checkpoint it serves a tiny model with random weights, to try it with.
+SIGTERM and Ctrl-C stop taking requests and let those under way end."""
+_EXAMPLES = """\
+examples:
+  python scripts/serve.py
+  python scripts/serve.py --checkpoint=runs/samoyed_tiny@best --slots=16
+  python scripts/serve.py --checkpoint=weights/Meta-Llama-3-8B-Instruct --dtype=bfloat16 --max_length=4096
+  AGENTBANK_API_KEY=$(openssl rand -hex 24) python scripts/serve.py --host=0.0.0.0"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; returns its exit status.
+
+    Raises:
+      AgentBankError: on a user's mistake.
+      SystemExit: after `--help`.
+    """
+    parser = make_parser("serve.py", _DESCRIPTION, _EXAMPLES)
+    add = parser.add_argument
+    add("--checkpoint", metavar="PATH", help="a run's folder, of which the last checkpoint is taken, RUN@best, the "
+        "folder of one step, or of a Hugging Face checkpoint, or of an adapter of peft")  # fmt: skip
+    add("--adapter", metavar="FOLDER", help="a LoRA adapter in peft's layout for a Hugging Face checkpoint")
+    add("--template", metavar="NAME", help="chat template of a Hugging Face checkpoint: llama2, codellama, llama3 or "
+        "hf (default: hf, its own)")  # fmt: skip
+    add("--dtype", metavar="TYPE", help="of the parameters: float32, bfloat16 or float16 (default: as stored)")
+    add("--served_model_name", metavar="NAME", help="under which clients ask for it (default: the folder's)")
+    add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)")
+    add("--port", type=int, default=8000, metavar="N", help="0 takes a free one (default: 8000)")
+    add("--slots", type=int, default=32, metavar="N", help="replies that are generated together (default: 32)")
+    add("--max_length", type=int, metavar="N", help="tokens of the longest conversation (default: the model's)")
+    add("--queue", type=int, default=256, metavar="N", help="replies that may wait for a slot; more get 429 "
+        "(default: 256)")  # fmt: skip
+    add("--max_body_bytes", type=int, default=4 << 20, metavar="N", help="of a request (default: 4194304)")
+    add("--request_timeout", type=float, default=600.0, metavar="S", help="seconds that a request may take "
+        "(default: 600)")  # fmt: skip
+    add("--grace", type=int, default=60, metavar="S", help="seconds that replies under way may take to end after "
+        "SIGTERM (default: 60)")  # fmt: skip
+    add("--api_key_env", default="AGENTBANK_API_KEY", metavar="NAME", help="environment variable with the key that "
+        "clients must show (default: AGENTBANK_API_KEY)")  # fmt: skip
+    options = parse_flags(parser, arguments)
+    key = os.environ.get(options.api_key_env) or None
+    _check_address(options.host, options.port, key, options.api_key_env)
+    if options.grace < 0:
+        raise AgentBankError(f"--grace={options.grace}: expected 0 seconds or more.")
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn
+    except ImportError as error:
+        raise AgentBankError(f"{error.name} is not installed; expected pip install 'agentbank_jax[serve]'.") from None
+    # Imported only now: --help need not wait for them.
+    from agentbank_jax.generation.engine import Engine
+    from agentbank_jax.serving.app import create_app
+    from agentbank_jax.serving.limits import Limits
+    from agentbank_jax.serving.served_model import load_served_model
+    from agentbank_jax.training.compilation_cache import enable_compilation_cache
+
+    limits = Limits(queue=options.queue, max_body_bytes=options.max_body_bytes, request_timeout=options.request_timeout)
+    enable_compilation_cache()
+    model = load_served_model(
+        options.checkpoint,
+        name=options.served_model_name,
+        adapter=options.adapter,
+        template=options.template,
+        dtype=options.dtype,
+    )
+    engine = Engine(
+        model.config,
+        model.params,
+        stop_ids=model.template.stop_ids,
+        tokenizer=model.tokenizer,
+        slots=options.slots,
+        max_length=options.max_length,
+    )
+    app = create_app(model, engine, limits=limits, api_key=key)
+    config = uvicorn.Config(
+        app,
+        host=options.host,
+        port=options.port,
+        http="h11",
+        ws="none",
+        log_level="info",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=options.grace,
+    )
+    # uvicorn ends at a signal and then raises it again, for what stood here before it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    print(f"{model.name}: serving on http://{options.host}:{options.port}/v1", flush=True)
+    uvicorn.Server(config).run()
+    return 0
+
+
+def _check_address(host: str, port: int, key: str | None, variable: str) -> None:
+    if not 0 <= port < 1 << 16:
+        raise AgentBankError(f"--port={port}: expected 0 to 65535.")
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback and key is None:
+        raise AgentBankError(
+            f"--host={host} can be reached from elsewhere, and no key is set; expected one in ${variable}, or "
+            "--host=127.0.0.1."
+        )
+    if key is not None and (not key.isascii() or any(each.isspace() for each in key)):
+        raise AgentBankError(f"${variable}: the key holds white space or other than ASCII; expected a token.")

@@ -1,0 +1,1 @@
+"""The OpenAI interface over HTTP; see docs/serving.md."""
