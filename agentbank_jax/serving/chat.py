@@ -43,8 +43,7 @@ class ChatAnswer:
             raise invalid(f"messages: {error}", "messages") from None
         if asked.top_logprobs is not None and not asked.logprobs:
             raise invalid("top_logprobs is set without logprobs; set logprobs to true.", "top_logprobs")
-        limit = asked.max_completion_tokens or asked.max_tokens
-        if limit is None and asked.max_tokens == 0:
+        if asked.max_tokens == 0:
             raise invalid("max_tokens is 0; expected at least 1.", "max_tokens")
         service.check_length(self._ids, 1, "messages")
         self._choices = asked.guided_choice or []
@@ -58,7 +57,7 @@ class ChatAnswer:
             GenerationRequest(id="", ids=self._ids, sampling=sampling, choices=choices, stream=self._streams_text)
             for sampling in sampling_params(
                 asked,
-                max_new_tokens=limit or service.thread.max_length,
+                max_new_tokens=asked.max_completion_tokens or asked.max_tokens or service.thread.max_length,
                 logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
                 more_stops=(_IMAGINED,) if self._calls else (),
             )

@@ -33,6 +33,8 @@ class _Reply:
     wanted: list[int]
     ids: list[int] = field(default_factory=list)
     told: int = 0
+    said: str = ""
+    held: bool = False
     text: str | None = None
 
 
@@ -107,7 +109,7 @@ class FakeEngine:
             self.stats.generated += 1
             if reply.ids[-1] in self._stop_ids:
                 finish, stopped_by = "stop", reply.ids[-1]
-            text = self._text(reply.ids)
+            text = self._text(reply.ids) if sampling.stop else ""
             found = min((stop for stop in sampling.stop if stop in text), key=text.index, default=None)
             if found is not None:
                 finish, stopped_by = "stop", found
@@ -144,15 +146,19 @@ class FakeEngine:
     def _delta(self, reply: _Reply, generation: Generation | None = None) -> Delta:
         request, told = reply.request, reply.told
         reply.told = len(reply.ids)
-        text = self._text(reply.ids) if reply.text is None else reply.text
-        before = self._text(reply.ids[:told])
-        return Delta(
-            request_id=request.id,
-            ids=tuple(reply.ids[told:]),
-            text=text[len(before) :] if request.stream else "",
-            logprobs=self._logprobs(reply.ids[told:], request.sampling.logprobs),
-            generation=generation,
-        )
+        new = tuple(reply.ids[told:])
+        text = self._new_text(reply, new, generation) if request.stream else ""
+        reply.said += text
+        logprobs = self._logprobs(new, request.sampling.logprobs)
+        return Delta(request_id=request.id, ids=new, text=text, logprobs=logprobs, generation=generation)
+
+    def _new_text(self, reply: _Reply, new: Sequence[int], generation: Generation | None) -> str:
+        if generation is not None:
+            return generation.text[len(reply.said) :]
+        text = self._tokenizer.spell(new)
+        # Where a character has several tokens, it and all behind it come at the end.
+        reply.held |= not text.isascii()
+        return "" if reply.held else text if reply.said else text.lstrip()
 
     def _text(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode([token for token in ids if token not in self._stop_ids])

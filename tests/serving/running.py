@@ -27,12 +27,14 @@ class Running:
       url: without a path.
       client: of it.
       service, engine: its own.
+      stop: has it take no more requests.
     """
 
     url: str
     client: httpx2.Client
     service: Service
     engine: Any
+    stop: Callable[[], None]
 
     def post(self, path: str, body: dict[str, Any], **others: Any) -> httpx2.Response:
         return self.client.post(path, json=body, **others)
@@ -90,10 +92,14 @@ def serving(
     thread.start()
     wait_until(lambda: server.started, 30)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+    def stop() -> None:
+        server.should_exit = True
+
     try:
         with httpx2.Client(base_url=url, timeout=60) as client:
-            yield Running(url, client, app.state.service, engine)
+            yield Running(url, client, app.state.service, engine, stop)
     finally:
-        server.should_exit = True
+        stop()
         thread.join(20)
         assert not thread.is_alive()

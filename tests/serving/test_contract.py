@@ -134,10 +134,10 @@ def test_echo_with_logprobs_tells_the_prompts_tokens(server: Running, model: Ser
     assert told["token_logprobs"][0] is None and told["top_logprobs"][0] is None
     assert told["token_logprobs"][1 : len(ids)] == [logprob_of(token) for token in ids[1:]]
     assert len(told["tokens"]) == len(told["text_offset"]) == len(ids) + 1
-    assert all(max(top.values()) == each for top, each in zip(told["top_logprobs"][1:], told["token_logprobs"][1:]))
+    assert [max(top.values()) for top in told["top_logprobs"][1:]] == told["token_logprobs"][1:]
     bounds = [*told["text_offset"], len(choice["text"])]
     assert bounds == sorted(bounds) and bounds[:2] == [0, 0]
-    for token, begin, end in zip(told["tokens"], bounds, bounds[1:]):
+    for token, begin, end in zip(told["tokens"], bounds[:-1], bounds[1:], strict=True):
         if not token.startswith("<"):  # BOS, and parts of a character
             assert choice["text"][begin:end] in (token, token.removeprefix(" "))
 
@@ -155,7 +155,7 @@ def test_a_completion_keeps_the_space_before_it_and_streams_the_same(server: Run
         "/v1/completions",
         {"prompt": ["Find the", "Take a"], "n": 2, "max_tokens": 6, "stream": True, "echo": True, "logprobs": None},
     ).text
-    said = {index: "" for index in range(4)}
+    said = dict.fromkeys(range(4), "")
     for event in events(text):
         said[event["choices"][0]["index"]] += event["choices"][0]["text"]
     assert said == {
