@@ -13,7 +13,7 @@ VOCABULARY := $(DATA)/vocabulary/starter.model
 
 export PYTHON VENV
 
-.PHONY: train test test-slow test-parity test-beam test-topology lint format clean
+.PHONY: train test test-slow test-parity test-beam test-topology test-clients lint format clean
 
 train: $(VENV)/.installed-runtime
 	$(BIN)/python scripts/build_bank.py
@@ -42,6 +42,10 @@ test-beam: $(VENV)-beam/.installed-beam
 # What the compiler of TPUs says, in an environment of its own: where libtpu is, JAX looks for a TPU at each start.
 test-topology: $(VENV)-topology/.installed-topology
 	$(VENV)-topology/bin/python -m pytest tests/commands/test_compile_topology.py tests/parallel/test_topology.py tests/training/test_compiled.py
+
+# The server with lm-eval and inspect-ai as clients, in an environment of its own: they bring many libraries along.
+test-clients: $(VENV)-clients/.installed-clients
+	$(VENV)-clients/bin/python -m pytest tests/serving/test_clients.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -73,6 +77,10 @@ $(VENV)-topology/.installed-topology: $(INSTALL_INPUTS)
 	VENV=$(VENV)-topology scripts/set_up.sh topology
 	@touch $@
 
+$(VENV)-clients/.installed-clients: $(INSTALL_INPUTS)
+	VENV=$(VENV)-clients scripts/set_up.sh clients
+	@touch $@
+
 # What was built and trained (./data, ./runs) stays.
 clean:
-	rm -rf $(VENV) $(VENV)-beam $(VENV)-topology build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-beam $(VENV)-topology $(VENV)-clients build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

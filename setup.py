@@ -38,6 +38,9 @@ REQUIREMENTS = [
     "fsspec>=2025.3",
 ]
 
+# The OpenAI interface over HTTP (scripts/serve.py).
+SERVE = ["fastapi>=0.165", "uvicorn>=0.54", "pydantic>=2.14", "prometheus-client>=0.26"]
+
 EXTRAS = {
     "tpu": ["jax[tpu]"],
     # The compiler of TPUs, for hosts that have none: JAX names the libtpu that goes with it (684 MB).
@@ -51,8 +54,13 @@ EXTRAS = {
     # Beam asks for older protobuf and pyarrow than constraints.txt has; this project works with both.
     # SeqIO's cache command, which runs on it, takes google-crc32c for its files.
     "beam": ["apache-beam>=2.77", "google-crc32c>=1.8"],
-    "serve": ["starlette>=0.46", "uvicorn>=0.34"],
+    "serve": SERVE,
+    # What speaks to the server as users do; lm-eval asks for an older fsspec than constraints.txt has.
+    "clients": ["lm-eval[api]>=0.4.13", "inspect-ai>=0.3.285", "openai>=3.57"],
     "test": [
+        *SERVE,
+        "openai>=3.57",  # a client of the server
+        "httpx2>=2.16",
         "pytest>=8",
         "pytest-xdist>=3.6",
         "hypothesis>=6.130",

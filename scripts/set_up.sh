@@ -2,7 +2,8 @@
 # Makes the virtual environment and installs the project into it: `set_up.sh runtime` for
 # training, `set_up.sh tpu` and `set_up.sh cuda` for training on accelerators, `set_up.sh test`
 # for the tests too, `set_up.sh parity` with PyTorch beside them, `set_up.sh topology` with the
-# compiler of TPUs, `set_up.sh beam` with Apache Beam in place of the libraries that it refuses.
+# compiler of TPUs, `set_up.sh clients` with clients of the server, `set_up.sh beam` with Apache
+# Beam in place of the libraries that it refuses.
 # PYTHON and VENV choose the interpreter and the folder. Safe to repeat; a failed step ends the
 # script and shows its output.
 set -euo pipefail
@@ -56,18 +57,22 @@ make_environment() {
 
 "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || make_environment
 
-target="."
+target=".[serve]"
 [ "$KIND" = test ] && target=".[test]"
 [ "$KIND" = parity ] && target=".[test,parity]"
 [ "$KIND" = beam ] && target=".[test,beam]"
+[ "$KIND" = clients ] && target=".[test,clients]"
 [ "$KIND" = tpu ] && target=".[tpu,gcs]"
 [ "$KIND" = cuda ] && target=".[cuda,gcs]"
 [ "$KIND" = topology ] && target=".[test,topology]"
 constraints=constraints.txt
-if [ "$KIND" = beam ]; then
+free=""
+[ "$KIND" = beam ] && free='protobuf|pyarrow'
+[ "$KIND" = clients ] && free='fsspec'
+if [ -n "$free" ]; then
   constraints="$(mktemp)"
   trap 'rm -f "$constraints"' EXIT
-  grep -vE '^(protobuf|pyarrow)==' constraints.txt >"$constraints"
+  grep -vE "^($free)==" constraints.txt >"$constraints"
 fi
 echo "Installing agentbank_jax and what it needs into $VENV (minutes the first time; later runs skip it)"
 quietly "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input -c "$constraints" -e "$target" || exit 2
