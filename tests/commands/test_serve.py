@@ -1,0 +1,110 @@
+"""`python scripts/serve.py` as a user runs it."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from agentbank_jax.commands import serve
+from agentbank_jax.configuration.report_errors import report_errors
+from tests.small_bank import ROOT, environment
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """The server as a program of its own, and its address."""
+    folder = tmp_path_factory.mktemp("serve")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts/serve.py"), f"--port={port}", "--slots=2", "--grace=30"],
+        cwd=folder, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                if httpx2.get(f"{url}/healthz").status_code == 200:
+                    break
+            except httpx2.TransportError:
+                assert program.poll() is None, program.stdout.read() if program.stdout else ""
+                time.sleep(0.1)
+        yield program, url
+    finally:
+        program.kill()
+        program.wait()
+
+
+def test_sigterm_lets_a_stream_end_and_then_the_program_with_status_0(
+    started: tuple["subprocess.Popen[str]", str],
+) -> None:
+    program, url = started
+    body = {"messages": [{"role": "user", "content": "Find the cup."}], "max_tokens": 150, "stream": True}
+    body |= {"temperature": 0, "stream_options": {"include_usage": True}}
+    whole = httpx2.post(f"{url}/v1/chat/completions", json={**body, "stream": False}, timeout=60).json()
+    with httpx2.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=60) as response:
+        lines = response.iter_lines()
+        first = next(lines)
+        program.send_signal(signal.SIGTERM)
+        rest = [line for line in lines if line]
+    assert rest[-1] == "data: [DONE]"
+    pieces = [json.loads(line[6:]) for line in (first, *rest[:-1])]
+    said = "".join(piece["choices"][0]["delta"].get("content", "") for piece in pieces[:-1])
+    assert said == whole["choices"][0]["message"]["content"]
+    assert pieces[-1]["usage"]["completion_tokens"] == whole["usage"]["completion_tokens"] > 20
+    assert program.wait(20) == 0
+    assert "Traceback" not in program.stdout.read()  # type: ignore[union-attr]
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(f"{url}/healthz")
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--host=0.0.0.0", "error: --host=0.0.0.0 can be reached from elsewhere, and no key is set; expected one in "),
+        ("--host=example", "error: --host=example can be reached from elsewhere"),
+        ("--port=99999", "error: --port=99999: expected 0 to 65535."),
+        ("--grace=-1", "error: --grace=-1: expected 0 seconds or more."),
+        ("--queue=-1", "error: --queue=-1: expected 0 or more."),
+        ("--max_body_bytes=0", "error: --max_body_bytes=0: expected at least 1."),
+        ("--request_timeout=0", "error: --request_timeout=0.0: expected more than 0 seconds."),
+        ("--slot=3", "error: unknown argument '--slot=3'. Did you mean '--slots'?"),
+        ("--template=llama2", "error: --template=llama2: belongs to a checkpoint"),
+        ("--checkpoint=/nowhere", "error: The checkpoint /nowhere does not exist."),
+        ("--slots=0", "error: Engine: slots=0; expected at least 1."),
+    ],
+)
+def test_a_mistake_is_one_line(
+    flag: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AGENTBANK_API_KEY", raising=False)
+    monkeypatch.setenv("AGENTBANK_COMPILATION_CACHE", str(tmp_path))
+    assert report_errors(lambda: serve.main([flag])) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(message) and told.count("\n") == 1
+
+
+def test_a_key_that_no_header_can_carry_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "two words")
+    assert report_errors(lambda: serve.main(["--api_key_env=MY_KEY", "--host=0.0.0.0"])) == 2
+    assert "$MY_KEY" in (told := capsys.readouterr().err) and "two words" not in told
+
+
+def test_help_needs_neither_jax_nor_fastapi() -> None:
+    code = (
+        "import sys; from agentbank_jax.commands.serve import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print([name for name in ('jax', 'fastapi', 'uvicorn') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.rstrip().endswith("[]") and "--served_model_name" in result.stdout
