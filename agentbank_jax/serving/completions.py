@@ -27,7 +27,7 @@ class CompletionAnswer:
         asked = read_request(CompletionRequest, parse_json(body))
         service.check_model(asked.model)
         self._tokenizer = service.model.tokenizer
-        self._prompts = self._read_prompts(asked.prompt)
+        self._prompts = self._read_prompts(asked.prompt, asked.add_special_tokens)
         if len(self._prompts) * asked.n > MAX_REPLIES:
             raise invalid(
                 f"{len(self._prompts)} prompts and n = {asked.n} make more than {MAX_REPLIES} replies.", "prompt"
@@ -117,13 +117,13 @@ class CompletionAnswer:
         generations = [self._ended[index] for index in range(len(self.requests))]
         return {**self._chunk([]), "usage": self._usage(generations)}
 
-    def _read_prompts(self, prompt: str | list[Any]) -> list[tuple[str, list[int]]]:
-        """The text and the ids of each prompt; a text is preceded by BOS, as training has it."""
+    def _read_prompts(self, prompt: str | list[Any], begins: bool) -> list[tuple[str, list[int]]]:
+        """The text and the ids of each prompt; BOS precedes a text that begins, as training has it."""
         if not prompt and not isinstance(prompt, str):
             raise invalid("prompt is an empty list; expected a text or ids.", "prompt")
         if isinstance(prompt, str) or isinstance(prompt[0], int):
             prompt = [prompt]
-        bos = [] if self._tokenizer.bos_id is None else [self._tokenizer.bos_id]
+        bos = [self._tokenizer.bos_id] if begins and self._tokenizer.bos_id is not None else []
         prompts = []
         for index, each in enumerate(prompt):
             if isinstance(each, str):

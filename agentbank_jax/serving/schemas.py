@@ -134,10 +134,15 @@ TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class CompletionRequest(SamplingRequest):
-    """`POST /v1/completions`."""
+    """`POST /v1/completions`.
+
+    Fields:
+      add_special_tokens: BOS comes before a prompt that is a text; one of ids is taken as it is.
+    """
 
     prompt: str | list[str] | list[TokenId] | list[list[TokenId]]
     echo: bool = False
+    add_special_tokens: bool = True
     logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
 
 

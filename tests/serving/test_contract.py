@@ -123,6 +123,8 @@ def test_prompts_of_all_four_kinds_read_the_same_ids(server: Running, model: Ser
         assert {tuple(request.ids) for request in server.engine.read[-count:]} == {(bos, *ids)}
         assert {choice["text"] for choice in body["choices"]} == {body["choices"][0]["text"]}
         assert body["usage"]["prompt_tokens"] == count * (len(ids) + 1)
+    complete(server, "Find the cup", add_special_tokens=False)
+    assert list(server.engine.read[-1].ids) == ids
 
 
 def test_echo_with_logprobs_tells_the_prompts_tokens(server: Running, model: ServedModel) -> None:
