@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import signal
+import socket
 from collections.abc import Sequence
 
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse_flags(parser, arguments)
     key = os.environ.get(options.api_key_env) or None
     _check_address(options.host, options.port, key, options.api_key_env)
+    listening = _bind(options.host, options.port)
     if options.grace < 0:
         raise AgentBankError(f"--grace={options.grace}: expected 0 seconds or more.")
     try:
@@ -87,8 +89,6 @@ def main(arguments: Sequence[str]) -> int:
     app = create_app(model, engine, limits=limits, api_key=key)
     config = uvicorn.Config(
         app,
-        host=options.host,
-        port=options.port,
         http="h11",
         ws="none",
         log_level="info",
@@ -100,9 +100,25 @@ def main(arguments: Sequence[str]) -> int:
     # uvicorn ends at a signal and then raises it again, for what stood here before it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    print(f"{model.name}: serving on http://{options.host}:{options.port}/v1", flush=True)
-    uvicorn.Server(config).run()
+    host, port = listening.getsockname()[:2]
+    print(f"{model.name}: serving on http://{f'[{host}]' if ':' in host else host}:{port}/v1", flush=True)
+    uvicorn.Server(config).run(sockets=[listening])
     return 0
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Takes an address before anything long begins."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise AgentBankError(
+            f"--host={host} --port={port}: cannot listen there ({error.strerror}); choose another --port (0 takes a "
+            "free one) or --host."
+        ) from None
+    return listening
 
 
 def _check_address(host: str, port: int, key: str | None, variable: str) -> None:

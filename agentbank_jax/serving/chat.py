@@ -46,6 +46,7 @@ class ChatAnswer:
         if asked.max_tokens == 0:
             raise invalid("max_tokens is 0; expected at least 1.", "max_tokens")
         service.check_length(self._ids, 1, "messages")
+        longest = service.thread.max_length
         self._choices = asked.guided_choice or []
         choices = tuple(_reply_ids(service, choice) for choice in self._choices)
         self.stream = asked.stream
@@ -57,7 +58,7 @@ class ChatAnswer:
             GenerationRequest(id="", ids=self._ids, sampling=sampling, choices=choices, stream=self._streams_text)
             for sampling in sampling_params(
                 asked,
-                max_new_tokens=asked.max_completion_tokens or asked.max_tokens or service.thread.max_length,
+                max_new_tokens=min(asked.max_completion_tokens or asked.max_tokens or longest, longest),
                 logprobs=(asked.top_logprobs or 0) if asked.logprobs else None,
                 more_stops=(_IMAGINED,) if self._calls else (),
             )

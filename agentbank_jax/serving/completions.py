@@ -58,7 +58,7 @@ class CompletionAnswer:
             for _, ids in self._prompts
             for sampling in sampling_params(
                 asked,
-                max_new_tokens=limit,
+                max_new_tokens=min(limit, service.thread.max_length),
                 logprobs=asked.logprobs,
                 prompt_logprobs=asked.logprobs if asked.echo else None,
             )

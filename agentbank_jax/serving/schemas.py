@@ -107,10 +107,10 @@ class SamplingRequest(BaseModel):
 
     model: str | None = None
     n: int = Field(1, ge=1, le=MAX_REPLIES)
-    max_tokens: int | None = Field(None, ge=0, le=1 << 31)
+    max_tokens: int | None = Field(None, ge=0, lt=1 << 31)
     temperature: float | None = Field(None, ge=0, le=100)
     top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=-1, le=1 << 31)
+    top_k: int | None = Field(None, ge=-1, lt=1 << 31)
     min_p: float | None = Field(None, ge=0, le=1)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: str | Stop | None = None
@@ -123,7 +123,7 @@ class ChatRequest(SamplingRequest):
     """`POST /v1/chat/completions`."""
 
     messages: list[Message] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1, le=1 << 31)
+    max_completion_tokens: int | None = Field(None, ge=1, lt=1 << 31)
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=MAX_TOP_LOGPROBS)
     tools: list[Tool] | None = Field(None, max_length=256)

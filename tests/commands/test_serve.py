@@ -21,21 +21,24 @@ from tests.small_bank import ROOT, environment
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """The server as a program of its own, and its address."""
     folder = tmp_path_factory.mktemp("serve")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     program = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts/serve.py"), f"--port={port}", "--slots=2", "--grace=30"],
+        [sys.executable, str(ROOT / "scripts/serve.py"), "--port=0", "--slots=2", "--grace=30"],
         cwd=folder, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
+    assert program.stdout is not None
     try:
+        for line in program.stdout:
+            if "serving on " in line:
+                url = line.split("serving on ")[1].strip().removesuffix("/v1")
+                break
+        else:
+            pytest.fail("the program ended")
         for _ in range(600):
             try:
                 if httpx2.get(f"{url}/healthz").status_code == 200:
                     break
             except httpx2.TransportError:
-                assert program.poll() is None, program.stdout.read() if program.stdout else ""
+                assert program.poll() is None, program.stdout.read()
                 time.sleep(0.1)
         yield program, url
     finally:
@@ -90,6 +93,15 @@ def test_a_mistake_is_one_line(
     assert report_errors(lambda: serve.main([flag])) == 2
     told = capsys.readouterr().err
     assert told.startswith(message) and told.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_told_before_anything_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert report_errors(lambda: serve.main([f"--port={port}", "--checkpoint=/nowhere"])) == 2
+    assert capsys.readouterr().err.startswith(f"error: --host=127.0.0.1 --port={port}: cannot listen there (Address")
 
 
 def test_a_key_that_no_header_can_carry_is_refused(
