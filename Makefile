@@ -45,7 +45,7 @@ test-topology: $(VENV)-topology/.installed-topology
 
 # The server with lm-eval and inspect-ai as clients, in an environment of its own: they bring many libraries along.
 test-clients: $(VENV)-clients/.installed-clients
-	$(VENV)-clients/bin/python -m pytest tests/serving/test_clients.py
+	HF_HUB_OFFLINE=1 $(VENV)-clients/bin/python -m pytest tests/serving/test_clients.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ from tests.trajectories.published import (
 
 # In the order in which a reader meets them: later pages use what earlier ones made.
 PAGES = ("docs/banks.md", "docs/data.md", "docs/training.md", "docs/evaluation.md", "docs/pods.md", "docs/launching.md",
-         "README.md", "docs/generation.md", "docs/extending.md", "docs/security.md")  # fmt: skip
+         "README.md", "docs/generation.md", "docs/serving.md", "docs/extending.md", "docs/security.md")  # fmt: skip
 
 MAKE_COMMANDS = {"make train", "make test", "make lint"}
 
@@ -71,6 +71,9 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     # Both start `train.py` many times; `tests/training/test_faults.py` runs the former.
     "python scripts/fault_test.py": ("--help",),
     "python scripts/bench_loop.py": ("--figures=outside", "--repeats=1", "--steps=3"),
+    # Serves until it is stopped; `tests/commands/test_serve.py` starts it.
+    "python scripts/serve.py": ("--help",),
+    "python scripts/bench_serving.py": ("--shape=tiny", "--clients=2", "--turns=1", "--tokens=2", "--rounds=1"),
     # Launchers print what they would run; `sbatch` stands for the script that it submits.
     "scripts/tpu_pod.sh": ("--dry_run",),
     "sbatch": ("--dry_run",),

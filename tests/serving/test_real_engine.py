@@ -131,3 +131,31 @@ def test_a_demanded_call_is_made_by_a_model_that_knows_none(real: Running) -> No
     body = ask(real, [{"role": "user", "content": "Go."}], tools=tools, tool_choice="required")
     (call,) = body["choices"][0]["message"]["tool_calls"]
     assert call["function"]["name"] in ("search", "look_up") and body["choices"][0]["finish_reason"] == "tool_calls"
+
+
+def test_no_extreme_of_a_parameter_brings_the_engine_down(real: Running) -> None:
+    """Each value alone is one that a request may have."""
+    extremes: dict[str, list[Any]] = {
+        "temperature": [1e-300, 1e-40, 100],
+        "top_p": [1e-300, 1],
+        "top_k": [-1, 2**31 - 1],
+        "min_p": [1e-9, 1],
+        "seed": [-(2**63), 2**63 - 1],
+        "max_tokens": [1, 2**31 - 1],
+        "stop": ["\ufffd", "é" * 1000],
+        "guided_choice": [["same", "same"], ["x " * 2000, "y"]],
+        "messages": [[{"role": "user", "content": ""}], [{"role": "user", "content": "word " * 150}]],
+    }
+    bodies = [
+        {"messages": [{"role": "user", "content": "Go."}], "max_tokens": 5, "logprobs": True, "seed": 3, name: value}
+        for name, values in extremes.items()
+        for value in values
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        responses = list(pool.map(lambda body: real.post("/v1/chat/completions", body), bodies))
+    for body, response in zip(bodies, responses, strict=True):
+        too_long = body.get("guided_choice") == ["x " * 2000, "y"]
+        assert response.status_code == (400 if too_long else 200), (body, response.text)
+        assert "NaN" not in response.text and "Infinity" not in response.text
+    real.wait_until_idle()
+    assert real.client.get("/healthz").status_code == 200 and real.engine.load().running == 0
