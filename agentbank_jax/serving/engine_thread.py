@@ -8,7 +8,7 @@
       replies.close()
 
 The engine blocks while it computes, so that it has a thread of its own, and nothing of the server waits for it: calls
-go to it through a queue, and what it answers comes back with one `call_soon_threadsafe` a step.
+go to it through a queue, and what it answers comes back with one `call_soon_threadsafe` a step or fewer.
 """
 
 import asyncio
@@ -128,6 +128,8 @@ class EngineThread:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._open: dict[str, Replies] = {}
         self._serial = 0
+        self._fresh: list[Delta] = []
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -182,8 +184,10 @@ class EngineThread:
             if self._open.pop(each, None) is not None:
                 self._calls.put(lambda each=each: self._engine.cancel(each))  # type: ignore[misc]
 
-    def _deliver(self, deltas: Sequence[Delta]) -> None:
-        for delta in deltas:
+    def _deliver(self) -> None:
+        with self._lock:
+            fresh, self._fresh = self._fresh, []
+        for delta in fresh:
             replies = self._open.get(delta.request_id)
             if replies is not None:
                 replies.put(delta)
@@ -205,9 +209,7 @@ class EngineThread:
     def _run(self) -> None:
         try:
             while self._take_calls():
-                deltas = self._engine.step()
-                if deltas:
-                    self._tell(self._deliver, deltas)
+                self._hand_over(self._engine.step())
         except Exception as error:
             logger.exception("The engine has failed")
             self.failure = error
@@ -225,6 +227,14 @@ class EngineThread:
             if call is None:
                 return False
             call()
+
+    def _hand_over(self, deltas: Sequence[Delta]) -> None:
+        """Gives deltas to the event loop, which takes all there are at once: it may be slower than the engine."""
+        with self._lock:
+            told = bool(self._fresh) or not deltas
+            self._fresh += deltas
+        if not told:
+            self._tell(self._deliver)
 
     def _submit(self, request: GenerationRequest) -> None:
         try:

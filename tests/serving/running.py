@@ -28,6 +28,7 @@ class Running:
       client: of it.
       service, engine: its own.
       stop: has it take no more requests.
+      connections: that are open.
     """
 
     url: str
@@ -35,6 +36,7 @@ class Running:
     service: Service
     engine: Any
     stop: Callable[[], None]
+    connections: set[Any]
 
     def post(self, path: str, body: dict[str, Any], **others: Any) -> httpx2.Response:
         return self.client.post(path, json=body, **others)
@@ -78,13 +80,15 @@ def serving(
     say: Say = number_of,
     slots: int = 4,
     seconds: float = 0.0,
+    max_length: int = 512,
     limits: Limits | None = None,
     api_key: str | None = None,
 ) -> Iterator[Running]:
     """Runs a server, of a `FakeEngine` unless another is given."""
     if engine is None:
         stops = model.template.stop_ids
-        engine = FakeEngine(model.tokenizer, stops, speaking(model, say), slots=slots, seconds=seconds)
+        speak = speaking(model, say)
+        engine = FakeEngine(model.tokenizer, stops, speak, slots=slots, seconds=seconds, max_length=max_length)
     app = create_app(model, engine, limits=limits, api_key=api_key)
     config = uvicorn.Config(app, port=0, http="h11", ws="none", log_level="error", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
@@ -98,7 +102,7 @@ def serving(
 
     try:
         with httpx2.Client(base_url=url, timeout=60) as client:
-            yield Running(url, client, app.state.service, engine, stop)
+            yield Running(url, client, app.state.service, engine, stop, server.server_state.connections)
     finally:
         stop()
         thread.join(20)

@@ -9,8 +9,7 @@ import pytest
 
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.serving.served_model import ServedModel
-from tests.serving.fake_engine import FakeEngine
-from tests.serving.running import Running, serving, speaking
+from tests.serving.running import Running, serving
 from tests.trajectories.published import llama2_json, write_checkpoint
 
 pytest.importorskip("lm_eval")
@@ -146,8 +145,7 @@ def test_an_inspect_agent_acts_with_a_tool_and_submits(model: ServedModel, tmp_p
             return "Thought: I know.\nAction: submit[hall]"
         return "Thought: I search.\nAction: search[lamp]"
 
-    engine = FakeEngine(model.tokenizer, model.template.stop_ids, speaking(model, say), max_length=4096)
-    with serving(model, engine) as server:
+    with serving(model, say=say, max_length=4096) as server:
         (log,) = inspect_eval(
             Task(dataset=[Sample(input="Where is the lamp?", target="hall")], scorer=match()),
             solver=react(tools=[search()]),

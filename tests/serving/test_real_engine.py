@@ -24,7 +24,7 @@ def real(model: ServedModel) -> Iterator[Running]:
         stop_ids=model.template.stop_ids,
         tokenizer=model.tokenizer,
         slots=4,
-        max_length=512,
+        max_length=192,
     )
     with serving(model, engine) as running:
         yield running
@@ -57,7 +57,7 @@ def test_a_prompts_log_probabilities_are_those_of_the_model(real: Running, model
 
 
 def test_no_token_of_a_conversation_is_read_twice(real: Running, model: ServedModel) -> None:
-    messages: list[dict[str, Any]] = [{"role": "user", "content": "Find the lamp. " * 5}]
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "Find the lamp. " * 3}]
     new = 0
     real.wait_until_idle()
     before = real.engine.stats.prefilled
@@ -144,7 +144,7 @@ def test_no_extreme_of_a_parameter_brings_the_engine_down(real: Running) -> None
         "max_tokens": [1, 2**31 - 1],
         "stop": ["\ufffd", "é" * 1000],
         "guided_choice": [["same", "same"], ["x " * 2000, "y"]],
-        "messages": [[{"role": "user", "content": ""}], [{"role": "user", "content": "word " * 150}]],
+        "messages": [[{"role": "user", "content": ""}], [{"role": "user", "content": "word " * 60}]],
     }
     bodies = [
         {"messages": [{"role": "user", "content": "Go."}], "max_tokens": 5, "logprobs": True, "seed": 3, name: value}
