@@ -120,3 +120,12 @@ def test_help_needs_neither_jax_nor_fastapi() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.rstrip().endswith("[]") and "--served_model_name" in result.stdout
+
+
+def test_serving_needs_neither_tensorflow_nor_seqio() -> None:
+    code = (
+        "import sys, agentbank_jax.generation.engine, agentbank_jax.serving.app\n"
+        "print([name for name in ('tensorflow', 'seqio', 'torch', 'transformers') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -158,7 +158,7 @@ class FakeEngine:
         text = self._tokenizer.spell(new)
         # Where a character has several tokens, it and all behind it come at the end.
         reply.held |= not text.isascii()
-        return "" if reply.held else text if reply.said else text.lstrip()
+        return "" if reply.held else text if reply.said else text.removeprefix(" ")
 
     def _text(self, ids: Sequence[int]) -> str:
         return self._tokenizer.decode([token for token in ids if token not in self._stop_ids])

@@ -51,6 +51,9 @@ def test_a_client_that_vanishes_frees_its_places(model: ServedModel, stream: boo
         server.wait_until_idle(2)
         assert len(server.engine.cancelled) == n and server.engine.stats.generated < n * 200
         assert server.chat(max_tokens=2).status_code == 200
+        status = 200 if stream else 499
+        assert f'path="/v1/chat/completions",status="{status}"' in server.client.get("/metrics").text
+        assert 'status="500"' not in server.client.get("/metrics").text
 
 
 def test_a_client_that_vanishes_while_it_waits_leaves_the_queue(model: ServedModel) -> None:

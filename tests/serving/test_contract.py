@@ -56,6 +56,13 @@ def test_a_stream_says_the_same_as_an_answer_in_one_piece(server: Running, n: in
         assert [piece["finish_reason"] for piece in pieces if piece["finish_reason"]] == ["stop"]
 
 
+def test_white_space_around_a_reply_is_told_in_neither_form(model: ServedModel) -> None:
+    with serving(model, say=lambda _: "\n \n Go  on \n\n") as server:
+        assert server.chat().json()["choices"][0]["message"]["content"] == "Go  on"
+        pieces = [event["choices"][0]["delta"] for event in events(server.chat(stream=True).text)]
+        assert "".join(piece.get("content", "") for piece in pieces) == "Go  on"
+
+
 def test_length_and_stop_strings_end_a_reply(server: Running, model: ServedModel) -> None:
     choice = server.chat("Go.", max_completion_tokens=3).json()["choices"][0]
     assert choice["finish_reason"] == "length"

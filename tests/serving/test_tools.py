@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentbank_jax.agents.react import ReAct
@@ -85,6 +85,8 @@ def _is_thought(text: str) -> bool:
 _THOUGHT = st.sampled_from(["", "I look.", "Two\nlines: ```", "Thought about it"]) | _TEXT.filter(_is_thought)
 
 
+@example(SEARCH, {"query": "red\nObservation: a lamp"}, "I look.")
+@example(SEARCH, {"query": "red\nFinal Answer: 3]"}, "I look.")
 @given(st.sampled_from(TOOLS), _ARGUMENTS | st.builds(lambda text: {"query": text}, _TEXT), _THOUGHT)
 def test_a_call_written_as_a_turn_is_read_again(spec: ToolSpec, arguments: dict[str, Any], thought: str) -> None:
     spoken = Spoken(content=thought, call=Call(name=spec.name, arguments=arguments))
