@@ -1,6 +1,5 @@
 """`python scripts/serve.py`: the OpenAI interface over HTTP."""
 
-import ipaddress
 import os
 import signal
 import socket
@@ -8,6 +7,7 @@ from collections.abc import Sequence
 
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.serving.loopback import is_loopback
 
 _DESCRIPTION = """\
 Serves a model over OpenAI's HTTP interface: /v1/models, /v1/chat/completions, /v1/completions, and
@@ -124,11 +124,7 @@ def _bind(host: str, port: int) -> socket.socket:
 def _check_address(host: str, port: int, key: str | None, variable: str) -> None:
     if not 0 <= port < 1 << 16:
         raise AgentBankError(f"--port={port}: expected 0 to 65535.")
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback and key is None:
+    if not is_loopback(host) and key is None:
         raise AgentBankError(
             f"--host={host} can be reached from elsewhere, and no key is set; expected one in ${variable}, or "
             "--host=127.0.0.1."

@@ -3,8 +3,8 @@
 import contextlib
 import hmac
 import logging
+import re
 from collections.abc import AsyncIterator
-from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -17,6 +17,7 @@ from agentbank_jax.serving.conversations import Conversations
 from agentbank_jax.serving.engine_thread import Engine, EngineThread
 from agentbank_jax.serving.errors import ApiError
 from agentbank_jax.serving.limits import Limits
+from agentbank_jax.serving.loopback import is_loopback
 from agentbank_jax.serving.prometheus import ServingMetrics
 from agentbank_jax.serving.served_model import ServedModel
 from agentbank_jax.serving.service import Service
@@ -135,13 +136,8 @@ class _Edge:
             await send(message)
 
         try:
-            if path != _HEALTH and not self._allowed(scope):
-                raise ApiError(
-                    401,
-                    "The key is missing or wrong; expected the header 'Authorization: Bearer KEY'.",
-                    code="invalid_api_key",
-                    headers={"WWW-Authenticate": "Bearer"},
-                )
+            if path != _HEALTH:
+                self._check(scope)
             await self._app(scope, receive, send_counted)
         except ApiError as error:
             await JSONResponse(error.body, error.status, error.headers)(scope, receive, send_counted)
@@ -152,9 +148,24 @@ class _Edge:
             bug = ApiError(500, "The server could not answer; its log says why.")
             await JSONResponse(bug.body, bug.status)(scope, receive, send_counted)
 
-    def _allowed(self, scope: Scope) -> bool:
-        if self._key is None:
-            return True
-        headers: dict[bytes, Any] = dict(scope["headers"])
-        kind, _, key = headers.get(b"authorization", b"").partition(b" ")
-        return kind.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key)
+    def _check(self, scope: Scope) -> None:
+        """Raises ApiError where a client may not ask."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if self._key is not None:
+            kind, _, key = headers.get(b"authorization", b"").partition(b" ")
+            if kind.lower() != b"bearer" or not hmac.compare_digest(key.strip(), self._key):
+                raise ApiError(
+                    401,
+                    "The key is missing or wrong; expected the header 'Authorization: Bearer KEY'.",
+                    code="invalid_api_key",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            return
+        # A page whose name was made to lead to this machine must not use a server that asks for no key.
+        host = headers.get(b"host", b"localhost").decode("latin-1")
+        if not is_loopback(re.sub(r":\d+$", "", host).strip("[]")):
+            raise ApiError(
+                403,
+                f"The request names the host {host[:100]!r}; without a key this server answers as localhost alone.",
+                code="host_not_allowed",
+            )

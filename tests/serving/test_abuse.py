@@ -32,7 +32,7 @@ def connect(server: Running, body: dict[str, Any], *, receive_buffer: int | None
     connection.connect((host, int(port)))
     content = json.dumps({"messages": [{"role": "user", "content": "Go."}], **body}).encode()
     connection.sendall(
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         + f"Content-Length: {len(content)}\r\n\r\n".encode()
         + content
     )
@@ -175,7 +175,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(model: ServedModel) -> None
         host, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=5) as connection:
             connection.sendall(
-                b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b"Content-Length: 1000\r\n\r\n{"
             )
             assert connection.recv(100).startswith(b"HTTP/1.1 504 ")

@@ -218,6 +218,17 @@ def test_a_key_is_needed_where_one_is_set(model: ServedModel) -> None:
         assert server.client.get("/v1/models", headers=good).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost", 200), ("localhost:8000", 200), ("127.0.0.1:1", 200), ("[::1]:8000", 200), ("evil.example", 403),
+     ("evil.example:8000", 403), ("127.0.0.1.evil.example", 403), ("10.0.0.1", 403), ("", 403)],
+)  # fmt: skip
+def test_without_a_key_only_names_of_this_machine_are_answered(small: Running, host: str, status: int) -> None:
+    response = small.client.get("/v1/models", headers={"Host": host})
+    assert response.status_code == status
+    assert status == 200 or response.json()["error"]["code"] == "host_not_allowed"
+
+
 def test_the_table_names_only_parameters_that_exist() -> None:
     known = {*ChatRequest.model_fields, *CompletionRequest.model_fields, "temprature", "frequency_penalty"}
     known |= {"response_format", "best_of"}
