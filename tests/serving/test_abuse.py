@@ -210,6 +210,20 @@ def test_a_bug_in_taking_in_a_request_harms_no_other(model: ServedModel) -> None
         assert server.chat().status_code == 200 and server.client.get("/healthz").status_code == 200
 
 
+def test_a_bug_in_the_server_is_an_answer_and_no_traceback(model: ServedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(turns: Any) -> None:
+        raise KeyError("secret detail")
+
+    with serving(model) as server:
+        with monkeypatch.context() as broken:
+            broken.setattr(server.service.conversations, "prompt_ids", fail)
+            for content in ("Go.", "Go. " * 20_000):
+                response = server.chat(content)
+                assert response.status_code == 500 and response.json()["error"]["type"] == "server_error"
+                assert "secret" not in response.text
+        assert server.chat().status_code == 200
+
+
 def test_what_the_engine_refuses_is_the_clients_mistake(model: ServedModel) -> None:
     with serving(model) as server:
         server.engine.max_length = 3
