@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes the virtual environment and installs the project into it: `set_up.sh runtime` for
-# training, `set_up.sh tpu` and `set_up.sh cuda` for training on accelerators, `set_up.sh test`
-# for the tests too, `set_up.sh parity` with PyTorch beside them, `set_up.sh topology` with the
-# compiler of TPUs, `set_up.sh clients` with clients of the server, `set_up.sh beam` with Apache
-# Beam in place of the libraries that it refuses.
+# Makes the virtual environment and installs the project into it: `set_up.sh runtime` for training
+# and serving, `set_up.sh tpu` and `set_up.sh cuda` for both on accelerators, `set_up.sh test` for
+# the tests too, `set_up.sh parity` with PyTorch beside them, `set_up.sh topology` with the compiler
+# of TPUs, `set_up.sh clients` with clients of the server, `set_up.sh beam` with Apache Beam in
+# place of the libraries that it refuses.
 # PYTHON and VENV choose the interpreter and the folder. Safe to repeat; a failed step ends the
 # script and shows its output.
 set -euo pipefail
@@ -62,8 +62,8 @@ target=".[serve]"
 [ "$KIND" = parity ] && target=".[test,parity]"
 [ "$KIND" = beam ] && target=".[test,beam]"
 [ "$KIND" = clients ] && target=".[test,clients]"
-[ "$KIND" = tpu ] && target=".[tpu,gcs]"
-[ "$KIND" = cuda ] && target=".[cuda,gcs]"
+[ "$KIND" = tpu ] && target=".[tpu,gcs,serve]"
+[ "$KIND" = cuda ] && target=".[cuda,gcs,serve]"
 [ "$KIND" = topology ] && target=".[test,topology]"
 constraints=constraints.txt
 free=""
