@@ -55,6 +55,7 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/bench_import.py": ("--shape=tiny",),
     "python scripts/compare_runs.py": (),
     "python scripts/bench_training.py": (),
+    "python scripts/chat.py": ("--max_new_tokens=4",),
     "python scripts/bench_generation.py": (
         "--shape=tiny",
         "--peer=none",
