@@ -5,8 +5,10 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
+from types import CodeType, FrameType
 
 from agentbank_jax.errors import AgentBankError, Stopped, first_line
 from agentbank_jax.parallel.distributed import end_failed, is_of_a_lost_process, runs_together
@@ -59,8 +61,21 @@ def report_errors(program: Callable[[], int]) -> int:
 def _deliver(unraisable: "sys.UnraisableHookArgs") -> None:
     """Gives Ctrl-C once more where Python drops it, as in a callback of the garbage collector, which JAX has."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
-        main = threading.main_thread().ident
-        assert main is not None
-        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
+        threading.Thread(target=_interrupt_main, daemon=True).start()
     else:
         sys.__unraisablehook__(unraisable)
+
+
+def _interrupt_main() -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    # Within the hook it would be dropped again.
+    while _is_in(sys._current_frames().get(main), _deliver.__code__):
+        time.sleep(0.01)
+    signal.pthread_kill(main, signal.SIGINT)
+
+
+def _is_in(frame: FrameType | None, code: CodeType) -> bool:
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back
+    return frame is not None
