@@ -65,6 +65,8 @@ class Engine:
         the platform.
       host_cache_bytes: memory of the host for caches of conversations that had to make room.
       settings: shapes of the compiled programs; None takes what suits the platform.
+      weights: "int8" keeps the kernels in int8 (see `models.quantization`), "" as they are. `params` stays as it is;
+        where there is no room for both, give what `quantize(params, consume=True)` returns.
       mesh: over which the parameters lie; None for one device.
       rules: how they lie.
 
@@ -73,6 +75,7 @@ class Engine:
 
     Raises:
       EngineError: no slot, or a length that the model does not have.
+      AgentBankError: unknown `weights`, or "int8" for a model with adapters.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Engine:
         prefill_budget: int | None = None,
         host_cache_bytes: int = 2 << 30,
         settings: RunnerSettings | None = None,
+        weights: str = "",
         mesh: Mesh | None = None,
         rules: ShardingRules = DEFAULT_RULES,
     ) -> None:
@@ -105,7 +109,14 @@ class Engine:
         self._stop_ids = tuple(stop_ids)
         self._tokenizer = tokenizer
         self._runner = ModelRunner(
-            config, params, slots=slots, max_length=max_length, settings=settings, mesh=mesh, rules=rules
+            config,
+            params,
+            slots=slots,
+            max_length=max_length,
+            settings=settings,
+            weights=weights,
+            mesh=mesh,
+            rules=rules,
         )
         self._prefill_budget = prefill_budget or (1024 if self._runner.platform == "cpu" else 8192)
         self._places = Places(slots, max_length)

@@ -23,6 +23,7 @@ from agentbank_jax.models import forward
 from agentbank_jax.models.kv_cache import KVCache
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.partitioning import set_rules
+from agentbank_jax.models.quantization import quantize
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 
 _SHORTEST_SPAN = 256  # a power of two
@@ -108,8 +109,12 @@ class ModelRunner:
       slots: conversations at once.
       max_length: tokens of the longest.
       settings: shapes of the programs.
+      weights: "int8" quantises what is not yet (see `models.quantization`); "" leaves the parameters as they are.
       mesh: over whose `tensor` axis the cache's heads lie, where they divide; None for one device.
       rules: how the parameters lie on it.
+
+    Raises:
+      AgentBankError: unknown `weights`, or "int8" for a model with adapters.
     """
 
     def __init__(
@@ -120,9 +125,14 @@ class ModelRunner:
         slots: int,
         max_length: int,
         settings: RunnerSettings | None = None,
+        weights: str = "",
         mesh: Mesh | None = None,
         rules: ShardingRules = DEFAULT_RULES,
     ) -> None:
+        if weights not in ("", "int8"):
+            raise AgentBankError(f"weights={weights!r} is no known kind; expected 'int8', or '' for as they are.")
+        if weights == "int8":
+            params = quantize(params)
         self.config, self.slots, self.max_length = config, slots, max_length
         devices = sorted(jax.tree.leaves(params)[0].devices(), key=lambda device: device.id)
         self.platform = devices[0].platform

@@ -3,7 +3,8 @@
   params = init(config, seed=0)
   logits_BTV, _ = apply(config, params, tokens_BT, positions_BT, segment_ids_BT)
 
-`config` is hashable: close over it, or mark it static. Parameters are nested dicts of arrays.
+`config` is hashable: close over it, or mark it static. Parameters are nested dicts of arrays,
+as `init` makes them or, where nothing is trained, as `quantization.quantize` does.
 """
 
 import operator
@@ -12,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -19,6 +21,8 @@ from agentbank_jax.models.attention import choose_backend
 from agentbank_jax.models.kv_cache import KVCache, KVCacheView
 from agentbank_jax.models.llama import Llama
 from agentbank_jax.models.llama_config import LlamaConfig
+from agentbank_jax.models.projection import Linear
+from agentbank_jax.models.quantization import is_quantized
 
 Params = dict[str, Any]
 
@@ -44,13 +48,29 @@ def count_parameters(config: LlamaConfig) -> int:
 
 
 @lru_cache(maxsize=16)
-def _graph(config: LlamaConfig) -> tuple[nnx.GraphDef, nnx.State]:
-    return nnx.split(nnx.eval_shape(lambda: Llama(config, rngs=nnx.Rngs(0))))
+def _graph(config: LlamaConfig, quantized: bool) -> tuple[nnx.GraphDef, nnx.State]:
+    def build() -> Llama:
+        model = Llama(config, rngs=nnx.Rngs(0))
+        if quantized:
+            _give_scales(model)
+        return model
+
+    return nnx.split(nnx.eval_shape(build))
+
+
+def _give_scales(model: Llama) -> None:
+    """Places for the scales of all that `quantization.quantize` converts."""
+    for _, module in nnx.iter_modules(model):
+        if isinstance(module, Linear):
+            *layers, _, outputs = module.kernel.shape
+            module.scale = nnx.data(nnx.Param(jnp.zeros((*layers, outputs))))
+    if model.config.tie_word_embeddings:
+        model.embed_tokens.scale = nnx.data(nnx.Param(jnp.zeros(model.config.vocab_size)))
 
 
 def bind(config: LlamaConfig, params: Params) -> Llama:
     """The module whose parameters are `params`; cheap, meant to be called while tracing."""
-    graphdef, abstract = _graph(config)
+    graphdef, abstract = _graph(config, is_quantized(params))
     if isinstance(params["layers"], list):
         params = {name: value for name, value in params.items() if name != "layers"}
     return nnx.merge(graphdef, _replaced(abstract, params))

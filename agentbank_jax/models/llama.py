@@ -28,6 +28,7 @@ from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.partitioning import constrain
 from agentbank_jax.models.products import project
 from agentbank_jax.models.projection import Linear, kernel_std
+from agentbank_jax.models.quantization import project_quantized
 from agentbank_jax.models.remat import checkpoint_name, rematerialised
 from agentbank_jax.models.rotary import rotary_tables, rotate
 
@@ -116,12 +117,13 @@ class DecoderLayer(nnx.Module):
 
 
 class Embedding(nnx.Module):
-    """Token embeddings."""
+    """Token embeddings; where they have a `scale`, they are int8 (see `models.quantization`)."""
 
     def __init__(self, config: LlamaConfig, *, rngs: nnx.Rngs):
         std = config.initializer_range or config.hidden_size**-0.5
         table = std * jax.random.normal(rngs.params(), (config.vocab_size, config.hidden_size), jnp.float32)
         self.embedding = nnx.Param(table.astype(config.param_dtype))
+        self.scale: nnx.Param | None = None
 
 
 class Llama(nnx.Module):
@@ -157,7 +159,10 @@ class Llama(nnx.Module):
         """
         config = self.config
         table_VD = constrain(self.embed_tokens.embedding[...], "vocab", None)
-        x_BTD = constrain(table_VD[tokens_BT].astype(config.dtype), "batch", "length")
+        x_BTD = table_VD[tokens_BT]
+        if self.embed_tokens.scale is not None:
+            x_BTD = x_BTD * self.embed_tokens.scale[...][tokens_BT][..., None]
+        x_BTD = constrain(x_BTD.astype(config.dtype), "batch", "length")
         tables = rotary_tables(positions_BT, config)
         graphdef, stacked = nnx.split(self.layers)
         if cache is not None:
@@ -183,10 +188,13 @@ class Llama(nnx.Module):
     def logits(self, hidden: Float[Array, "... D"]) -> Float[Array, "... V"]:
         """Output projection, in float32."""
         kernel, tied = self.output_kernel()
+        scale = (self.embed_tokens if tied else self.lm_head).scale
+        if scale is not None:
+            return project_quantized(hidden, kernel, scale[...], transposed=tied)
         return project(hidden, (kernel.T if tied else kernel).astype(hidden.dtype)).astype(jnp.float32)
 
     def output_kernel(self) -> tuple[Float[Array, "D V"] | Float[Array, "V D"], bool]:
-        """The kernel of the output projection, and whether it is the embedding [V, D]."""
+        """The kernel of the output projection, without its scale, and whether it is the embedding [V, D]."""
         if self.config.tie_word_embeddings:
             return self.embed_tokens.embedding[...], True
         return self.lm_head.kernel[...], False

@@ -10,11 +10,15 @@ from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import PROJECTIONS, LoraConfig, dropped
 from agentbank_jax.models.partitioning import set_mesh_axes
 from agentbank_jax.models.products import project
+from agentbank_jax.models.quantization import project_quantized
 from agentbank_jax.models.remat import checkpoint_name
 
 
 class Linear(nnx.Module):
-    """A projection called `name`, with or without bias, and with an adapter where `config.lora` gives it one."""
+    """A projection called `name`, with or without bias, and with an adapter where `config.lora` gives it one.
+
+    Where it has a `scale`, its kernel is int8 (see `models.quantization`).
+    """
 
     def __init__(
         self, name: str, inputs: int, outputs: int, *, std: float, config: LlamaConfig, rngs: nnx.Rngs, bias=False
@@ -22,6 +26,7 @@ class Linear(nnx.Module):
         key = rngs.params()
         kernel = std * jax.random.normal(key, (inputs, outputs), jnp.float32)
         self.kernel = nnx.Param(kernel.astype(config.param_dtype))
+        self.scale: nnx.Param | None = None
         self.bias = nnx.Param(jnp.zeros((outputs,), config.param_dtype)) if bias else None
         lora = config.lora if config.lora and name in config.lora.names else None
         self.frozen = config.lora is not None
@@ -34,7 +39,10 @@ class Linear(nnx.Module):
             # The TPU's compiler may want another layout in a scan over layers, and would copy all layers for it.
             # Over a mesh, where such a constraint makes it gather parts that may stay apart, it did not.
             kernel = with_layout_constraint(kernel, Layout((0, 1)))
-        projected = project(x, kernel.astype(x.dtype))
+        if self.scale is None:
+            projected = project(x, kernel.astype(x.dtype))
+        else:
+            projected = project_quantized(x, kernel, self.scale[...]).astype(x.dtype)
         if self.bias is not None:
             projected = projected + self.bias[...].astype(x.dtype)
         return projected if self.lora is None else projected + self.lora(x, dropout_key)

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import ADAPTER
+from agentbank_jax.models.quantization import SCALE
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 
 LOGICAL_AXES: dict[str, tuple[str, ...]] = {
@@ -31,6 +32,12 @@ LOGICAL_AXES: dict[str, tuple[str, ...]] = {
     "norm/scale": ("norm",),
     "lm_head/kernel": ("embed", "vocab"),
 }
+
+# The scales of a quantised kernel lie as its outputs do (see `models.quantization`).
+for _name, _axes in [*LOGICAL_AXES.items()]:
+    if _name.endswith("/kernel"):
+        LOGICAL_AXES[_name.replace("kernel", SCALE)] = (*_axes[:-2], _axes[-1])
+LOGICAL_AXES[f"embed_tokens/{SCALE}"] = ("vocab",)
 
 # An adapter's A lies as the inputs of its kernel do, its B as the outputs.
 for _name, _axes in [*LOGICAL_AXES.items()]:
