@@ -16,12 +16,15 @@ from agentbank_jax.generation.model_runner import RunnerSettings
 from agentbank_jax.generation.requests import GenerationRequest, SamplingParams
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama_config import LlamaConfig
+from agentbank_jax.models.quantization import quantize
 from scripts.bench_generation_work import distinct_tokens, episodes, prompts
 
 
 def main(settings: dict) -> None:
     config = LlamaConfig(**settings["model"], dtype=settings["dtype"], param_dtype=settings["dtype"])
     params = forward.init(config, 0)
+    if settings["weights"] == "int8":
+        params = quantize(params, consume=True)
 
     def make(slots: int) -> Engine:
         return Engine(
@@ -39,7 +42,8 @@ def main(settings: dict) -> None:
         result["share of the bandwidth"] = result["decoded tokens/s"] / (settings["rows"] / step)
     device = jax.devices()[0]
     result["about"] = (
-        f"agentbank_jax on jax {jax.__version__}, {device.device_kind}, {settings['dtype']}, {weights:,} bytes"
+        f"agentbank_jax on jax {jax.__version__}, {device.device_kind}, {settings['dtype']}, "
+        f"{settings['weights'] or settings['dtype']} weights of {weights:,} bytes"
     )
     print(json.dumps(result))
 
