@@ -6,9 +6,9 @@ from functools import lru_cache
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama_config import LlamaConfig
 
-# Some projections have more outputs than are converted from int8 at once on CPU, and none a multiple of them. All
-# divide over 8 devices.
-LLAMA = LlamaConfig(vocab_size=300, hidden_size=48, intermediate_size=144, num_layers=2, num_heads=6, num_kv_heads=2)
+# Some kernels have more outputs than are converted from int8 at once on CPU, and not a multiple of that. All divide
+# over 8 devices.
+LLAMA = LlamaConfig(vocab_size=300, hidden_size=48, intermediate_size=272, num_layers=2, num_heads=6, num_kv_heads=2)
 FAMILIES = {"llama": LLAMA, "qwen2": replace(LLAMA, family="qwen2", tie_word_embeddings=True)}
 
 

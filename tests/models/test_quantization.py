@@ -19,9 +19,9 @@ from tests.models.made_families import FAMILIES, LLAMA, fresh_params
 
 # Of the logits' standard deviation: the root mean square of the differences, and the largest of 38,400. Rounding to
 # 1/127 of the largest of 48 normal weights, about 2.3 standard deviations, errs evenly within half of it: by 0.5 % of
-# a product. Measured over 4 seeds behind all the layers: 0.63 % to 0.81 %, the largest 3.0 % to 4.0 %.
+# a product. Measured over 4 seeds behind all the layers: 0.63 % to 0.81 %, the largest 3.1 % to 4.0 %.
 LOGIT_BOUND = 0.01, 0.06
-# Activations of 8 significant bits add their own: 0.74 % to 0.89 %, the largest 3.1 % to 4.9 %.
+# Activations of 8 significant bits add their own: 0.74 % to 0.89 %, the largest 3.5 % to 4.9 %.
 LOGIT_BOUND_BFLOAT16 = 0.0125, 0.08
 
 TINY = np.finfo(np.float32).tiny
@@ -98,7 +98,8 @@ def test_a_loop_of_products_keeps_no_kernel_in_another_type():
 
     shapes = (((8, inputs), "float32"), ((inputs, outputs), "int8"), ((outputs,), "float32"))
     compiled = loop.lower(*(jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes)).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes < inputs * outputs
+    # In float32 it would be 4 bytes each.
+    assert compiled.memory_analysis().temp_size_in_bytes < 2 * inputs * outputs
 
 
 def test_kernels_become_int8_and_all_else_stays(family):
