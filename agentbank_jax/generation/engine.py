@@ -65,8 +65,9 @@ class Engine:
         the platform.
       host_cache_bytes: memory of the host for caches of conversations that had to make room.
       settings: shapes of the compiled programs; None takes what suits the platform.
-      weights: "int8" keeps the kernels in int8 (see `models.quantization`), "" as they are. `params` stays as it is;
-        where there is no room for both, give what `quantize(params, consume=True)` returns.
+      weights: "int8" keeps the kernels in int8 (see `models.quantization`), "" as they are.
+      consume: whether `params` may be used up, where there is no room for two of them: the engine keeps them layer by
+        layer, or in int8.
       mesh: over which the parameters lie; None for one device.
       rules: how they lie.
 
@@ -91,6 +92,7 @@ class Engine:
         host_cache_bytes: int = 2 << 30,
         settings: RunnerSettings | None = None,
         weights: str = "",
+        consume: bool = False,
         mesh: Mesh | None = None,
         rules: ShardingRules = DEFAULT_RULES,
     ) -> None:
@@ -115,6 +117,7 @@ class Engine:
             max_length=max_length,
             settings=settings,
             weights=weights,
+            consume=consume,
             mesh=mesh,
             rules=rules,
         )

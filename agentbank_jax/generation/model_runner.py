@@ -110,6 +110,7 @@ class ModelRunner:
       max_length: tokens of the longest.
       settings: shapes of the programs.
       weights: "int8" quantises what is not yet (see `models.quantization`); "" leaves the parameters as they are.
+      consume: whether `params` may be used up, so that there are not two of them; they are of no use then.
       mesh: over whose `tensor` axis the cache's heads lie, where they divide; None for one device.
       rules: how the parameters lie on it.
 
@@ -126,18 +127,19 @@ class ModelRunner:
         max_length: int,
         settings: RunnerSettings | None = None,
         weights: str = "",
+        consume: bool = False,
         mesh: Mesh | None = None,
         rules: ShardingRules = DEFAULT_RULES,
     ) -> None:
         if weights not in ("", "int8"):
             raise AgentBankError(f"weights={weights!r} is no known kind; expected 'int8', or '' for as they are.")
         if weights == "int8":
-            params = quantize(params)
+            params = quantize(params, consume=consume)
         self.config, self.slots, self.max_length = config, slots, max_length
         devices = sorted(jax.tree.leaves(params)[0].devices(), key=lambda device: device.id)
         self.platform = devices[0].platform
         self.settings = (settings or RunnerSettings()).for_platform(self.platform)
-        self._params, self._mesh, self._rules = forward.unstacked(params), mesh, rules
+        self._params, self._mesh, self._rules = forward.unstacked(params, consume=consume), mesh, rules
         self._cache = jax.device_put(KVCache.empty(config, slots, self._span(1)), self._placement(devices[0]))
 
     def _placement(self, device: jax.Device) -> jax.Device | NamedSharding:

@@ -7,7 +7,6 @@
 as `init` makes them or, where nothing is trained, as `quantization.quantize` does.
 """
 
-import operator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -82,14 +81,25 @@ def _replaced(abstract: nnx.State, params: Params) -> nnx.State:
     return state
 
 
-def unstacked(params: Params) -> Params:
+def unstacked(params: Params, *, consume: bool = False) -> Params:
     """`params` with a list of layers in place of those that are stacked: what generation reads step by step.
 
     A layer of a stack is copied before it is used, which training does once a step; with a few tokens a step that is
     most of the work. Only `hidden` with a cache, and `logits`, take this form.
+
+    Args:
+      params: of stacked layers.
+      consume: whether a stack's memory is given back as soon as it is divided; `params` is of no use then.
     """
-    count = jax.tree.leaves(params["layers"])[0].shape[0]
-    return {**params, "layers": [jax.tree.map(operator.itemgetter(layer), params["layers"]) for layer in range(count)]}
+    stacks, tree = jax.tree.flatten(params["layers"])
+    divided = []
+    for stack in stacks:
+        layers = [stack[layer] for layer in range(stack.shape[0])]
+        if consume:
+            jax.block_until_ready(layers)
+            stack.delete()
+        divided.append(layers)
+    return {**params, "layers": [jax.tree.unflatten(tree, layer) for layer in zip(*divided, strict=True)]}
 
 
 def hidden(

@@ -1,11 +1,13 @@
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.generation.requests import Generation, GenerationRequest, RequestError, SamplingParams
+from agentbank_jax.models import forward
 from tests.generation.made import (
     CONFIG,
     LENGTH,
@@ -255,3 +257,18 @@ def test_wrong_settings_are_refused(wrong: dict[str, int]) -> None:
 def test_a_sampling_value_outside_its_range_is_named(wrong: dict[str, object]) -> None:
     with pytest.raises(RequestError, match=next(iter(wrong))):
         SamplingParams(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("weights", ["", "int8"])
+def test_parameters_that_may_be_used_up_are_freed_and_the_tokens_are_the_same(weights: str) -> None:
+    def generated(params, consume: bool) -> tuple[int, ...]:
+        engine = Engine(
+            CONFIG, params, stop_ids=(), slots=3, max_length=LENGTH, settings=SETTINGS, weights=weights, consume=consume
+        )
+        return reply_of(engine, ask("a", make_ids(4, 10))).ids
+
+    kept, used = PARAMS, forward.init(CONFIG, 7)
+    assert generated(used, True) == generated(kept, False)
+    stacks = jax.tree.leaves(used["layers"])
+    assert all(stack.is_deleted() for stack in stacks)
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(kept))
