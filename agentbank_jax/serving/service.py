@@ -1,30 +1,26 @@
 """What the endpoints share: the model, its engine, and the way from a request to its answer."""
 
 import asyncio
-import json
-import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
 
 from agentbank_jax.errors import did_you_mean
 from agentbank_jax.generation.requests import Delta, Generation, GenerationRequest, SamplingParams
 from agentbank_jax.serving.conversations import Conversations
 from agentbank_jax.serving.engine_thread import EngineThread, Replies
 from agentbank_jax.serving.errors import ApiError, invalid, timed_out
+from agentbank_jax.serving.event_stream import EventStream, InPieces, unless_gone
 from agentbank_jax.serving.limits import Limits, read_body
 from agentbank_jax.serving.prometheus import ServingMetrics
 from agentbank_jax.serving.schemas import SamplingRequest
 from agentbank_jax.serving.served_model import ServedModel
-
-logger = logging.getLogger(__name__)
 
 MakeAnswer = Callable[["Service", bytes], "Answer"]
 """Makes of a body what is to be answered; runs in any thread."""
@@ -35,35 +31,23 @@ _LEFT = Response(status_code=499)
 FINISH = {"stop": "stop", "length": "length", "context": "length", "choice": "stop"}
 """How a reply ended, in OpenAI's words."""
 
-_Result = TypeVar("_Result")
 
-
-class Answer(Protocol):
+class Answer(InPieces, Protocol):
     """What an endpoint makes of replies."""
 
-    stream: bool
-    """Whether the client wants it in pieces."""
-    include_usage: bool
-    """Whether the last piece tells the tokens."""
+    @property
+    def stream(self) -> bool:
+        """Whether the client wants it in pieces."""
 
     @property
     def requests(self) -> Sequence[GenerationRequest]:
         """For the engine."""
-
-    def first(self) -> list[dict[str, Any]]:
-        """Pieces before any token."""
-
-    def piece(self, index: int, delta: Delta) -> list[dict[str, Any]]:
-        """Pieces that tell a delta."""
 
     def again(self, index: int, generation: Generation) -> GenerationRequest | None:
         """What the engine is asked next where a reply that has ended does not do; in its place comes that one's."""
 
     def whole(self, generations: Sequence[Generation]) -> dict[str, Any]:
         """The answer in one piece."""
-
-    def usage(self) -> dict[str, Any]:
-        """The last piece of a stream, if wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +120,7 @@ class Service:
             # What is wrong is told before the stream begins, with its status.
             try:
                 async with asyncio.timeout_at(deadline):
-                    first = await _unless_gone(request, anext(events))
+                    first = await unless_gone(request, anext(events))
             except BaseException:
                 await events.aclose()
                 raise
@@ -144,7 +128,7 @@ class Service:
         generations: dict[int, Generation] = {}
         try:
             async with asyncio.timeout_at(deadline):
-                await _unless_gone(request, _collect(events, generations))
+                await unless_gone(request, _collect(events, generations))
         finally:
             await events.aclose()
         return JSONResponse(answer.whole([generations[index] for index in sorted(generations)]))
@@ -196,98 +180,6 @@ async def _collect(events: AsyncIterator[list[tuple[int, Delta]]], generations: 
         for index, delta in new:
             if delta.generation is not None:
                 generations[index] = delta.generation
-
-
-async def _unless_gone(request: Request, work: Awaitable[_Result]) -> _Result:
-    """Awaits work, and gives it up where the client leaves.
-
-    Raises:
-      ClientDisconnect: it has left.
-    """
-    return await _race(work, request.receive)
-
-
-async def _race(work: Awaitable[_Result], receive: Receive) -> _Result:
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(receive))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        for each in (task, gone):
-            each.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-class EventStream(Response):
-    """Server-sent events of an answer in pieces.
-
-    Where the client reads slowly, sending waits, and what the engine adds meanwhile goes into the next event.
-    """
-
-    media_type = "text/event-stream"
-
-    def __init__(
-        self,
-        first: list[tuple[int, Delta]],
-        events: AsyncGenerator[list[tuple[int, Delta]], None],
-        answer: Answer,
-        deadline: float,
-        seconds: float,
-    ) -> None:
-        super().__init__(headers={"Cache-Control": "no-store"})
-        self._first, self._events, self._answer = first, events, answer
-        self._deadline, self._seconds = deadline, seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(name, value) for name, value in self.raw_headers if name != b"content-length"]
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-                await _race(self._send_all(send), receive)
-        except ClientDisconnect:
-            return
-        except TimeoutError:
-            await _send_error(timed_out(self._seconds), send)
-        except ApiError as error:
-            await _send_error(error, send)
-        finally:
-            await self._events.aclose()
-
-    async def _send_all(self, send: Send) -> None:
-        answer = self._answer
-        pieces = answer.first()
-        for index, delta in self._first:
-            pieces += answer.piece(index, delta)
-        await _send_pieces(pieces, send)
-        async for new in self._events:
-            await _send_pieces([piece for index, delta in new for piece in answer.piece(index, delta)], send)
-        if answer.include_usage:
-            await _send_pieces([answer.usage()], send)
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
-
-
-async def _send_pieces(pieces: Sequence[dict[str, Any]], send: Send) -> None:
-    if pieces:
-        body = b"".join(f"data: {json.dumps(piece, separators=(',', ':'))}\n\n".encode() for piece in pieces)
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-
-
-async def _send_error(error: ApiError, send: Send) -> None:
-    """Tells an error in a stream that has begun; a client that does not read is not waited for."""
-    try:
-        async with asyncio.timeout(1):
-            await _send_pieces([error.body], send)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-    except TimeoutError:
-        logger.warning("A client that does not read was left: %s", error.message)
 
 
 def sampling_params(
