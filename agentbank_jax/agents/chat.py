@@ -34,6 +34,7 @@ class Chat:
     Fields:
       turns: what was said, the instruction first.
       last: the last reply as the engine gave it.
+      stopped: whether the last reply was ended by `stop`.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Chat:
         self._ids: list[int] = []
         self.turns: list[Turn] = []
         self.last: Generation | None = None
+        self.stopped = False
         self.restart(system)
 
     def restart(self, system: str | None = None) -> None:
@@ -55,14 +57,19 @@ class Chat:
         self.turns = [Turn.system(system)] if system else []
         self._ids, self.last = [], None
 
+    def stop(self) -> None:
+        """Ends the reply under way after the step that it is in; for signal handlers, which may call it at any time."""
+        self.stopped = True
+
     def say(self, content: str) -> Iterator[str]:
         """Adds a turn, and yields the text of the reply as it comes.
 
-        A reply that is left before its end is no part of the conversation, and neither is the turn.
+        A reply that is left or stopped before its end is no part of the conversation, and neither is the turn.
 
         Raises:
           ChatError: the conversation has no room for the turn and a reply; it stays as it is.
         """
+        self.stopped = False
         turn = Turn.user(content)
         if self._ids:
             assert self.last is not None
@@ -76,11 +83,13 @@ class Chat:
                 f"The conversation would have {len(ids)} tokens; expected fewer than {self._engine.max_length}. Begin "
                 "another, or make max_length larger."
             )
-        sampling = replace(self._sampling, seed=self._sampling.seed + len(self.turns))
+        # A seed has 64 bits, and the one after the largest is the smallest.
+        seed = (self._sampling.seed + len(self.turns) + 2**63) % 2**64 - 2**63
+        sampling = replace(self._sampling, seed=seed)
         self._engine.submit(GenerationRequest(id=_NAME, ids=ids, sampling=sampling, conversation=_NAME, stream=True))
         ended = False
         try:
-            while not ended:
+            while not ended and not self.stopped:
                 for delta in self._engine.step():
                     if delta.text:
                         yield delta.text

@@ -1,15 +1,14 @@
 """`python scripts/chat.py`: talk to a model in the terminal, or watch it act in an environment."""
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
-from agentbank_jax.commands.console import make_console
+from agentbank_jax.commands.console import make_console, visible
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
-from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.errors import AgentBankError
 
 if TYPE_CHECKING:
     import argparse
@@ -29,9 +28,8 @@ examples:
   echo "What is 2 + 3?" | python scripts/chat.py --checkpoint=weights/Llama-2-7b-chat-hf --temperature=0.7
 
 within a conversation: /reset begins another, /system TEXT begins one with another instruction, /quit or the end of
-the input ends it; Ctrl-C ends a reply."""
+the input ends it; Ctrl-C ends a reply, or forgets the line that is typed."""
 
-_ORDERS = ("/reset", "/system", "/quit")
 _STYLES = {"system": ("instruction", "dim"), "user": ("environment", "cyan"), "assistant": ("model", "bold")}
 
 
@@ -61,9 +59,12 @@ def main(arguments: Sequence[str]) -> int:
     add("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: 0)")
     options = parse_flags(parser, arguments)
     # Imported only now: --help and a mistyped flag need not wait for JAX.
+    from agentbank_jax.agents.chat import Chat
+    from agentbank_jax.commands.talk import talk
     from agentbank_jax.environments import registry
     from agentbank_jax.generation.requests import SamplingParams
 
+    _check(options)
     sampling = SamplingParams(
         max_new_tokens=options.max_new_tokens, temperature=options.temperature, top_p=options.top_p, seed=options.seed
     )
@@ -74,7 +75,25 @@ def main(arguments: Sequence[str]) -> int:
     console = make_console()
     if options.environment:
         return _watch(options, engine, model, sampling, console)
-    return _talk(options, engine, model, sampling, console)
+    return talk(Chat(engine, model.template, sampling=sampling, system=options.system), console, model.name)
+
+
+def _check(options: "argparse.Namespace") -> None:
+    """Raises AgentBankError on a value that nothing could be done with, or a flag that would do nothing."""
+    if options.max_new_tokens < 1:
+        raise AgentBankError(f"--max_new_tokens={options.max_new_tokens}: expected at least 1.")
+    if options.index < 0:
+        raise AgentBankError(f"--index={options.index}: expected 0 or more.")
+    if options.environment and options.system:
+        raise AgentBankError(f"--system={options.system}: an environment brings its own instruction; leave one out.")
+    if not options.environment:
+        for name, given in (
+            ("split", options.split != "test"),
+            ("index", options.index),
+            ("choose_actions", options.choose_actions),
+        ):
+            if given:
+                raise AgentBankError(f"--{name}: belongs to an environment; name one with --environment=NAME.")
 
 
 def _load(options: "argparse.Namespace") -> "tuple[Engine, ServedModel]":
@@ -97,54 +116,6 @@ def _load(options: "argparse.Namespace") -> "tuple[Engine, ServedModel]":
     return engine, model
 
 
-def _talk(
-    options: "argparse.Namespace",
-    engine: "Engine",
-    model: "ServedModel",
-    sampling: "SamplingParams",
-    console: Console,
-) -> int:
-    from agentbank_jax.agents.chat import Chat, ChatError
-
-    chat = Chat(engine, model.template, sampling=sampling, system=options.system)
-    person = sys.stdin.isatty()
-    if person:
-        console.print(f"{model.name}; /reset, /system TEXT, /quit; Ctrl-C ends a reply", style="dim", highlight=False)
-    while True:
-        try:
-            line = input("> " if person else "").strip()
-        except EOFError:
-            return 0
-        if line == "/quit":
-            return 0
-        if line.startswith("/"):
-            order, _, rest = line.partition(" ")
-            if order not in _ORDERS:
-                _tell(console, f"no order is called '{order}'.{did_you_mean(order, _ORDERS)}")
-            elif order == "/system":
-                chat.restart(rest)
-            else:
-                chat.restart()
-        elif line:
-            try:
-                for text in chat.say(line):
-                    console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
-                    console.file.flush()
-            except ChatError as error:
-                if not person:
-                    raise
-                _tell(console, f"{error} /reset begins another.")
-            except KeyboardInterrupt:
-                if not person:
-                    raise
-                console.print(" …", end="", highlight=False)
-            console.print()
-
-
-def _tell(console: Console, message: str) -> None:
-    console.print(message, style="yellow", markup=False, highlight=False)
-
-
 def _watch(
     options: "argparse.Namespace",
     engine: "Engine",
@@ -163,7 +134,7 @@ def _watch(
 
     def tell(_: str, turn: "Turn") -> None:
         who, style = _STYLES[turn.role]
-        console.print(Text.assemble((f"{who}: ", f"{style} underline"), (turn.content, style)), soft_wrap=True)
+        console.print(Text.assemble((f"{who}: ", f"{style} underline"), (visible(turn.content), style)), soft_wrap=True)
         console.print()
 
     policy = ModelPolicy(
@@ -186,7 +157,7 @@ def _watch(
     )
     (outcome,) = roll_out([episode], Narrator(policy, tell))
     if outcome.final_observation is not None:
-        console.print(Text(outcome.final_observation, "cyan"), soft_wrap=True)
+        console.print(Text(visible(outcome.final_observation), "cyan"), soft_wrap=True)
     if outcome.error:
         raise AgentBankError(f"{episode.id}: {outcome.error}")
     ended = "success" if outcome.success else f"no success ({outcome.terminate_reason})"

@@ -70,3 +70,11 @@ def test_a_turn_without_room_is_refused_and_leaves_the_conversation_as_it_was() 
     with pytest.raises(ChatError, match="expected fewer than 96"):
         list(chat.say("A" * 96))
     assert chat.turns == turns and "".join(chat.say("B"))
+
+
+def test_the_largest_seed_has_a_successor() -> None:
+    sampling = SamplingParams(max_new_tokens=2, temperature=1.0, seed=2**63 - 1)
+    chat = Chat(make_engine(slots=1), Template(), sampling=sampling)
+    for _ in range(2):
+        list(chat.say("ABC"))
+    assert len(chat.turns) == 4

@@ -53,6 +53,11 @@ def test_an_episode_is_told_turn_by_turn_up_to_its_end(
     [
         (["--environment=starter_mth"], "Did you mean 'starter_math'"),
         (["--environment=starter_math", "--split=dev"], "split 'dev'"),
+        (["--environment=starter_math", "--index=-1"], "expected 0 or more"),
+        (["--environment=starter_math", "--system=Be kind."], "its own instruction"),
+        (["--index=3"], "--environment=NAME"),
+        (["--choose_actions"], "--environment=NAME"),
+        (["--max_new_tokens=0"], "expected at least 1"),
         (["--temperature=-1"], "temperature"),
         (["--checkpoint=nowhere"], "does not exist"),
         (["--seeed=1"], "Did you mean '--seed'"),
