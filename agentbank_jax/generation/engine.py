@@ -109,6 +109,8 @@ class Engine:
         self.config, self.slots, self.max_length = config, slots, max_length
         self.stats = EngineStats()
         self._stop_ids = tuple(stop_ids)
+        # One number of alternatives for all requests: another would compile again.
+        self._top = min(MAX_TOP_LOGPROBS, config.vocab_size)
         self._tokenizer = tokenizer
         self._runner = ModelRunner(
             config,
@@ -330,7 +332,7 @@ class Engine:
                 return
             self._prefill([(place, count) for place, count in plain if not _scored(place)], None)
             scored = [(place, count) for place, count in plain if _scored(place)]
-            self._prefill(scored, MAX_TOP_LOGPROBS)
+            self._prefill(scored, self._top)
             self._settle_followers()
 
     def _prefill(self, parts: Sequence[tuple[Place, int]], top: int | None) -> None:
@@ -387,7 +389,7 @@ class Engine:
                 continue
             sampling = reply.request.sampling
             if sampling.logprobs is not None:
-                top = MAX_TOP_LOGPROBS
+                top = self._top
             places.append(place)
             rows.append(
                 DecodeRow(

@@ -36,10 +36,12 @@ class Sampler:
         """Of the rows of a call; None is a row without work."""
         chosen = [row or SamplingParams() for row in rows]
         seeds = np.array([row.seed for row in chosen], np.int64).view(np.uint64)
+        # Values that the devices' types cannot hold become the nearest that they can: what is kept is the same.
+        least, most = np.finfo(np.float32).tiny, np.iinfo(np.int32).max
         return cls(
-            np.array([row.temperature for row in chosen], np.float32),
-            np.array([row.top_k for row in chosen], np.int32),
-            np.array([row.top_p for row in chosen], np.float32),
+            np.array([max(row.temperature, least) if row.temperature else 0.0 for row in chosen], np.float32),
+            np.array([min(row.top_k, most) for row in chosen], np.int32),
+            np.array([max(row.top_p, least) for row in chosen], np.float32),
             np.array([row.min_p for row in chosen], np.float32),
             np.stack([seeds >> np.uint64(32), seeds & np.uint64(0xFFFFFFFF)], axis=1).astype(np.uint32),
         )
@@ -69,7 +71,9 @@ def choose(mode: Mode, logits_RV: Float[Array, "R V"], sampler: Sampler, step_R:
     if mode == "greedy":
         return greedy_R
     drawn_R = sampler.temperature_R > 0
-    scaled_RV = logits_RV / jnp.where(drawn_R, sampler.temperature_R, 1.0)[:, None]
+    # Below the largest: a small temperature would take several logits to infinity, and they would be alike.
+    below_RV = logits_RV - jnp.max(logits_RV, axis=-1, keepdims=True)
+    scaled_RV = below_RV / jnp.where(drawn_R, sampler.temperature_R, 1.0)[:, None]
     if mode == "truncate":
         scaled_RV = jnp.where(kept(scaled_RV, sampler), scaled_RV, -jnp.inf)
     keys_R = jax.vmap(jax.random.fold_in)(

@@ -234,6 +234,13 @@ def test_a_request_that_cannot_be_served_is_named_and_changes_nothing(request_: 
     assert not engine.busy and engine.step() == []
 
 
+def test_log_probabilities_of_a_vocabulary_smaller_than_the_most_alternatives() -> None:
+    config = replace(CONFIG, vocab_size=7)
+    engine = Engine(config, forward.init(config, 0), stop_ids=(), slots=1, max_length=LENGTH, settings=SETTINGS)
+    generation = reply_of(engine, ask("a", [3, 4], 2, logprobs=20, prompt_logprobs=2))
+    assert [len(place.top) for place in (*generation.prompt_logprobs, *generation.logprobs)] == [2, 7, 7]
+
+
 def test_text_is_refused_without_a_tokenizer() -> None:
     engine = make_engine(tokenizer=None)
     for request in (ask("a", [3], stop=("x",)), replace(ask("a", [3]), stream=True)):

@@ -71,3 +71,19 @@ def test_a_seed_gives_the_same_tokens_again_and_another_gives_others() -> None:
     }
     assert all(len(found) == 1 for found in tokens.values())
     assert len(set.union(*tokens.values())) == 4
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        SamplingParams(temperature=1e-38),
+        SamplingParams(temperature=5e-324),
+        SamplingParams(temperature=1e-37, top_k=3),
+        SamplingParams(temperature=1.0, top_p=1e-46),
+        SamplingParams(temperature=1.0, top_p=1e-46, top_k=2**40),
+    ],
+)
+def test_the_smallest_temperature_and_share_leave_the_most_likely_token(sampling: SamplingParams) -> None:
+    logits = jnp.broadcast_to(LOGITS * 30, (50, len(LOGITS)))
+    drawn = choose(mode_of([sampling]), logits, Sampler.of([sampling] * 50), jnp.arange(50))
+    assert set(np.asarray(drawn).tolist()) == {3}
