@@ -68,9 +68,6 @@ class Detokenizer:
 
     def tokens_before(self, length: int) -> int:
         """How many of the first tokens stand wholly within the first `length` characters."""
-        fitting = [
-            count
-            for count, (end, whole) in enumerate(zip(self.ends, self.whole, strict=True), 1)
-            if whole and end <= length
-        ]
-        return max(fitting, default=0)
+        # From behind: what is asked for is among the last.
+        counts = range(len(self.ends), 0, -1)
+        return next((count for count in counts if self.whole[count - 1] and self.ends[count - 1] <= length), 0)

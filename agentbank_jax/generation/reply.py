@@ -143,13 +143,11 @@ class Reply:
         return "" if self._decode is None else self._decode(self.ids[: len(self.ids) - ended])
 
     def _tell(self) -> Delta | None:
-        """What is certain: no token and no character that may yet belong to a stop string."""
+        """What is certain: whole characters and their tokens, and nothing that may yet belong to a stop string."""
         assert self._detokenizer is not None
         text = self._detokenizer.text
         certain = len(text) - max((_overlap(text, stop) for stop in self.request.sampling.stop), default=0)
-        count = len(self.ids) if certain == len(text) and not self.request.sampling.stop else (
-            self._detokenizer.tokens_before(certain)
-        )  # fmt: skip
+        count = self._detokenizer.tokens_before(certain)
         ids, logprobs = self.ids[self._told_ids : count], self.logprobs[self._told_ids : count]
         new = text[self._told_text : certain]
         self._told_ids, self._told_text = max(count, self._told_ids), max(certain, self._told_text)

@@ -144,7 +144,8 @@ class Delta:
 
     Fields:
       request_id: of the reply.
-      ids: new tokens; those that may yet turn out to belong to a stop string come later.
+      ids: new tokens; those that may yet turn out to belong to a stop string, or that end within a character, come
+        later, with their text.
       text: what is new of the text: whole characters, and nothing that may yet belong to a stop string; empty where
         it does not stream.
       logprobs: of `ids`, where they were asked for.

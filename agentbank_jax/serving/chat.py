@@ -48,6 +48,8 @@ class ChatAnswer:
         service.check_length(self._ids, 1, "messages")
         longest = service.thread.max_length
         self._choices = asked.guided_choice or []
+        if self._choices and asked.logprobs:
+            raise invalid("logprobs together with guided_choice is not supported; leave one of them out.", "logprobs")
         choices = tuple(_reply_ids(service, choice) for choice in self._choices)
         self.stream = asked.stream
         self.include_usage = asked.stream_options is not None and asked.stream_options.include_usage
@@ -129,6 +131,9 @@ class ChatAnswer:
             more = forced.tokens - len(generations[index].ids)
             usage["completion_tokens"] += more
             usage["total_tokens"] += more
+        if (first := self._forced.get(0)) is not None:
+            # What a call went on from was read for the reply before it.
+            usage["prompt_tokens_details"]["cached_tokens"] = first.cached_tokens
         return usage
 
     def _text_pieces(self, index: int, delta: Delta) -> list[dict[str, Any]]:

@@ -49,6 +49,8 @@ class CompletionAnswer:
         self._choices = asked.guided_choice or []
         if any(not choice for choice in self._choices):
             raise invalid("guided_choice holds an empty string.", "guided_choice")
+        if self._choices and self._logprobs:
+            raise invalid("logprobs together with guided_choice is not supported; leave one of them out.", "logprobs")
         choices = tuple(
             tuple(self._tokenizer.encode_with_offsets([choice], continues=[True])[0].ids.tolist())
             for choice in self._choices
@@ -148,8 +150,13 @@ class CompletionAnswer:
 
     def _with_space(self, ids: Sequence[int], text: str) -> str:
         """A text that goes on keeps the space before it, which tokenizers take off what begins."""
-        known = [token for token in ids[:1] if token < self._tokenizer.vocab_size]
-        return f" {text}" if known and self._tokenizer.spell(known).startswith(" ") and text[:1] != " " else text
+        for token in ids:
+            if token < self._tokenizer.vocab_size:
+                spelled, said = self._tokenizer.spell([token]), self._tokenizer.decode([token])
+                # Special tokens say nothing, and what follows them begins as well.
+                if said or spelled.isspace():
+                    return f" {text}" if spelled == f" {said}" else text
+        return text
 
     def _told(self, logprobs: "Sequence[TokenLogprob | _Unknown]", text: str, *, shift: int = 0) -> dict[str, Any]:
         """Log-probabilities in the layout of OpenAI's completions."""

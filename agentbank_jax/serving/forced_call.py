@@ -16,6 +16,7 @@ class ForcedCall:
     Fields:
       name, arguments: of the call, once `request` gives None; the arguments are JSON where the model wrote JSON.
       tokens: generated so far.
+      cached_tokens: of the conversation, those that had been read before the reply.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class ForcedCall:
         self.name = tools[0].name if len(tools) == 1 else None
         self.arguments = ""
         self.tokens = len(refused.ids)
+        self.cached_tokens = refused.cached_tokens
         self._tokenizer = tokenizer
         self._ids = ids
         self._tools = tools

@@ -44,9 +44,10 @@ def text_offsets(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> list[in
         said = tokenizer.spell([each for each in run if each < tokenizer.vocab_size])
         if _BROKEN in said and not text.startswith(said, place):
             continue
-        # A space that SentencePiece puts before a text is not in the text.
-        for candidate in (said, said.removeprefix(" ")):
-            if text.startswith(candidate, place):
+        # A space that SentencePiece puts before a text is not in the text; an unknown character is decoded otherwise.
+        decoded = tokenizer.decode(run) if run == [token] and token < tokenizer.vocab_size else ""
+        for candidate in (said, said.removeprefix(" "), decoded):
+            if candidate and text.startswith(candidate, place):
                 place += len(candidate)
                 break
         run = []

@@ -57,9 +57,12 @@ def test_what_looked_like_a_stop_string_is_told_when_it_was_none() -> None:
     assert last.generation.text == "AENXE" and last.generation.ids[-1] == STOP
 
 
-def test_a_character_of_several_tokens_is_told_whole() -> None:
+def test_a_character_of_several_tokens_is_told_whole_and_with_all_its_tokens() -> None:
     under_way = reply()
-    assert [getattr(take(under_way, [token]), "text", None) for token in ids_of("A€B")] == ["A", "", "", "€", "B"]
+    deltas = [take(under_way, [token]) for token in ids_of("A€B")]
+    assert deltas[1] is deltas[2] is None
+    told = [(delta.text, list(delta.ids)) for delta in deltas if delta]
+    assert told == [(letter, ids_of(letter)) for letter in "A€B"]
 
 
 def test_a_token_that_the_stop_string_shares_leaves_but_its_text_before_stays() -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.models import forward
+from agentbank_jax.serving.completions import CompletionAnswer
 from agentbank_jax.serving.served_model import ServedModel
+from agentbank_jax.serving.token_texts import text_offsets
 from agentbank_jax.trajectories.schema import Trajectory, Turn
 from tests.serving.running import Running, serving
 
@@ -147,7 +149,8 @@ def test_no_extreme_of_a_parameter_brings_the_engine_down(real: Running) -> None
         "messages": [[{"role": "user", "content": ""}], [{"role": "user", "content": "word " * 60}]],
     }
     bodies = [
-        {"messages": [{"role": "user", "content": "Go."}], "max_tokens": 5, "logprobs": True, "seed": 3, name: value}
+        {"messages": [{"role": "user", "content": "Go."}], "max_tokens": 5, "seed": 3, name: value}
+        | {"logprobs": name != "guided_choice"}
         for name, values in extremes.items()
         for value in values
     ]
@@ -159,3 +162,63 @@ def test_no_extreme_of_a_parameter_brings_the_engine_down(real: Running) -> None
         assert "NaN" not in response.text and "Infinity" not in response.text
     real.wait_until_idle()
     assert real.client.get("/healthz").status_code == 200 and real.engine.load().running == 0
+
+
+TOOL = {"type": "object", "properties": {"query": {"type": "string"}}, "required": ["query"]}
+
+
+@pytest.mark.parametrize("names", [["search"], ["search", "look_up"]])
+def test_a_demanded_call_does_not_count_its_own_reading_as_cached(real: Running, names: list[str]) -> None:
+    tools = [{"type": "function", "function": {"name": name, "parameters": TOOL}} for name in names]
+    messages = [{"role": "user", "content": f"{' and '.join(names)} once"}]
+    answer = ask(real, messages, tools=tools, tool_choice="required", max_tokens=4)
+    assert answer["choices"][0]["message"]["tool_calls"]
+    usage = answer["usage"]
+    # The instruction may be known from another request, what the user says is not.
+    assert usage["prompt_tokens_details"]["cached_tokens"] < usage["prompt_tokens"] - 10
+
+
+@pytest.mark.parametrize("temperature", [0, 1, 2.5])
+def test_a_streamed_completion_has_the_text_tokens_and_offsets_of_the_whole_one(
+    real: Running, temperature: float
+) -> None:
+    for seed in range(12):
+        body = {"prompt": "a  ", "max_tokens": 24, "temperature": temperature, "seed": seed, "logprobs": 1}
+        whole = real.post("/v1/completions", body).json()["choices"][0]
+        lines = real.post("/v1/completions", body | {"stream": True}).text.splitlines()
+        pieces = [json.loads(line[6:])["choices"][0] for line in lines if line.startswith("data: {")]
+        assert "".join(piece["text"] for piece in pieces) == whole["text"]
+        for name, told in whole["logprobs"].items():
+            assert [each for piece in pieces if piece["logprobs"] for each in piece["logprobs"][name]] == told
+
+
+def test_a_completion_keeps_every_space_that_it_begins_with(model: ServedModel) -> None:
+    answer = CompletionAnswer.__new__(CompletionAnswer)
+    answer._tokenizer = model.tokenizer
+    (space,) = [token for token in range(3, model.tokenizer.vocab_size) if model.tokenizer.piece(token) == " "]
+    word = model.tokenizer.encode("cup")[0]
+    assert model.tokenizer.bos_id is not None
+    for ids, text in (([space], " "), ([space, space], "  "), ([space, word], "  cup"), ([word], " cup"),
+                      ([model.tokenizer.bos_id, word], " cup"), ([], "")):  # fmt: skip
+        assert answer._with_space(ids, model.tokenizer.decode(ids)) == text
+
+
+def test_offsets_go_on_behind_an_unknown_character(model: ServedModel) -> None:
+    ids = [*model.tokenizer.encode("cup"), 0, *model.tokenizer.encode("key")]
+    text = model.tokenizer.decode(ids)
+    offsets = text_offsets(model.tokenizer, ids, text)
+    assert text[offsets[-1] :].strip() == model.tokenizer.piece(ids[-1]).strip()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": "a", "logprobs": 1}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "logprobs": True}),
+    ],
+)
+def test_log_probabilities_of_a_guided_choice_are_refused_and_not_left_out(
+    real: Running, path: str, body: dict[str, Any]
+) -> None:
+    response = real.post(path, {**body, "guided_choice": ["x", "y"]})
+    assert response.status_code == 400 and response.json()["error"]["param"] == "logprobs"
