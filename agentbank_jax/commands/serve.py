@@ -20,6 +20,8 @@ examples:
   python scripts/serve.py --checkpoint=weights/Meta-Llama-3-8B-Instruct --dtype=bfloat16 --max_length=4096
   AGENTBANK_API_KEY=$(openssl rand -hex 24) python scripts/serve.py --host=0.0.0.0"""
 
+_BACKLOG = 2048
+
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; returns its exit status.
@@ -59,12 +61,13 @@ def main(arguments: Sequence[str]) -> int:
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError as error:
         raise AgentBankError(f"{error.name} is not installed; expected pip install 'agentbank_jax[serve]'.") from None
     # Imported only now: --help need not wait for them.
     from agentbank_jax.generation.engine import Engine
     from agentbank_jax.serving.app import create_app
+    from agentbank_jax.serving.http_server import HttpServer
     from agentbank_jax.serving.limits import Limits
     from agentbank_jax.serving.served_model import load_served_model
     from agentbank_jax.training.compilation_cache import enable_compilation_cache
@@ -87,22 +90,15 @@ def main(arguments: Sequence[str]) -> int:
         max_length=options.max_length,
     )
     app = create_app(model, engine, limits=limits, api_key=key)
-    config = uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        log_level="info",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=options.grace,
-    )
+    server = HttpServer(app, grace=options.grace)
     # uvicorn ends at a signal and then raises it again, for what stood here before it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    # Whoever reads the line that follows may connect.
+    listening.listen(_BACKLOG)
     host, port = listening.getsockname()[:2]
     print(f"{model.name}: serving on http://{f'[{host}]' if ':' in host else host}:{port}/v1", flush=True)
-    uvicorn.Server(config).run(sockets=[listening])
+    server.run(sockets=[listening])
     return 0
 
 

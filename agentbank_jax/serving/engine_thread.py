@@ -149,10 +149,14 @@ class EngineThread:
 
     def stop(self) -> None:
         """Ends the thread after the step that it is in; replies under way are given up."""
-        for replies in set(self._open.values()):
-            replies.fail(ApiError(503, "The server is stopping.", code="stopping"))
+        self.give_up()
         self._calls.put(None)
         self._thread.join()
+
+    def give_up(self) -> None:
+        """Tells all who wait for a reply that there will be none."""
+        for replies in set(self._open.values()):
+            replies.fail(ApiError(503, "The server stops, and the reply has not ended; ask again.", code="stopping"))
 
     def open(self, requests: Sequence[GenerationRequest]) -> Replies:
         """Begins replies; their ids are given here.

@@ -1,12 +1,13 @@
 """`python scripts/serve.py` as a user runs it."""
 
+import contextlib
 import json
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -17,33 +18,47 @@ from agentbank_jax.configuration.report_errors import report_errors
 from tests.small_bank import ROOT, environment
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+@contextlib.contextmanager
+def serving(folder: Path, *flags: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """The server as a program of its own, and its address."""
-    folder = tmp_path_factory.mktemp("serve")
     program = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts/serve.py"), "--port=0", "--slots=2", "--grace=30"],
+        [sys.executable, str(ROOT / "scripts/serve.py"), "--port=0", "--slots=2", *flags],
         cwd=folder, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     assert program.stdout is not None
     try:
         for line in program.stdout:
             if "serving on " in line:
-                url = line.split("serving on ")[1].strip().removesuffix("/v1")
+                yield program, line.split("serving on ")[1].strip().removesuffix("/v1")
                 break
         else:
             pytest.fail("the program ended")
-        for _ in range(600):
-            try:
-                if httpx2.get(f"{url}/healthz").status_code == 200:
-                    break
-            except httpx2.TransportError:
-                assert program.poll() is None, program.stdout.read()
-                time.sleep(0.1)
-        yield program, url
     finally:
         program.kill()
         program.wait()
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    with serving(tmp_path_factory.mktemp("serve"), "--grace=30") as running:
+        yield running
+
+
+def test_who_reads_where_it_serves_may_connect_and_replies_that_outlast_the_grace_are_told_so(tmp_path: Path) -> None:
+    with serving(tmp_path, "--grace=1") as (program, url), ThreadPoolExecutor(1) as pool:
+        assert httpx2.get(f"{url}/healthz", timeout=60).status_code == 200
+        body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 2000, "temperature": 0}
+        path = f"{url}/v1/chat/completions"
+        whole = pool.submit(httpx2.post, path, json=body, timeout=60)
+        with httpx2.stream("POST", path, json={**body, "stream": True}, timeout=60) as response:
+            lines = response.iter_lines()
+            next(lines)
+            program.send_signal(signal.SIGTERM)
+            last = [line for line in lines if line][-1]
+        assert json.loads(last[6:])["error"]["code"] == "stopping"
+        assert (whole.result().status_code, whole.result().json()["error"]["code"]) == (503, "stopping")
+        assert program.wait(20) == 0
+        assert "Traceback" not in program.stdout.read()  # type: ignore[union-attr]
 
 
 def test_sigterm_lets_a_stream_end_and_then_the_program_with_status_0(
