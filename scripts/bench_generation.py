@@ -14,7 +14,9 @@ cache allow: each step reads all weights and the cache of all rows once.
 """
 
 import argparse
+import importlib.util
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -64,7 +66,9 @@ def _measured(script: Path, settings: dict) -> dict:
 
 
 def _flags() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     add = parser.add_argument
     add("--work", default="decode", choices=["decode", "episodes"])
     add("--shape", default="60m", choices=SHAPES, help="of the model (default: 60m)")
@@ -85,11 +89,20 @@ def _flags() -> argparse.Namespace:
     add("--bandwidth", type=float, default=0.0, help="bytes/s of the device's memory")
     add("--cores", type=int, default=len(os.sched_getaffinity(0)), help=argparse.SUPPRESS)
     flags = parser.parse_args()
+    for name in ("rows", "prompt", "episodes", "turns", "observation", "rounds", "repeats"):
+        if getattr(flags, name) < 1:
+            parser.error(f"--{name}={getattr(flags, name)}: expected at least 1")
+    for name in ("new_tokens", "chunk", "bandwidth"):
+        if not 0 <= getattr(flags, name) < math.inf:
+            parser.error(f"--{name}={getattr(flags, name)}: expected 0 (as if it were not given) or more")
+    if flags.work == "episodes" and not 0 <= flags.shared < flags.prompt:
+        parser.error(f"--shared={flags.shared}: expected 0 to {flags.prompt - 1}, below --prompt")
+    missing = [name for name in ("torch", "transformers") if not importlib.util.find_spec(name)]
+    if flags.peer == "transformers" and missing:
+        parser.error(f"--peer=transformers: {missing[0]} is not installed; expected pip install {' '.join(missing)}")
     flags.new_tokens = flags.new_tokens or (32 if flags.work == "episodes" else 128)
-    if min(flags.rows, flags.prompt, flags.episodes, flags.turns, flags.observation, flags.rounds, flags.repeats) < 1:
-        parser.error("expected at least 1 of each number")
     if flags.work == "decode" and flags.new_tokens < 2:
-        parser.error("--new_tokens: expected at least 2")
+        parser.error(f"--new_tokens={flags.new_tokens}: expected at least 2")
     return flags
 
 

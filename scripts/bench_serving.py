@@ -179,7 +179,9 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--shape", choices=_SHAPES, default="60m", help="of the model (default: 60m)")
     parser.add_argument("--clients", type=int, default=32, metavar="N", help="that ask at once (default: 32)")
     parser.add_argument("--turns", type=int, default=2, metavar="N", help="replies to each a round (default: 2)")
@@ -187,6 +189,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="that count (default: 5)")
     parser.add_argument("--url", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    for name in ("clients", "turns", "tokens", "rounds"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name}={getattr(options, name)}: expected at least 1")
     if options.url:
         be_clients(options)
     else:
