@@ -179,8 +179,16 @@ def _same_kind(value: object, other: object) -> bool:
 
 def _as_api_error(error: pydantic.ValidationError, given: Mapping[str, Any]) -> ApiError:
     errors = error.errors(include_url=False, include_context=False)
-    # Of a union each alternative has its complaint; the one that got furthest into the value says the most.
-    first = max(errors, key=lambda each: (each["loc"][0] == errors[0]["loc"][0], len(_path(each["loc"], given))))
+    # Of a union each alternative has its complaint; the one that got furthest into the value says the most, and of
+    # two one that has the value's type.
+    first = max(
+        errors,
+        key=lambda each: (
+            each["loc"][0] == errors[0]["loc"][0],
+            len(_path(each["loc"], given)),
+            not each["type"].endswith("_type"),
+        ),
+    )
     path = _path(first["loc"], given)
     param = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
     if first["type"] == "missing":

@@ -234,3 +234,8 @@ def test_the_table_names_only_parameters_that_exist() -> None:
     known |= {"response_format", "best_of"}
     params = {param.partition("[")[0] for _, _, param in MALFORMED.values() if param}
     assert params <= known and len(MALFORMED) >= 40
+
+
+def test_of_what_a_value_might_be_the_complaint_is_that_of_its_own_type(small: Running) -> None:
+    error = small.chat(stop=["x"] * 17).json()["error"]
+    assert "at most 16 items" in error["message"]
