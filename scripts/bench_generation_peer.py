@@ -12,28 +12,15 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from agentbank_jax.models.llama_config import LlamaConfig
 from scripts.bench_generation_work import episodes, prompts
+from scripts.bench_peer_model import peer_model
 
 
 def main(settings: dict) -> None:
     torch.set_num_threads(settings["cores"])
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    shape = LlamaConfig(**settings["model"])
-    config = transformers.LlamaConfig(
-        vocab_size=shape.vocab_size,
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_kv_heads,
-        max_position_embeddings=shape.max_position_embeddings,
-    )
-    torch.set_default_dtype(getattr(torch, settings["dtype"]))
-    with torch.device(device):
-        model = transformers.LlamaForCausalLM(config).eval()
-    torch.set_default_dtype(torch.float32)
+    model = peer_model(settings["model"], settings["dtype"], device).eval()
 
     @torch.inference_mode()
     def generate(rows: list[list[int]], count: int) -> tuple[list[list[int]], float]:

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.flops import data_sheet_peak, flops_per_token, peak_flops
+from scripts.bench_peer_model import peer_model
 from scripts.bench_training_data import padded_batches, trajectories
 from scripts.process_memory import peak_resident_bytes
 
@@ -27,21 +28,13 @@ def main(settings: dict) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     shape = LlamaConfig(**settings["model"])
     param_dtype, dtype = (getattr(torch, settings[name]) for name in ("param_dtype", "dtype"))
-    config = transformers.LlamaConfig(
-        vocab_size=shape.vocab_size,
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.intermediate_size,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_kv_heads,
-        max_position_embeddings=shape.max_position_embeddings,
+    model = peer_model(
+        settings["model"],
+        settings["param_dtype"],
+        device,
         use_cache=False,
         attn_implementation=settings["peer_attention"],
     )
-    torch.set_default_dtype(param_dtype)
-    with torch.device(device):
-        model = transformers.LlamaForCausalLM(config)
-    torch.set_default_dtype(torch.float32)
     model.train()
     if settings["peer_checkpointing"]:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agentbank_jax.commands.console import make_console, visible
+from agentbank_jax.commands.model_engine import add_model_flags, check_model_flags, load_engine
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
 
@@ -41,19 +42,14 @@ def main(arguments: Sequence[str]) -> int:
       SystemExit: after `--help`.
     """
     parser = make_parser("chat.py", _DESCRIPTION, _EXAMPLES)
+    add_model_flags(parser)
     add = parser.add_argument
-    add("--checkpoint", metavar="PATH", help="a run's folder, RUN@best, the folder of one step, of a Hugging Face "
-        "checkpoint, or of an adapter of peft")  # fmt: skip
-    add("--adapter", metavar="FOLDER", help="a LoRA adapter in peft's layout for a Hugging Face checkpoint")
-    add("--template", metavar="NAME", help="chat template of a Hugging Face checkpoint (default: its own)")
-    add("--dtype", metavar="TYPE", help="of the parameters: float32, bfloat16 or float16 (default: as stored)")
     add("--system", default="", metavar="TEXT", help="the instruction before the first turn")
     add("--environment", metavar="NAME", help="watch the model act in this one")
     add("--split", default="test", metavar="NAME", help="of the environment: train or test (default: test)")
     add("--index", type=int, default=0, metavar="N", help="of the problem in the split (default: 0)")
     add("--choose_actions", action="store_true", help="where the environment lists its actions, take the likeliest")
     add("--max_new_tokens", type=int, default=256, metavar="N", help="of a reply (default: 256)")
-    add("--max_length", type=int, metavar="N", help="tokens of the conversation (default: the model's)")
     add("--temperature", type=float, default=0.0, metavar="X", help="0 takes the most likely tokens (default: 0)")
     add("--top_p", type=float, default=1.0, metavar="X", help="share of the likeliest tokens that is kept (default: 1)")
     add("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: 0)")
@@ -64,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     from agentbank_jax.environments import registry
     from agentbank_jax.generation.requests import SamplingParams
 
+    check_model_flags(options)
     _check(options)
     sampling = SamplingParams(
         max_new_tokens=options.max_new_tokens, temperature=options.temperature, top_p=options.top_p, seed=options.seed
@@ -71,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.environment:
         registry.get(options.environment)
         registry.check_split(options.split)
-    engine, model = _load(options)
+    engine, model = load_engine(options, slots=1)
     console = make_console()
     if options.environment:
         return _watch(options, engine, model, sampling, console)
@@ -94,26 +91,6 @@ def _check(options: "argparse.Namespace") -> None:
         ):
             if given:
                 raise AgentBankError(f"--{name}: belongs to an environment; name one with --environment=NAME.")
-
-
-def _load(options: "argparse.Namespace") -> "tuple[Engine, ServedModel]":
-    from agentbank_jax.generation.engine import Engine
-    from agentbank_jax.serving.served_model import load_served_model
-    from agentbank_jax.training.compilation_cache import enable_compilation_cache
-
-    enable_compilation_cache()
-    model = load_served_model(
-        options.checkpoint, adapter=options.adapter, template=options.template, dtype=options.dtype
-    )
-    engine = Engine(
-        model.config,
-        model.params,
-        stop_ids=model.template.stop_ids,
-        tokenizer=model.tokenizer,
-        slots=1,
-        max_length=options.max_length,
-    )
-    return engine, model
 
 
 def _watch(

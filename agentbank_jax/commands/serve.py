@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Sequence
 
+from agentbank_jax.commands.model_engine import add_model_flags, check_model_flags, load_engine
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.serving.loopback import is_loopback
@@ -18,6 +19,7 @@ examples:
   python scripts/serve.py
   python scripts/serve.py --checkpoint=runs/samoyed_tiny@best --slots=16
   python scripts/serve.py --checkpoint=weights/Meta-Llama-3-8B-Instruct --dtype=bfloat16 --max_length=4096
+  python scripts/serve.py --checkpoint=weights/Llama-2-70b-chat-hf --dtype=bfloat16 --tensor=8
   AGENTBANK_API_KEY=$(openssl rand -hex 24) python scripts/serve.py --host=0.0.0.0"""
 
 _BACKLOG = 2048
@@ -31,18 +33,12 @@ def main(arguments: Sequence[str]) -> int:
       SystemExit: after `--help`.
     """
     parser = make_parser("serve.py", _DESCRIPTION, _EXAMPLES)
+    add_model_flags(parser)
     add = parser.add_argument
-    add("--checkpoint", metavar="PATH", help="a run's folder, of which the last checkpoint is taken, RUN@best, the "
-        "folder of one step, or of a Hugging Face checkpoint, or of an adapter of peft")  # fmt: skip
-    add("--adapter", metavar="FOLDER", help="a LoRA adapter in peft's layout for a Hugging Face checkpoint")
-    add("--template", metavar="NAME", help="chat template of a Hugging Face checkpoint: llama2, codellama, llama3 or "
-        "hf (default: hf, its own)")  # fmt: skip
-    add("--dtype", metavar="TYPE", help="of the parameters: float32, bfloat16 or float16 (default: as stored)")
     add("--served_model_name", metavar="NAME", help="under which clients ask for it (default: the folder's)")
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: 127.0.0.1)")
     add("--port", type=int, default=8000, metavar="N", help="0 takes a free one (default: 8000)")
     add("--slots", type=int, default=32, metavar="N", help="replies that are generated together (default: 32)")
-    add("--max_length", type=int, metavar="N", help="tokens of the longest conversation (default: the model's)")
     add("--queue", type=int, default=256, metavar="N", help="replies that may wait for a slot; more get 429 "
         "(default: 256)")  # fmt: skip
     add("--max_body_bytes", type=int, default=4 << 20, metavar="N", help="of a request (default: 4194304)")
@@ -53,6 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--api_key_env", default="AGENTBANK_API_KEY", metavar="NAME", help="environment variable with the key that "
         "clients must show (default: AGENTBANK_API_KEY)")  # fmt: skip
     options = parse_flags(parser, arguments)
+    check_model_flags(options)
     key = os.environ.get(options.api_key_env) or None
     _check_address(options.host, options.port, key, options.api_key_env)
     listening = _bind(options.host, options.port)
@@ -65,30 +62,12 @@ def main(arguments: Sequence[str]) -> int:
     except ImportError as error:
         raise AgentBankError(f"{error.name} is not installed; expected pip install 'agentbank_jax[serve]'.") from None
     # Imported only now: --help need not wait for them.
-    from agentbank_jax.generation.engine import Engine
     from agentbank_jax.serving.app import create_app
     from agentbank_jax.serving.http_server import HttpServer
     from agentbank_jax.serving.limits import Limits
-    from agentbank_jax.serving.served_model import load_served_model
-    from agentbank_jax.training.compilation_cache import enable_compilation_cache
 
     limits = Limits(queue=options.queue, max_body_bytes=options.max_body_bytes, request_timeout=options.request_timeout)
-    enable_compilation_cache()
-    model = load_served_model(
-        options.checkpoint,
-        name=options.served_model_name,
-        adapter=options.adapter,
-        template=options.template,
-        dtype=options.dtype,
-    )
-    engine = Engine(
-        model.config,
-        model.params,
-        stop_ids=model.template.stop_ids,
-        tokenizer=model.tokenizer,
-        slots=options.slots,
-        max_length=options.max_length,
-    )
+    engine, model = load_engine(options, slots=options.slots, name=options.served_model_name)
     app = create_app(model, engine, limits=limits, api_key=key)
     server = HttpServer(app, grace=options.grace)
     # uvicorn ends at a signal and then raises it again, for what stood here before it.

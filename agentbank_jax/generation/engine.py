@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.generation.detokenizer import TextDecoder
 from agentbank_jax.generation.model_runner import DecodeRow, ModelRunner, PrefillRow, RunnerSettings
-from agentbank_jax.generation.places import HostStore, Place, Places, Taken
+from agentbank_jax.generation.places import Place
 from agentbank_jax.generation.reply import Reply
 from agentbank_jax.generation.requests import (
     MAX_TOP_LOGPROBS,
@@ -28,12 +28,10 @@ from agentbank_jax.generation.requests import (
     GenerationRequest,
     RequestError,
 )
+from agentbank_jax.generation.residency import Residency
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
-
-# Shared beginnings below this are read again: to copy them costs as much.
-_LEAST_SHARED = 8
 
 
 class EngineError(AgentBankError):
@@ -124,8 +122,8 @@ class Engine:
             rules=rules,
         )
         self._prefill_budget = prefill_budget or (1024 if self._runner.platform == "cpu" else 8192)
-        self._places = Places(slots, max_length)
-        self._host = HostStore(host_cache_bytes)
+        self._residency = Residency(self._runner, host_cache_bytes=host_cache_bytes, stats=self.stats)
+        self._places = self._residency.places
         self._waiting: deque[GenerationRequest] = deque()
         self._running: dict[str, Place] = {}
 
@@ -141,7 +139,7 @@ class Engine:
             waiting=len(self._waiting),
             slots=self.slots,
             resident_tokens=sum(place.cached for place in self._places.all),
-            host_bytes=self._host.nbytes,
+            host_bytes=self._residency.host_bytes,
         )
 
     def submit(self, request: GenerationRequest) -> None:
@@ -165,10 +163,7 @@ class Engine:
 
     def release(self, conversation: str) -> None:
         """Forgets a conversation, whose reply must have ended; an unknown one is no error."""
-        self._host.pop(conversation)
-        place = self._places.named(conversation)
-        if place is not None:
-            self._places.forget_name(place)
+        self._residency.release(conversation)
 
     def step(self) -> list[Delta]:
         """Takes in what waits, reads what is unread, and adds some tokens to each reply under way.
@@ -241,82 +236,24 @@ class Engine:
         expected = {request.conversation for request in self._waiting}
         left = deque[GenerationRequest]()
         for request in self._waiting:
-            ids = np.asarray(request.ids, np.int32)
-            place = self._places.named(request.conversation)
-            if place is not None:
-                shared = int(self._places.shared_beginnings(ids)[place.slot])
-                self._begin(place, request, ids, cached=min(shared, place.cached))
-            elif (victim := self._places.victim(expected)) is not None:
-                self._settle(victim, request, ids)
-            else:
+            place = self._residency.take_in(request, np.asarray(request.ids, np.int32), expected)
+            if place is None:
                 left.append(request)
+                continue
+            place.reply = Reply(request, stop_ids=self._stop_ids, decode=self._decode if self._tokenizer else None)
+            self._reuse(place)
+            self._running[request.id] = place
         self._waiting = left
 
-    def _settle(self, victim: Place, request: GenerationRequest, ids: np.ndarray) -> None:
-        """Finds a new conversation its place: with what is read of it already, or else the victim's."""
-        taken = self._host.pop(request.conversation)
-        if taken is not None:
-            shared = min(_equal(taken.ids, ids), taken.cached)
-            self._evict(victim)
-            self._runner.put_back(victim.slot, taken.cache)
-            self.stats.swapped_in += 1
-            self._begin(victim, request, ids, cached=shared)
-            return
-        beginnings = np.minimum(self._places.shared_beginnings(ids), len(ids) - 1)
-        if request.sampling.prompt_logprobs is not None:
-            beginnings[:] = 0
-        best = self._places.all[int(beginnings.argmax())]
-        shared = int(beginnings[best.slot])
-        if best is victim or (best.idle and not best.conversation and shared == best.cached):
-            self._evict(best)
-            self._begin(best, request, ids, cached=shared)
-            return
-        self._evict(victim)
-        if shared < _LEAST_SHARED:
-            self._begin(victim, request, ids, cached=0)
-        elif shared <= best.cached:
-            self._runner.copy(best.slot, victim.slot, shared)
-            self._begin(victim, request, ids, cached=shared)
-        else:
-            self._begin(victim, request, ids, cached=0)
-            victim.source, victim.shared = best, shared
-
-    def _begin(self, place: Place, request: GenerationRequest, ids: np.ndarray, *, cached: int) -> None:
-        # Of what was read before no scores were kept.
-        cached = 0 if request.sampling.prompt_logprobs is not None else min(cached, len(ids) - 1)
-        self._places.occupy(place, ids, cached=cached, conversation=request.conversation)
-        place.reply = Reply(request, stop_ids=self._stop_ids, decode=self._decode if self._tokenizer else None)
-        place.reply.reused(cached)
-        self.stats.reused += cached
-        self._running[request.id] = place
-
-    def _evict(self, place: Place) -> None:
-        """Makes room; a conversation that somebody will go on with moves to the host."""
-        if place.conversation and place.cached:
-            cache = self._runner.take_out(place.slot, place.cached)
-            taken = Taken(ids=self._places.ids(place, stop=place.cached).copy(), cached=place.cached, cache=cache)
-            self._host.put(place.conversation, taken)
-            self.stats.evictions += 1
-        self._places.forget_name(place)
+    def _reuse(self, place: Place) -> None:
+        """Counts what of a conversation had been read before."""
+        assert place.reply is not None
+        place.reply.reused(place.cached)
+        self.stats.reused += place.cached
 
     def _settle_followers(self) -> None:
-        """Copies to those that wait for a beginning what is read of it, where all is that will be."""
-        waiting = [place for place in self._running.values() if place.source is not None]
-        settled = True
-        # One that gets its beginning may be the source of another.
-        while settled:
-            settled = False
-            for place in waiting:
-                source, reply = place.source, place.reply
-                if source is None or reply is None or not (source.cached >= place.shared or source.idle):
-                    continue
-                shared = min(place.shared, source.cached)
-                if shared:
-                    self._runner.copy(source.slot, place.slot, shared)
-                place.cached, place.source = shared, None
-                reply.reused(shared)
-                self.stats.reused += shared
-                settled = True
+        for place in self._residency.settle_followers(self._running.values()):
+            self._reuse(place)
 
     def _read(self) -> None:
         """Reads prompts and observations, up to the budget."""
@@ -421,10 +358,3 @@ class Engine:
 
 def _scored(place: Place) -> bool:
     return place.reply is not None and place.reply.request.sampling.prompt_logprobs is not None
-
-
-def _equal(ids: np.ndarray, others: np.ndarray) -> int:
-    """How many tokens two conversations begin with alike."""
-    length = min(len(ids), len(others))
-    differs = ids[:length] != others[:length]
-    return int(differs.argmax()) if differs.any() else length

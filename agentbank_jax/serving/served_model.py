@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.models import forward
@@ -18,7 +19,7 @@ from agentbank_jax.models.lora import merge
 from agentbank_jax.models.peft_adapter import CONFIG_FILE as ADAPTER_CONFIG
 from agentbank_jax.models.peft_adapter import read_adapter
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
-from agentbank_jax.parallel.sharding import state_shardings
+from agentbank_jax.parallel.sharding import check_model_divisible, state_shardings
 from agentbank_jax.training.trained_models import load_for_inference
 from agentbank_jax.trajectories.schema import Trajectory, Turn
 from agentbank_jax.trajectories.templates.registry import ChatTemplate, Llama2Template, get_template
@@ -36,7 +37,7 @@ class ServedModel:
 
     Fields:
       name: under which clients ask for it.
-      config, params: without adapters, on the first device.
+      config, params: without adapters.
       template: of its conversations.
     """
 
@@ -57,6 +58,7 @@ def load_served_model(
     adapter: str | None = None,
     template: str | None = None,
     dtype: str | None = None,
+    mesh: Mesh | None = None,
 ) -> ServedModel:
     """Loads what is to be served.
 
@@ -68,25 +70,27 @@ def load_served_model(
       adapter: the folder of an adapter for `checkpoint`.
       template: of a Hugging Face checkpoint; its own if None. A run has the one that it was trained with.
       dtype: of the parameters; as they are stored if None.
+      mesh: over which the parameters lie; the first device if None.
 
     Raises:
       AgentBankError: it cannot be read, or its parts do not fit.
     """
     if dtype is not None and dtype not in DTYPES:
         raise AgentBankError(f"--dtype={dtype} is no known type.{did_you_mean(dtype, DTYPES)}")
+    mesh = mesh or _first_device()
     if checkpoint is None:
         for flag, value in (("adapter", adapter), ("template", template)):
             if value is not None:
                 raise AgentBankError(f"--{flag}={value}: belongs to a checkpoint; name one with --checkpoint=PATH.")
-        return made_model(name or MADE, dtype=dtype)
+        return made_model(name or MADE, dtype=dtype, mesh=mesh)
     folder = Path(checkpoint).expanduser()
     if (folder / ADAPTER_CONFIG).is_file() and not (folder / HF_CONFIG).is_file():
         if adapter is not None:
             raise AgentBankError(f"--checkpoint={checkpoint} is an adapter itself; expected its base beside --adapter.")
-        served = _hugging_face(_base_of(folder), folder, template, dtype)
+        served = _hugging_face(_base_of(folder), folder, template, dtype, mesh)
         return replace(served, name=name or folder.resolve().name)
     if (folder / HF_CONFIG).is_file():
-        served = _hugging_face(folder, Path(adapter).expanduser() if adapter else None, template, dtype)
+        served = _hugging_face(folder, Path(adapter).expanduser() if adapter else None, template, dtype, mesh)
         return replace(served, name=name or Path(adapter or checkpoint).expanduser().resolve().name)
     for flag, value in (("adapter", adapter), ("template", template)):
         if value is not None:
@@ -94,11 +98,15 @@ def load_served_model(
                 f"--{flag}={value}: {checkpoint} is no Hugging Face checkpoint (it has no {HF_CONFIG}); a run of this "
                 "project brings its own, leave the flag out."
             )
-    return _run(checkpoint, name, dtype)
+    return _run(checkpoint, name, dtype, mesh)
 
 
-def _run(checkpoint: str, name: str | None, dtype: str | None) -> ServedModel:
-    config, params, metadata = load_for_inference(checkpoint, dtype=dtype)
+def _first_device() -> Mesh:
+    return make_mesh(MeshConfig(), jax.devices()[:1])
+
+
+def _run(checkpoint: str, name: str | None, dtype: str | None, mesh: Mesh) -> ServedModel:
+    config, params, metadata = load_for_inference(checkpoint, dtype=dtype, mesh=mesh)
     return ServedModel(
         name=name or metadata["model_dir"].name,
         config=replace(config, dtype=dtype or config.dtype, param_dtype=dtype or config.param_dtype),
@@ -107,7 +115,9 @@ def _run(checkpoint: str, name: str | None, dtype: str | None) -> ServedModel:
     )
 
 
-def _hugging_face(folder: Path, adapter: Path | None, template: str | None, dtype: str | None) -> ServedModel:
+def _hugging_face(
+    folder: Path, adapter: Path | None, template: str | None, dtype: str | None, mesh: Mesh
+) -> ServedModel:
     config = read_config(folder).model
     found = open_checkpoint(folder, config)
     dtype = dtype or found.dtype
@@ -125,7 +135,7 @@ def _hugging_face(folder: Path, adapter: Path | None, template: str | None, dtyp
             "the tokenizer of these weights."
         )
     adapted, adapters = read_adapter(adapter, config) if adapter else (config, {})
-    mesh = make_mesh(MeshConfig(), jax.devices()[:1])
+    check_model_divisible(config, dict(mesh.shape))
     params = found.load(state_shardings(mesh, forward.abstract_params(config)), dtype)
     if adapted.lora:
         params = merge(adapted.lora, params, adapters, consume=True)
@@ -147,7 +157,7 @@ def _base_of(adapter: Path) -> Path:
     )
 
 
-def made_model(name: str = MADE, *, dtype: str | None = None) -> ServedModel:
+def made_model(name: str = MADE, *, dtype: str | None = None, mesh: Mesh | None = None) -> ServedModel:
     """Makes a tiny model with random weights, always the same, and a small vocabulary: to try the interface with."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = train_vocabulary(_made_texts(), 512, os.path.join(folder, "made.model"))
@@ -162,7 +172,9 @@ def made_model(name: str = MADE, *, dtype: str | None = None) -> ServedModel:
         dtype=dtype or "float32",
         param_dtype=dtype or "float32",
     )
-    params = jax.device_put(forward.init(config, 0), jax.devices()[0])
+    mesh = mesh or _first_device()
+    check_model_divisible(config, dict(mesh.shape))
+    params = jax.device_put(forward.init(config, 0), state_shardings(mesh, forward.abstract_params(config)))
     return ServedModel(name=name, config=config, params=params, template=get_template("llama2", tokenizer))
 
 

@@ -17,7 +17,7 @@ from agentbank_jax.models.hf_import import open_checkpoint
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.sharding_rules import DEFAULT_RULES, ShardingRules
 from agentbank_jax.parallel.mesh import MeshConfig, make_mesh
-from agentbank_jax.parallel.sharding import state_shardings, with_shardings
+from agentbank_jax.parallel.sharding import check_model_divisible, state_shardings, with_shardings
 from agentbank_jax.training.best_checkpoint import resolve_checkpoint
 from agentbank_jax.training.checkpoint_files import (
     FOLDER,
@@ -144,6 +144,7 @@ def _load_trained(
         try:
             metadata = read_metadata(path)
             config = saved_model_config(metadata)
+            check_model_divisible(config, dict(mesh.shape), rules)
             abstract = _abstract_trained(config, dtype, mesh, rules)
             with v1.Context(
                 pytree_options=v1.options.PyTreeOptions(loading=v1.options.PyTreeOptions.Loading(partial_load=True))

@@ -1,11 +1,13 @@
 """`python scripts/chat.py` as a user runs it, with the model that needs no checkpoint."""
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.small_bank import Finished, ProgramRunner
+from tests.small_bank import ROOT, Finished, ProgramRunner, environment
 
 SHORT = "--max_new_tokens=8"
 
@@ -59,6 +61,9 @@ def test_an_episode_is_told_turn_by_turn_up_to_its_end(
         (["--choose_actions"], "--environment=NAME"),
         (["--max_new_tokens=0"], "expected at least 1"),
         (["--temperature=-1"], "temperature"),
+        (["--tensor=0"], "--tensor=0"),
+        (["--tensor=64"], "take 64 devices"),
+        (["--weights=int9"], "Did you mean 'int8'"),
         (["--checkpoint=nowhere"], "does not exist"),
         (["--seeed=1"], "Did you mean '--seed'"),
     ],
@@ -68,3 +73,18 @@ def test_mistakes_end_with_status_2_and_a_line(
 ) -> None:
     result = chat(run_here, monkeypatch, tmp_path, "", *flags)
     assert result.returncode == 2 and says in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_model_over_several_devices_and_one_in_int8_answer_as_they_do_elsewhere(tmp_path: Path) -> None:
+    def said(*flags: str, devices: int = 1) -> str:
+        run = subprocess.run(
+            [sys.executable, str(ROOT / "scripts/chat.py"), SHORT, *flags],
+            input="Hello there\n",
+            env=environment(tmp_path) | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"},
+            cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    assert said("--tensor=2", "--fsdp=2", devices=4) == said()
+    assert said("--weights=int8", "--tensor=2", devices=2) == said("--weights=int8")
