@@ -86,6 +86,9 @@ def test_ctrl_c_ends_a_program_also_where_python_drops_it_in_a_callback() -> Non
 import gc, signal, sys, time
 from agentbank_jax.configuration.report_errors import report_errors
 
+# A shell starts what runs in its background with the signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 def interrupted(phase, _):
     gc.callbacks.clear()
     signal.raise_signal(signal.SIGINT)

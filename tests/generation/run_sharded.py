@@ -1,10 +1,6 @@
-"""Generates on one device and over meshes of eight, and prints what came out as JSON; a process of its own."""
+"""Generates on one device and over meshes of eight, and prints what came out as JSON; a process with 8 devices."""
 
 import json
-import os
-
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
-os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
 

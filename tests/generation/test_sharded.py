@@ -1,17 +1,20 @@
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from tests.generation.run_sharded import MESHES
+from tests.small_bank import ROOT
 
 
 @pytest.fixture(scope="module")
 def found() -> dict:
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.generation.run_sharded"], capture_output=True, text=True, check=True
-    )
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "tests.generation.run_sharded"]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
     return json.loads(run.stdout.splitlines()[-1])
 
 
