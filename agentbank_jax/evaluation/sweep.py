@@ -99,8 +99,8 @@ class SweepConfig:
 
     def decoding(self) -> str:
         """How a model acts, for a report; the same words mean the same replies."""
-        drawn = "greedy decoding" if not self.temperature else f"temperature {self.temperature:g}, seed {self.seed}"
-        parts = [drawn, f"top_p {self.top_p:g}" if self.temperature and self.top_p < 1 else ""]
+        drawn = "greedy decoding" if not self.temperature else f"temperature {self.temperature}, seed {self.seed}"
+        parts = [drawn, f"top_p {self.top_p}" if self.temperature and self.top_p < 1 else ""]
         return ", ".join(part for part in (*parts, "actions of the list" if self.choose_actions else "") if part)
 
     def specs(self) -> tuple[EnvironmentSpec, ...]:
