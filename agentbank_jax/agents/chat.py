@@ -1,13 +1,13 @@
 """A conversation that a person has with a model."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from agentbank_jax.agents.model_policy import ChatTemplate
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.generation.requests import Generation, GenerationRequest, SamplingParams
 from agentbank_jax.trajectories.schema import Turn
+from agentbank_jax.trajectories.templates.continuation import continued_ids
 
 _NAME = "chat"
 
@@ -72,10 +72,7 @@ class Chat:
         self.stopped = False
         turn = Turn.user(content)
         if self._ids:
-            assert self.last is not None
-            stopped = bool(self.last.ids) and self.last.ids[-1] in self._template.stop_ids
-            between = [] if stopped else [self._template.stop_ids[0]]
-            ids = [*self._ids, *between, *self._template.continuation_ids(content)]
+            ids = continued_ids(self._template, self._ids, content)
         else:
             ids = self._template.prompt_ids([*self.turns, turn])
         if len(ids) >= self._engine.max_length:
@@ -83,9 +80,7 @@ class Chat:
                 f"The conversation would have {len(ids)} tokens; expected fewer than {self._engine.max_length}. Begin "
                 "another, or make max_length larger."
             )
-        # A seed has 64 bits, and the one after the largest is the smallest.
-        seed = (self._sampling.seed + len(self.turns) + 2**63) % 2**64 - 2**63
-        sampling = replace(self._sampling, seed=seed)
+        sampling = self._sampling.with_later_seed(len(self.turns))
         self._engine.submit(GenerationRequest(id=_NAME, ids=ids, sampling=sampling, conversation=_NAME, stream=True))
         ended = False
         try:

@@ -11,22 +11,16 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.generation.requests import Generation, GenerationRequest, SamplingParams
 from agentbank_jax.trajectories.schema import Turn
+from agentbank_jax.trajectories.templates.continuation import Continues, continued_ids
 
 _ACTION, _ANSWER = "\nAction:", f"\n{FINAL_ANSWER_PREFIX}"
 
 
-class ChatTemplate(Protocol):
+class ChatTemplate(Continues, Protocol):
     """What acting needs of a template of `trajectories.templates`."""
-
-    @property
-    def stop_ids(self) -> tuple[int, ...]:
-        """Ids that end a reply."""
 
     def prompt_ids(self, turns: Sequence[Turn]) -> list[int]:
         """Ids of a conversation that ends with a user turn."""
-
-    def continuation_ids(self, content: str) -> list[int]:
-        """Ids of a further user turn, after a reply's stop id."""
 
     def reply_ids(self, content: str, start: int) -> list[int]:
         """Ids of a reply from a character on, without its stop id."""
@@ -41,14 +35,12 @@ class _Episode:
 
     Fields:
       ids: all that was read and generated.
-      stopped: the last reply ended with a stop id.
       actions: those of which one is to be chosen; empty where the reply is free.
       thought: what was written before the choice.
       tokens: generated for the reply so far.
     """
 
     ids: list[int]
-    stopped: bool = True
     actions: list[str] = field(default_factory=list)
     thought: str = ""
     tokens: int = 0
@@ -108,8 +100,7 @@ class ModelPolicy:
                 )
             episode = self._episodes[request.episode_id] = _Episode(ids=self._template.prompt_ids(request.turns))
         else:
-            ids = self._template.continuation_ids(request.turns[-1].content)
-            episode.ids += ids if episode.stopped else [self._template.stop_ids[0], *ids]
+            episode.ids = continued_ids(self._template, episode.ids, request.turns[-1].content)
         # One more place than the prompt takes: a reply of no token is no reply.
         if len(episode.ids) >= self._engine.max_length:
             self._ended_early.append((request.episode_id, Reply(text="", ended="context_exhausted")))
@@ -164,7 +155,6 @@ class ModelPolicy:
         episode = self._episodes[identifier]
         episode.ids = [*episode.ids, *generation.ids]
         episode.tokens += len(generation.ids)
-        episode.stopped = bool(generation.ids) and generation.ids[-1] in self._template.stop_ids
         text = self._template.decode([token for token in generation.ids if token < self._vocab_size])
         if generation.stopped_by in (_ACTION, _ANSWER):
             choices = self._choices(episode, text)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agentbank_jax.errors import AgentBankError
@@ -69,6 +69,10 @@ class SamplingParams:
     @property
     def greedy(self) -> bool:
         return self.temperature == 0
+
+    def with_later_seed(self, count: int) -> "SamplingParams":
+        """The same with the seed `count` places further; the one after the largest is the smallest."""
+        return replace(self, seed=(self.seed + count + 2**63) % 2**64 - 2**63)
 
 
 def _check(name: str, value: object, holds: bool, expected: str) -> None:

@@ -13,7 +13,7 @@ from agentbank_jax.serving.forced_call import ForcedCall
 from agentbank_jax.serving.limits import parse_json
 from agentbank_jax.serving.messages import to_turns
 from agentbank_jax.serving.schemas import ChatRequest, NamedTool, read_request
-from agentbank_jax.serving.service import FINISH, Service, sampling_params, usage_of
+from agentbank_jax.serving.service import FINISH, Service, guided_choices, sampling_params, usage_of
 from agentbank_jax.serving.token_texts import token_bytes, token_text
 from agentbank_jax.serving.tools import Spoken, ToolSpec, read_turn, write_turn
 from agentbank_jax.trajectories.schema import Trajectory, Turn
@@ -47,12 +47,10 @@ class ChatAnswer:
             raise invalid("max_tokens is 0; expected at least 1.", "max_tokens")
         service.check_length(self._ids, 1, "messages")
         longest = service.thread.max_length
-        self._choices = asked.guided_choice or []
-        if self._choices and asked.logprobs:
-            raise invalid("logprobs together with guided_choice is not supported; leave one of them out.", "logprobs")
+        self._choices = guided_choices(asked, logprobs=asked.logprobs)
         choices = tuple(_reply_ids(service, choice) for choice in self._choices)
         self.stream = asked.stream
-        self.include_usage = asked.stream_options is not None and asked.stream_options.include_usage
+        self.include_usage = asked.include_usage
         # What a reply with tools is, content or a call, is known at its end.
         self._streams_text = asked.stream and not self._calls and not self._choices
         self._logprobs = asked.logprobs

@@ -9,7 +9,7 @@ from agentbank_jax.generation.requests import Delta, Generation, GenerationReque
 from agentbank_jax.serving.errors import invalid
 from agentbank_jax.serving.limits import MAX_REPLIES, parse_json
 from agentbank_jax.serving.schemas import CompletionRequest, read_request
-from agentbank_jax.serving.service import FINISH, Service, sampling_params, usage_of
+from agentbank_jax.serving.service import FINISH, Service, guided_choices, sampling_params, usage_of
 from agentbank_jax.serving.token_texts import text_offsets, token_text
 
 _DEFAULT_TOKENS = 16
@@ -45,12 +45,10 @@ class CompletionAnswer:
         self._echo = asked.echo
         self._logprobs = asked.logprobs is not None
         self.stream = asked.stream
-        self.include_usage = asked.stream_options is not None and asked.stream_options.include_usage
-        self._choices = asked.guided_choice or []
+        self.include_usage = asked.include_usage
+        self._choices = guided_choices(asked, logprobs=self._logprobs)
         if any(not choice for choice in self._choices):
             raise invalid("guided_choice holds an empty string.", "guided_choice")
-        if self._choices and self._logprobs:
-            raise invalid("logprobs together with guided_choice is not supported; leave one of them out.", "logprobs")
         choices = tuple(
             tuple(self._tokenizer.encode_with_offsets([choice], continues=[True])[0].ids.tolist())
             for choice in self._choices

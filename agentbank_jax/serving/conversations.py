@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from agentbank_jax.trajectories.schema import Turn
 from agentbank_jax.trajectories.templates.chat_template import ChatTemplate
+from agentbank_jax.trajectories.templates.continuation import continued_ids
 
 
 class Conversations:
@@ -53,11 +54,7 @@ class Conversations:
                 self._remembered.move_to_end(key)
         if remembered is None:
             return self._template.prompt_ids(turns)
-        ids = remembered.tolist()
-        # A reply that was cut off has no stop token, and the turn after it expects one.
-        if ids[-1] not in self._template.stop_ids:
-            ids.append(self._template.stop_ids[0])
-        return ids + self._template.continuation_ids(turns[-1].content)
+        return continued_ids(self._template, remembered, turns[-1].content)
 
     def remember(self, turns: Sequence[Turn], reply: str, ids: Sequence[int]) -> None:
         """Keeps the ids of a conversation.

@@ -118,6 +118,11 @@ class SamplingRequest(BaseModel):
     stream_options: StreamOptions | None = None
     guided_choice: list[str] | None = Field(None, min_length=1, max_length=1024)
 
+    @property
+    def include_usage(self) -> bool:
+        """Whether the last piece of a stream tells the tokens."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
 
 class ChatRequest(SamplingRequest):
     """`POST /v1/chat/completions`."""

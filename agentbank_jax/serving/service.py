@@ -196,21 +196,29 @@ def sampling_params(
     stop = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
     if any(not each for each in stop):
         raise invalid("stop holds an empty string.", "stop")
-    seed = secrets.randbits(62) if asked.seed is None else asked.seed
-    return [
-        SamplingParams(
-            max_new_tokens=max_new_tokens,
-            temperature=1.0 if asked.temperature is None else asked.temperature,
-            top_k=max(asked.top_k or 0, 0),
-            top_p=1.0 if asked.top_p is None else asked.top_p,
-            min_p=asked.min_p or 0.0,
-            # Each reply has a seed of its own, the first the one that was asked for.
-            seed=(seed + index + 2**63) % 2**64 - 2**63,
-            stop=(*stop, *more_stops),
-            **others,
-        )
-        for index in range(asked.n)
-    ]
+    first = SamplingParams(
+        max_new_tokens=max_new_tokens,
+        temperature=1.0 if asked.temperature is None else asked.temperature,
+        top_k=max(asked.top_k or 0, 0),
+        top_p=1.0 if asked.top_p is None else asked.top_p,
+        min_p=asked.min_p or 0.0,
+        seed=secrets.randbits(62) if asked.seed is None else asked.seed,
+        stop=(*stop, *more_stops),
+        **others,
+    )
+    # Each reply has a seed of its own, the first the one that was asked for.
+    return [first.with_later_seed(index) for index in range(asked.n)]
+
+
+def guided_choices(asked: SamplingRequest, *, logprobs: bool) -> list[str]:
+    """Returns the replies of which one is to be taken; none where the reply is free.
+
+    Raises:
+      ApiError: 400 where log-probabilities are wanted too.
+    """
+    if asked.guided_choice and logprobs:
+        raise invalid("logprobs together with guided_choice is not supported; leave one of them out.", "logprobs")
+    return asked.guided_choice or []
 
 
 def usage_of(prompts: Sequence[Sequence[int]], generations: Sequence[Generation]) -> dict[str, Any]:
