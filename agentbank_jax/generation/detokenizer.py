@@ -50,20 +50,25 @@ class Detokenizer:
     def append(self, token: int) -> None:
         """Takes the next token."""
         self._ids.append(token)
-        known, all_ = self._decode(self._ids[self._before : self._told]), self._decode(self._ids[self._before :])
-        whole = not all_.endswith(_UNFINISHED)
+        new = self._untold()
+        whole = not new.endswith(_UNFINISHED)
         if whole:
-            self.text += all_[len(known) :]
-            if len(all_) > len(known):
-                self._before, self._told = self._told, len(self._ids)
+            self._tell(new)
         self.ends.append(len(self.text))
         self.whole.append(whole)
 
     def finish(self) -> None:
         """Tells what is left of a character that never became whole."""
-        known, all_ = self._decode(self._ids[self._before : self._told]), self._decode(self._ids[self._before :])
-        if len(all_) > len(known):
-            self.text += all_[len(known) :]
+        self._tell(self._untold())
+
+    def _untold(self) -> str:
+        known = self._decode(self._ids[self._before : self._told])
+        return self._decode(self._ids[self._before :])[len(known) :]
+
+    def _tell(self, text: str) -> None:
+        self.text += text
+        # What has no text may be a part of what follows.
+        if text:
             self._before, self._told = self._told, len(self._ids)
 
     def tokens_before(self, length: int) -> int:

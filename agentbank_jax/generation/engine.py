@@ -9,8 +9,7 @@ prefill needs no logits. Slots and not pages hold the cache: a page table would 
 and what slots cost, a copy of a shared beginning, costs far less than reading it.
 """
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jax.sharding import Mesh
@@ -124,7 +123,7 @@ class Engine:
         self._prefill_budget = prefill_budget or (1024 if self._runner.platform == "cpu" else 8192)
         self._residency = Residency(self._runner, host_cache_bytes=host_cache_bytes, stats=self.stats)
         self._places = self._residency.places
-        self._waiting: deque[GenerationRequest] = deque()
+        self._waiting: dict[str, GenerationRequest] = {}
         self._running: dict[str, Place] = {}
 
     @property
@@ -150,11 +149,11 @@ class Engine:
             is under way, an empty choice, or text without a tokenizer; then nothing has changed.
         """
         self._check(request)
-        self._waiting.append(request)
+        self._waiting[request.id] = request
 
     def cancel(self, request_id: str) -> None:
         """Ends a request at once, without a further `Delta`; an unknown one is no error."""
-        self._waiting = deque(request for request in self._waiting if request.id != request_id)
+        self._waiting.pop(request_id, None)
         place = self._running.pop(request_id, None)
         if place is not None:
             place.reply = None
@@ -201,7 +200,7 @@ class Engine:
         def refuse(what: str) -> RequestError:
             return RequestError(f"Request '{request.id}': {what}")
 
-        if request.id in self._running or any(request.id == waiting.id for waiting in self._waiting):
+        if request.id in self._running or request.id in self._waiting:
             raise refuse("one of this id is under way; expected another id.")
         length = len(request.ids)
         if not 0 < length <= self.max_length:
@@ -224,7 +223,7 @@ class Engine:
 
     def _busy_conversations(self) -> set[str]:
         running = {place.conversation for place in self._running.values()}
-        return running | {request.conversation for request in self._waiting}
+        return running | {request.conversation for request in self._waiting.values()}
 
     def _decode(self, ids: Sequence[int]) -> str:
         assert self._tokenizer is not None
@@ -233,17 +232,15 @@ class Engine:
 
     def _admit(self) -> None:
         """Gives each waiting request a place, as far as there are any."""
-        expected = {request.conversation for request in self._waiting}
-        left = deque[GenerationRequest]()
-        for request in self._waiting:
+        expected = {request.conversation for request in self._waiting.values()}
+        for request in list(self._waiting.values()):
             place = self._residency.take_in(request, np.asarray(request.ids, np.int32), expected)
             if place is None:
-                left.append(request)
                 continue
+            del self._waiting[request.id]
             place.reply = Reply(request, stop_ids=self._stop_ids, decode=self._decode if self._tokenizer else None)
             self._reuse(place)
             self._running[request.id] = place
-        self._waiting = left
 
     def _reuse(self, place: Place) -> None:
         """Counts what of a conversation had been read before."""
@@ -259,16 +256,16 @@ class Engine:
         """Reads prompts and observations, up to the budget."""
         budget = self._prefill_budget
         while budget > 0:
-            plain: list[tuple[Place, int]] = []
+            parts: list[tuple[Place, int]] = []
             for place in self._running.values():
                 if budget > 0 and place.unread and place.source is None:
                     count = min(place.unread, budget)
                     budget -= count
-                    plain.append((place, count))
-            if not plain:
+                    parts.append((place, count))
+            if not parts:
                 return
-            self._prefill([(place, count) for place, count in plain if not _scored(place)], None)
-            scored = [(place, count) for place, count in plain if _scored(place)]
+            self._prefill([(place, count) for place, count in parts if not _scored(place)], None)
+            scored = [(place, count) for place, count in parts if _scored(place)]
             self._prefill(scored, self._top)
             self._settle_followers()
 
@@ -287,7 +284,7 @@ class Engine:
         scores = self._runner.prefill(rows, top)
         for (place, count), row, score in zip(parts, rows, scores, strict=True):
             if score is not None:
-                assert place.reply is not None and row.targets is not None
+                assert place.reply is not None
                 place.reply.take_prompt_scores(row.targets, score)
             place.cached += count
             self.stats.prefilled += count
@@ -295,9 +292,7 @@ class Engine:
     def _choose(self) -> list[Delta]:
         """Takes the most likely of the choices where some are given."""
         deltas = []
-        for place in self._ready():
-            reply = place.reply
-            assert reply is not None
+        for place, reply in self._ready():
             if choices := reply.request.choices:
                 pending = int(self._places.ids(place)[-1])
                 logprobs = self._runner.score(place.slot, place.length - 1, [(pending, *ids) for ids in choices])
@@ -307,19 +302,17 @@ class Engine:
                 deltas.append(delta)
         return deltas
 
-    def _ready(self) -> list[Place]:
-        return [
-            place
-            for place in self._running.values()
-            if not place.unread and place.source is None and place.reply is not None and not place.reply.generation
-        ]
+    def _ready(self) -> Iterator[tuple[Place, Reply]]:
+        """Places whose conversations are read, with the replies that have not ended."""
+        for place in self._running.values():
+            reply = place.reply
+            if not place.unread and place.source is None and reply is not None and not reply.generation:
+                yield place, reply
 
     def _write(self) -> list[Delta]:
         """Adds tokens to the replies whose conversations are read."""
-        deltas, places, rows, top = [], [], [], None
-        for place in self._ready():
-            reply = place.reply
-            assert reply is not None
+        deltas, written, rows, top = [], [], [], None
+        for place, reply in self._ready():
             room = self.max_length - place.length
             if not reply.remaining or not room:
                 deltas.append(reply.take((), stopped=False, scores=None, full=not room))
@@ -327,7 +320,7 @@ class Engine:
             sampling = reply.request.sampling
             if sampling.logprobs is not None:
                 top = self._top
-            places.append(place)
+            written.append((place, reply))
             rows.append(
                 DecodeRow(
                     slot=place.slot,
@@ -339,11 +332,8 @@ class Engine:
                     sampling=sampling,
                 )
             )
-        if not rows:
-            return [delta for delta in deltas if delta is not None]
-        for place, new in zip(places, self._runner.decode(rows, top=top), strict=True):
-            reply = place.reply
-            assert reply is not None
+        new_tokens = self._runner.decode(rows, top=top) if rows else []
+        for (place, reply), new in zip(written, new_tokens, strict=True):
             prompt = place.length - len(reply.ids)
             self._places.append(place, new.ids)
             place.cached += len(new.ids)

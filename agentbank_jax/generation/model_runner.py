@@ -6,7 +6,7 @@ but what returns numbers.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -55,25 +55,15 @@ class RunnerSettings:
         if any(value is not None and value < 1 for value in given):
             raise AgentBankError(f"{self}: expected at least 1 of each.")
 
-    def for_platform(self, platform: str) -> "RunnerSettings":
-        """With all that was left open."""
-        on_cpu = platform == "cpu"
-        return replace(
-            self,
-            chunk=self.chunk or (12 if on_cpu else 32),
-            prefill_rows=self.prefill_rows or (4 if on_cpu else 16),
-            prefill_widths=self.prefill_widths or ((32, 128) if on_cpu else (32, 256)),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class PrefillRow:
-    """Tokens to read into a slot, from a position on; `targets` follow each of them, where scores are wanted."""
+    """Tokens to read into a slot, from a position on, and the tokens that follow each of them."""
 
     slot: int
     start: int
     ids: Int[np.ndarray, " length"]
-    targets: Int[np.ndarray, " length"] | None = None
+    targets: Int[np.ndarray, " length"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +128,12 @@ class ModelRunner:
         self.config, self.slots, self.max_length = config, slots, max_length
         devices = sorted(jax.tree.leaves(params)[0].devices(), key=lambda device: device.id)
         self.platform = devices[0].platform
-        self.settings = (settings or RunnerSettings()).for_platform(self.platform)
+        settings, on_cpu = settings or RunnerSettings(), self.platform == "cpu"
+        self._chunk = settings.chunk or (12 if on_cpu else 32)
+        # All slots are a number of rows that always suffices.
+        self._decode_rows = sorted({*(rows for rows in settings.decode_rows if rows < slots), slots})
+        self._prefill_rows = min(settings.prefill_rows or (4 if on_cpu else 16), slots)
+        self._widths = sorted(set(settings.prefill_widths or ((32, 128) if on_cpu else (32, 256))))
         self._params, self._mesh, self._rules = forward.unstacked(params, consume=consume), mesh, rules
         self._cache = jax.device_put(KVCache.empty(config, slots, self._span(1)), self._placement(devices[0]))
 
@@ -172,11 +167,6 @@ class ModelRunner:
                 scores[index] = score
         return scores
 
-    @property
-    def _prefill_rows(self) -> int:
-        assert self.settings.prefill_rows is not None
-        return min(self.settings.prefill_rows, self.slots)
-
     def _prefill(self, rows: Sequence[PrefillRow], top: int | None) -> list[Scores | None]:
         count = self._prefill_rows
         slots = np.full(count, self.slots, np.int32)
@@ -192,8 +182,7 @@ class ModelRunner:
                 ids = row.ids[start : start + width]
                 tokens[place, : len(ids)] = ids
                 positions[place, : len(ids)] = row.start + start + np.arange(len(ids), dtype=np.int32)
-                if row.targets is not None:
-                    targets[place, : len(ids)] = row.targets[start : start + width]
+                targets[place, : len(ids)] = row.targets[start : start + width]
             span = self._reach(max(row.start + min(start + width, len(row.ids)) for row in rows))
             with self._on_mesh():
                 self._cache, found = programs.prefill(
@@ -209,16 +198,13 @@ class ModelRunner:
         return [Scores(*(part[place, : len(row.ids)] for part in together)) for place, row in enumerate(rows)]
 
     def _width(self, remaining: int) -> int:
-        assert self.settings.prefill_widths is not None
-        widths = sorted(set(self.settings.prefill_widths))
         # The widest of which at most a fifth would be padding.
-        return max((width for width in widths if 4 * width <= 5 * remaining), default=widths[0])
+        return max((width for width in self._widths if 4 * width <= 5 * remaining), default=self._widths[0])
 
     def decode(self, rows: Sequence[DecodeRow], *, top: int | None = None) -> list[Continuation]:
         """Adds up to `chunk` tokens to each reply; returns when some have ended, so that others get their places."""
-        assert self.settings.chunk is not None
-        chunk = self.settings.chunk
-        count = min((n for n in self.settings.decode_rows if len(rows) <= n < self.slots), default=self.slots)
+        chunk = self._chunk
+        count = next(count for count in self._decode_rows if len(rows) <= count)
         # As many rows as slots are all of them in order; of fewer, one past the last slot is padding.
         places = [row.slot for row in rows] if count == self.slots else range(len(rows))
         slots = np.arange(self.slots, dtype=np.int32) if count == self.slots else np.full(count, self.slots, np.int32)

@@ -53,9 +53,6 @@ class Places:
         self._named: dict[str, Place] = {}
         self._clock = 0
 
-    def __len__(self) -> int:
-        return len(self.all)
-
     def ids(self, place: Place, start: int = 0, stop: int | None = None) -> Int[np.ndarray, " length"]:
         """Tokens of a place's conversation."""
         return self._tokens[place.slot, start : place.length if stop is None else stop]
@@ -94,12 +91,9 @@ class Places:
 
         The last token of a conversation is in no cache.
         """
-        length = min(len(ids), self._tokens.shape[1])
-        differs = self._tokens[:, :length] != ids[None, :length]
-        equal = np.where(differs.any(axis=1), differs.argmax(axis=1), length)
         # A reply under way will have all of its prompt read; an idle place has what it has.
         readable = [max(place.cached, 0 if place.idle else place.length - 1) for place in self.all]
-        return np.minimum(equal, readable)
+        return np.minimum(equal_beginnings(self._tokens, ids), readable)
 
     def victim(self, expected: Container[str]) -> Place | None:
         """The idle place that is missed least: one that nobody will go on with, or else the one used longest ago.
@@ -112,12 +106,19 @@ class Places:
         return min(idle, key=lambda place: (bool(place.conversation), place.used), default=None)
 
 
+def equal_beginnings(rows: Int[np.ndarray, "rows length"], ids: Int[np.ndarray, " ids"]) -> Int[np.ndarray, " rows"]:
+    """How many tokens each of some conversations begins with as another one does."""
+    length = min(rows.shape[1], len(ids))
+    # Behind what both have they differ.
+    differs = np.pad(rows[:, :length] != ids[:length], ((0, 0), (0, 1)), constant_values=True)
+    return differs.argmax(axis=1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """A conversation that left the devices: its ids, and the cache of all but those from `cached` on."""
+    """What was read of a conversation that left the devices: ids, and their cache."""
 
     ids: Int[np.ndarray, " length"]
-    cached: int
     cache: KVCache
 
     @property

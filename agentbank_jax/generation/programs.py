@@ -110,7 +110,7 @@ def score(
     rows = jax.tree.map(lambda stored: stored.at[slots_R, :, :span].get(mode="clip"), cache)
     hidden_RWD, _ = forward.hidden(config, params, tokens_RW, positions_RW, cache=rows)
     logits_RWV = forward.logits(config, params, hidden_RWD)
-    chosen_RW, _, _ = log_probabilities(logits_RWV, jnp.maximum(targets_RW, 0), 1)
+    chosen_RW, _, _ = log_probabilities(logits_RWV, jnp.maximum(targets_RW, 0), 0)
     return jnp.where(targets_RW == NONE, 0.0, chosen_RW).sum(axis=-1)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from agentbank_jax.generation.model_runner import ModelRunner
-from agentbank_jax.generation.places import HostStore, Place, Places, Taken
+from agentbank_jax.generation.places import HostStore, Place, Places, Taken, equal_beginnings
 from agentbank_jax.generation.requests import EngineStats, GenerationRequest
 
 # Shared beginnings below this are read again: to copy them costs as much.
@@ -61,8 +61,9 @@ class Residency:
         anew = request.sampling.prompt_logprobs is not None
         place = self.places.named(request.conversation)
         if place is not None:
-            shared = int(self.places.shared_beginnings(ids)[place.slot])
-            return self._occupy(place, request, ids, 0 if anew else min(shared, place.cached))
+            return self._occupy(
+                place, request, ids, 0 if anew else _shared(self.places.ids(place, 0, place.cached), ids)
+            )
         victim = self.places.victim(expected)
         if victim is None:
             return None
@@ -73,7 +74,7 @@ class Residency:
                 return self._occupy(victim, request, ids, 0)
             self._runner.put_back(victim.slot, taken.cache)
             self._stats.swapped_in += 1
-            return self._occupy(victim, request, ids, min(_equal(taken.ids, ids), taken.cached))
+            return self._occupy(victim, request, ids, _shared(taken.ids, ids))
         return self._take_in_new(victim, request, ids, anew)
 
     def _take_in_new(self, victim: Place, request: GenerationRequest, ids: np.ndarray, anew: bool) -> Place:
@@ -101,7 +102,7 @@ class Residency:
         """Lets go of a place; a conversation that somebody will go on with moves to the host."""
         if place.conversation and place.cached:
             cache = self._runner.take_out(place.slot, place.cached)
-            taken = Taken(ids=self.places.ids(place, stop=place.cached).copy(), cached=place.cached, cache=cache)
+            taken = Taken(ids=self.places.ids(place, stop=place.cached).copy(), cache=cache)
             self._host.put(place.conversation, taken)
             self._stats.evictions += 1
         self.places.forget_name(place)
@@ -123,8 +124,6 @@ class Residency:
         return settled
 
 
-def _equal(ids: np.ndarray, others: np.ndarray) -> int:
-    """How many tokens two conversations begin with alike."""
-    length = min(len(ids), len(others))
-    differs = ids[:length] != others[:length]
-    return int(differs.argmax()) if differs.any() else length
+def _shared(cached: np.ndarray, ids: np.ndarray) -> int:
+    """How many of the tokens that are read a conversation begins with."""
+    return int(equal_beginnings(cached[None], ids)[0])
