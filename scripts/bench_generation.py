@@ -15,17 +15,15 @@ cache allow: each step reads all weights and the cache of all rows once.
 
 import argparse
 import importlib.util
-import json
 import math
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.bench_training import SHAPES
+from scripts.bench_training import SHAPES, measured
 
 OURS, PEER = (Path(__file__).with_name(f"bench_generation_{side}.py") for side in ("ours", "peer"))
 
@@ -39,7 +37,7 @@ def main() -> int:
     results: dict[str, list[dict]] = {side: [] for side in sides}
     for number in range(flags.rounds):
         for side, script in sides.items():
-            result = _measured(script, settings)
+            result = measured(script, settings)
             results[side].append(result)
             if not number:
                 print(f"{side}: {result.pop('about')}", flush=True)
@@ -55,14 +53,6 @@ def main() -> int:
         said = ", ".join(f"{ratio:.2f} x the {name}" for name, ratio in ratios.items())
         print(f"medians of {flags.rounds}: {said} of {flags.peer}")
     return 0
-
-
-def _measured(script: Path, settings: dict) -> dict:
-    """Runs one measurement in a process of its own."""
-    run = subprocess.run([sys.executable, str(script), json.dumps(settings)], stdout=subprocess.PIPE, text=True)
-    if run.returncode:
-        sys.exit(f"{script.name} ended with status {run.returncode}.")
-    return json.loads(run.stdout.splitlines()[-1])
 
 
 def _flags() -> argparse.Namespace:

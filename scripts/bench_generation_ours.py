@@ -1,7 +1,6 @@
 """One measurement of this project's engine, for `bench_generation.py`; prints JSON."""
 
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from agentbank_jax.generation.requests import GenerationRequest, SamplingParams
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.quantization import quantize
-from scripts.bench_generation_work import distinct_tokens, episodes, prompts
+from scripts.bench_generation_work import decode_figures, distinct_tokens, episode_figures, episodes, prompts
 
 
 def main(settings: dict) -> None:
@@ -49,7 +48,7 @@ def main(settings: dict) -> None:
 
 
 def decode(settings: dict, make) -> dict:
-    """All prompts read and answered; what one token takes is what reading takes."""
+    """All prompts read and answered."""
     engine, ids = make(settings["rows"]), prompts(settings)
 
     def seconds(count: int) -> float:
@@ -64,16 +63,7 @@ def decode(settings: dict, make) -> dict:
         assert all(len(delta.generation.ids) == count for delta in deltas)
         return elapsed
 
-    counts = (1, settings["new_tokens"])
-    for count in counts:
-        seconds(count)
-    one, all_ = (statistics.median(seconds(count) for _ in range(settings["repeats"])) for count in counts)
-    rows = settings["rows"]
-    return {
-        "decoded tokens/s": rows * (counts[1] - 1) / (all_ - one),
-        "prefilled tokens/s": rows * settings["prompt"] / one,
-        "replies/s": rows / all_,
-    }
+    return decode_figures(settings, seconds)
 
 
 def play(settings: dict, make) -> dict:
@@ -107,13 +97,9 @@ def play(settings: dict, make) -> dict:
     twice = (
         engine.stats.prefilled + engine.stats.generated - distinct_tokens([ids[:-1] for ids in conversations.values()])
     )
+    totals = [elapsed for elapsed, _ in found]
     every = [latency for _, latencies in found for latency in latencies]
-    return {
-        "episodes/s": settings["episodes"] / statistics.median(elapsed for elapsed, _ in found),
-        "p50 s a turn": float(np.percentile(every, 50)),
-        "p95 s a turn": float(np.percentile(every, 95)),
-        "tokens read twice": twice,
-    }
+    return episode_figures(settings, totals, every) | {"tokens read twice": twice}
 
 
 def request(name: str, ids: list[int], settings: dict) -> GenerationRequest:

@@ -1,18 +1,16 @@
 """One measurement of `generate` of `transformers` on PyTorch, for `bench_generation.py`; prints JSON."""
 
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.bench_generation_work import episodes, prompts
+from scripts.bench_generation_work import decode_figures, episode_figures, episodes, prompts
 from scripts.bench_peer_model import peer_model
 
 
@@ -40,25 +38,16 @@ def main(settings: dict) -> None:
         new = output[:, longest:].tolist()
         return new, time.perf_counter() - begin
 
-    result = decode(settings, generate) if settings["work"] == "decode" else play(settings, generate)
+    if settings["work"] == "decode":
+        ids = prompts(settings)
+        result = decode_figures(settings, lambda count: generate(ids, count)[1])
+    else:
+        result = play(settings, generate)
     result["about"] = (
         f"transformers {transformers.__version__} on torch {torch.__version__}, {device}, {settings['dtype']}, "
         f"{settings['peer_cache']} cache"
     )
     print(json.dumps(result))
-
-
-def decode(settings: dict, generate) -> dict:
-    """All prompts read and answered; what one token takes is what reading takes."""
-    ids, counts, rows = prompts(settings), (1, settings["new_tokens"]), settings["rows"]
-    for count in counts:
-        generate(ids, count)
-    one, all_ = (statistics.median(generate(ids, count)[1] for _ in range(settings["repeats"])) for count in counts)
-    return {
-        "decoded tokens/s": rows * (counts[1] - 1) / (all_ - one),
-        "prefilled tokens/s": rows * settings["prompt"] / one,
-        "replies/s": rows / all_,
-    }
 
 
 def play(settings: dict, generate) -> dict:
@@ -77,11 +66,7 @@ def play(settings: dict, generate) -> dict:
                 if turn + 1 < settings["turns"]:
                     conversations[number] += plan[number][1][turn]
         totals.append(total)
-    return {
-        "episodes/s": settings["episodes"] / statistics.median(totals),
-        "p50 s a turn": float(np.percentile(latencies, 50)),
-        "p95 s a turn": float(np.percentile(latencies, 95)),
-    }
+    return episode_figures(settings, totals, latencies)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """The work that `bench_generation.py` gives to both sides: ids of prompts and observations."""
 
+import statistics
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 
@@ -7,6 +10,31 @@ def prompts(settings: dict) -> list[list[int]]:
     """Prompts of a decoding measurement, all as long."""
     rng = np.random.default_rng(0)
     return rng.integers(3, settings["model"]["vocab_size"], (settings["rows"], settings["prompt"])).tolist()
+
+
+def decode_figures(settings: dict, seconds: Callable[[int], float]) -> dict[str, float]:
+    """Figures of a side that takes `seconds(count)` to read all prompts and write `count` tokens to each.
+
+    What one token takes is what reading takes.
+    """
+    counts, rows = (1, settings["new_tokens"]), settings["rows"]
+    for count in counts:
+        seconds(count)
+    one, all_ = (statistics.median(seconds(count) for _ in range(settings["repeats"])) for count in counts)
+    return {
+        "decoded tokens/s": rows * (counts[1] - 1) / (all_ - one),
+        "prefilled tokens/s": rows * settings["prompt"] / one,
+        "replies/s": rows / all_,
+    }
+
+
+def episode_figures(settings: dict, totals: Sequence[float], latencies: Sequence[float]) -> dict[str, float]:
+    """Figures of the seconds that all episodes took, in each repeat, and of those of each turn."""
+    return {
+        "episodes/s": settings["episodes"] / statistics.median(totals),
+        "p50 s a turn": float(np.percentile(latencies, 50)),
+        "p95 s a turn": float(np.percentile(latencies, 95)),
+    }
 
 
 def episodes(settings: dict) -> list[tuple[list[int], list[list[int]]]]:

@@ -38,7 +38,7 @@ def main() -> int:
     results: dict[str, list[dict]] = {side: [] for side in sides}
     for number in range(flags.rounds):
         for side, script in sides.items():
-            result = _measured(script, settings)
+            result = measured(script, settings)
             results[side].append(result)
             if not number:
                 print(f"{side}: {result['about']}", flush=True)
@@ -69,7 +69,7 @@ def _model(flags: argparse.Namespace) -> dict[str, int]:
     return model
 
 
-def _measured(script: Path, settings: dict) -> dict:
+def measured(script: Path, settings: dict) -> dict:
     """Runs one measurement in a process of its own."""
     run = subprocess.run([sys.executable, str(script), json.dumps(settings)], stdout=subprocess.PIPE, text=True)
     if run.returncode == 2:
