@@ -62,6 +62,13 @@ def test_trained_and_untrained_models_share_their_compiled_programs(model_dir: P
 
 
 @pytest.mark.usefixtures("specs")
+def test_temperatures_that_differ_only_in_the_seventh_digit_are_two_contenders(model_dir: Path) -> None:
+    model = ActingModel.load(model_dir)
+    sweeps = [replace(SWEEP, temperature=0.5), replace(SWEEP, temperature=0.5000001)]
+    assert len({model.contenders(sweep)[0].identity for sweep in sweeps}) == 2
+
+
+@pytest.mark.usefixtures("specs")
 def test_a_model_that_draws_or_chooses_is_another_contender_and_the_report_says_how_it_acts(model_dir: Path) -> None:
     model = ActingModel.load(model_dir)
     ways = [SWEEP, replace(SWEEP, temperature=0.7), replace(SWEEP, temperature=0.7, seed=1),
