@@ -1,7 +1,8 @@
 """Tasks of the skill `math`."""
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
-from agentbank_jax.tasks.released import FINAL, FORM, declare_released
+from agentbank_jax.environments.instructions import FINAL, FORM
+from agentbank_jax.tasks.released import declare_released
 
 STARTER = declare_task(
     TaskDeclaration(
@@ -19,7 +20,7 @@ GSM8K = declare_task(
         name="gsm8k",
         skill="math",
         action_space="continuous",
-        environment="starter_math",
+        environment="gsm8k",
         # Of the released config, after a secondary source.
         expected_rows=7385,
         verified=False,

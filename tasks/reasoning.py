@@ -1,7 +1,8 @@
 """Tasks of the skill `reasoning`."""
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
-from agentbank_jax.tasks.released import FINAL, FORM, declare_released
+from agentbank_jax.environments.instructions import FINAL, FORM
+from agentbank_jax.tasks.released import declare_released
 
 STARTER = declare_task(
     TaskDeclaration(

@@ -2,15 +2,13 @@
 
 Rows, skills and action spaces stand with each task, after the dataset's page (Hugging Face,
 `Solaris99/AgentBank`, Apache-2.0); `verified=False` marks counts that were not read at the source. The released rows
-carry no instruction, so each task adds one of this project's own wording, for the action syntax of its rows.
+carry no instruction, so each task adds one of this project's own wording, for the action syntax of its rows: that of
+its environment, so that training and acting use the same text, or one of its own.
 """
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
 
 REMEDY = "download it with: hf download Solaris99/AgentBank --repo-type dataset --local-dir {data_dir}"
-
-FORM = "Answer each time with a line 'Thought: ...' and then a line 'Action: ...'."
-FINAL = "When you know the answer, write 'Final Answer: ...' in place of the action."
 
 
 def declare_released(
@@ -18,7 +16,8 @@ def declare_released(
     *,
     skill: str,
     action_space: str,
-    instruction: str,
+    environment: str | None = None,
+    instruction: str | None = None,
     rows: int | None,
     verified: bool = True,
     spoils: tuple[str, ...] = (),
@@ -29,6 +28,7 @@ def declare_released(
             name=name,
             skill=skill,
             action_space=action_space,
+            environment=environment,
             instruction=instruction,
             expected_rows=rows,
             verified=verified,

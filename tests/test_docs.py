@@ -141,7 +141,8 @@ def test_the_quick_commands_run_as_they_are_written(
     data = tmp_path / "data"
     data.mkdir()
     build_small_bank(data)
-    for name in ("train.jsonl", "test.jsonl"):
+    (tmp_path / "benchmarks/gsm8k").mkdir(parents=True)
+    for name in ("train.jsonl", "test.jsonl", "benchmarks/gsm8k/test.jsonl"):
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in GSM8K_ROWS))
     # A checkpoint's folder, but for its weights.
     texts = texts_of(make_trajectory(number) for number in range(50))

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from agentbank_jax.commands.console import make_console
-from agentbank_jax.commands.environments import register_configured
 from agentbank_jax.commands.watch import watch_run
 from agentbank_jax.configuration import bindings
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.configuration import EvaluationConfiguration, read_evaluation, read_gin
 from agentbank_jax.configuration.gin_files import write_operative_config
+from agentbank_jax.environments import benchmark_data
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.parallel.distributed import check_alone
@@ -27,7 +27,7 @@ def evaluate(command_line: CommandLine) -> int:
     check_alone(command_line.distributed, "evaluate.py")
     loader = read_gin(command_line)
     evaluation = read_evaluation(loader)
-    register_configured(evaluation.gsm8k)
+    benchmark_data.configure(evaluation.benchmarks)
     check_sweeps(evaluation.sweeps)
     console = make_console()
     if command_line.dry_run:

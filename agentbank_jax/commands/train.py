@@ -10,7 +10,6 @@ import jax
 from rich.console import Console
 
 from agentbank_jax.commands.console import make_console
-from agentbank_jax.commands.environments import register_configured
 from agentbank_jax.commands.evaluators import (
     EVALUATION,
     divided_cache,
@@ -37,6 +36,7 @@ from agentbank_jax.data.declarations import get_mixture, get_task
 from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.remote import fetch_tasks
 from agentbank_jax.data.token_cache import TokenCache
+from agentbank_jax.environments import benchmark_data
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.parallel.distributed import check_alike, start_processes
 from agentbank_jax.parallel.mesh import make_mesh
@@ -67,7 +67,7 @@ def train(command_line: CommandLine, began: float) -> int:
     loader = read_gin(command_line)
     training = read_training()
     evaluation = read_evaluation(loader)
-    register_configured(evaluation.gsm8k)
+    benchmark_data.configure(evaluation.benchmarks)
     if evaluation.sweeps:
         check_sweeps(evaluation.sweeps)
     if training.eval.sweep_every:

@@ -15,7 +15,7 @@ import gin
 
 from agentbank_jax.configuration.run_config import DataConfig, EvalConfig, RunConfig
 from agentbank_jax.data.samoyed import SamoyedConfig
-from agentbank_jax.environments.gsm8k import Gsm8kConfig
+from agentbank_jax.environments.benchmark_data import BenchmarkConfig
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.sweep import SweepConfig
 from agentbank_jax.models.llama_config import LlamaConfig
@@ -28,9 +28,9 @@ from agentbank_jax.training.train_config import TrainConfig
 Config = TypeVar("Config")
 
 CONFIG_CLASSES: tuple[type[Any], ...] = (
+    BenchmarkConfig,
     DataConfig,
     EvalConfig,
-    Gsm8kConfig,
     LlamaConfig,
     LoraConfig,
     MeshConfig,

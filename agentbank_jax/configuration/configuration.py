@@ -10,7 +10,7 @@ from agentbank_jax.configuration.gin_files import GinLoader
 from agentbank_jax.configuration.run_config import DataConfig, EvalConfig, RunConfig
 from agentbank_jax.data import samoyed
 from agentbank_jax.data.declarations import get_mixture
-from agentbank_jax.environments.gsm8k import Gsm8kConfig
+from agentbank_jax.environments.benchmark_data import BenchmarkConfig
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.sweep import SweepConfig
 from agentbank_jax.models.llama_config import LlamaConfig
@@ -49,12 +49,12 @@ class EvaluationConfiguration:
     Fields:
       sweeps: in the order in which the gin files name them.
       while_training: the sweeps that are played while the model is trained.
-      gsm8k: where GSM8K's test problems are.
+      benchmarks: where the published benchmarks are.
     """
 
     sweeps: tuple[SweepConfig, ...]
     while_training: tuple[SweepConfig, ...]
-    gsm8k: Gsm8kConfig
+    benchmarks: BenchmarkConfig
 
 
 def read_gin(command_line: CommandLine, *, unused_macros: bool = False) -> GinLoader:
@@ -159,7 +159,7 @@ def read_evaluation(loader: GinLoader) -> EvaluationConfiguration:
     return EvaluationConfiguration(
         sweeps=read(chosen),
         while_training=read(while_training) if during.sweep_every else (),
-        gsm8k=bindings.build(Gsm8kConfig),
+        benchmarks=bindings.build(BenchmarkConfig),
     )
 
 

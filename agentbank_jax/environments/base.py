@@ -4,11 +4,30 @@ import abc
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 
+from agentbank_jax.errors import AgentBankError, did_you_mean
+
 FINAL_ANSWER_PREFIX = "Final Answer:"
+
+AnswerProtocol = Literal["exact", "mint"]
+"""How a stated answer is compared with the published one: as the benchmark itself does, or with MINT's tolerances
+(Wang et al. 2023, arXiv 2309.10691)."""
+
+ANSWER_PROTOCOLS: tuple[AnswerProtocol, ...] = ("exact", "mint")
+
+
+def check_answers(name: str) -> AnswerProtocol:
+    """Returns `name` where it is one of `ANSWER_PROTOCOLS`.
+
+    Raises:
+      AgentBankError: where it is not.
+    """
+    if name not in ANSWER_PROTOCOLS:
+        raise AgentBankError(f"answer protocol '{name}' does not exist.{did_you_mean(name, ANSWER_PROTOCOLS)}")
+    return name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +77,13 @@ class TextEnvironment(gymnasium.Env[str, str], abc.ABC):
 
     @abc.abstractmethod
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Sets up `options['instance']` (an `Instance`) and returns the first observation and info."""
+        """Sets up a problem and returns the first observation and info. It may be called again, for another problem.
+
+        Args:
+          seed: decides chance, where the environment has any.
+          options: `instance`, an `Instance`, and, where an answer is judged, `answers`, an `AnswerProtocol`
+            (`exact` where it is left out).
+        """
 
     @abc.abstractmethod
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:

@@ -1,5 +1,7 @@
 """One table of environments: what each is called, how an agent is told to act in it, and how to make it."""
 
+import functools
+import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +26,10 @@ def _runnable() -> str | None:
     return None
 
 
+def _endless(split: str) -> int | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentSpec:
     """An environment together with its generator of instances.
@@ -39,8 +45,11 @@ class EnvironmentSpec:
       licence: of the instances, as an SPDX expression.
       requires: what must be installed, in words; empty where nothing is.
       held_out: whether the family is kept out of training.
-      make: returns a fresh engine.
+      make: returns a fresh engine; of a module, so that it can be sent to a worker process.
       instance: maps (split, index) to an instance; a pure function.
+      size: how many instances a split has; None where they are generated without end.
+      at_once: the most engines that may run at one time, for those that take much memory; None for no limit.
+      reset_seconds, step_seconds: after which an engine counts as hanging.
       data_version: changes whenever the instances do; empty where they follow from the code alone.
       available: None where the environment can run here, else the reason why it cannot.
 
@@ -60,6 +69,10 @@ class EnvironmentSpec:
     licence: str = "Apache-2.0"
     requires: tuple[str, ...] = ()
     held_out: bool = False
+    size: Callable[[str], int | None] = _endless
+    at_once: int | None = None
+    reset_seconds: float = 120.0
+    step_seconds: float = 60.0
     data_version: Callable[[], str] = str
     available: Callable[[], str | None] = _runnable
 
@@ -73,6 +86,8 @@ class EnvironmentSpec:
             )
         if self.max_steps < 1:
             raise EnvironmentRegistryError(f"{where}: max_steps is {self.max_steps}; expected at least 1.")
+        if self.at_once is not None and self.at_once < 1:
+            raise EnvironmentRegistryError(f"{where}: at_once is {self.at_once}; expected at least 1, or None.")
         if not self.instruction.strip():
             raise EnvironmentRegistryError(f"{where}: the instruction is empty; expected one or two sentences.")
 
@@ -134,8 +149,11 @@ def check_split(split: str) -> Split:
     return split
 
 
+@functools.cache
 def _load() -> None:
-    # Imported here because the starter modules import this one.
-    from agentbank_jax.environments import starter
+    # Imported here because these modules import this one.
+    from agentbank_jax.environments import published, starter
 
-    starter.register_all()
+    for package in (starter, published):
+        for module in package.MODULES:
+            register_all(importlib.import_module(f"{package.__name__}.{module}").SPECS)

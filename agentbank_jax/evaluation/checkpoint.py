@@ -81,7 +81,7 @@ def evaluate_checkpoint(
     with Progress("episodes", console) as progress:
 
         def show(sweep: str, policy: str, done: int, total: int) -> None:
-            progress(done / total, done, f"{sweep}: {policy}")
+            progress(done / max(total, 1), done, f"{sweep}: {policy}")
 
         for config in sweep_configs:
             contenders = (*model.contenders(config), *baseline_contenders(config))

@@ -1,11 +1,11 @@
 import gzip
 import json
-import os
 from pathlib import Path
 
 import pytest
 
-from agentbank_jax.environments.gsm8k import Gsm8kConfig, Problems, make_spec, read_instances
+from agentbank_jax.environments import registry
+from agentbank_jax.environments.gsm8k import read_instances
 from agentbank_jax.environments.gsm8k_rows import read_problems
 from agentbank_jax.errors import AgentBankError
 
@@ -16,18 +16,15 @@ ROWS = [
 
 
 @pytest.fixture
-def test_file(tmp_path: Path) -> Path:
-    path = tmp_path / "test.jsonl"
+def test_file(own_benchmarks: Path) -> Path:
+    path = own_benchmarks / "gsm8k" / "test.jsonl"
+    path.parent.mkdir()
     path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     return path
 
 
-def spec_of(path: Path | None):
-    return make_spec(Problems(Gsm8kConfig(test_file=str(path) if path else None)), instruction="Calculate.")
-
-
 def test_the_annotated_steps_reach_the_published_answer(test_file: Path) -> None:
-    spec = spec_of(test_file)
+    spec = registry.get("gsm8k")
     for index in range(len(ROWS)):
         environment = spec.make()
         environment.reset(options={"instance": spec.instance("test", index)})
@@ -47,37 +44,9 @@ def test_both_plain_and_gzipped_files_are_read(tmp_path: Path) -> None:
 
 
 def test_instances_have_ids_of_their_split_and_fingerprints_of_their_question(test_file: Path) -> None:
-    one, two = read_instances(test_file, "test")
+    one, two = registry.get("gsm8k").instance("test", 0), registry.get("gsm8k").instance("test", 1)
     assert (one.id, two.id) == ("gsm8k/test/1", "gsm8k/test/2")
     assert one.fingerprint != two.fingerprint
-
-
-def test_the_version_changes_with_question_and_answer(test_file: Path, tmp_path: Path) -> None:
-    versions = {spec_of(test_file).data_version()}
-    for field, value in (("question", "Other?"), ("answer", "1\n#### 4")):
-        changed = tmp_path / f"{field}.jsonl"
-        changed.write_text("".join(json.dumps(row) + "\n" for row in [{**ROWS[0], field: value}, ROWS[1]]))
-        versions.add(spec_of(changed).data_version())
-    assert len(versions) == 3
-
-
-@pytest.mark.parametrize("text", ["", "\n\n"])
-def test_a_file_without_a_row_is_an_error(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "empty.jsonl"
-    path.write_text(text)
-    with pytest.raises(AgentBankError, match="holds no row"):
-        spec_of(path).data_version()
-
-
-def test_a_missing_file_makes_it_unavailable_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AGENTBANK_GSM8K_TEST", raising=False)
-    assert "AGENTBANK_GSM8K_TEST" in (spec_of(None).available() or "")
-    assert "is not there" in (spec_of(tmp_path / "none.jsonl").available() or "")
-
-
-def test_the_environment_variable_names_the_file(test_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGENTBANK_GSM8K_TEST", str(test_file))
-    assert spec_of(None).available() is None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +65,7 @@ def test_a_broken_row_is_named_with_file_row_and_field(tmp_path: Path, content: 
     path = tmp_path / "rows.jsonl"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(AgentBankError) as error:
-        read_instances(path, "test")
+        list(read_instances(path, "test"))
     assert f"{path}" in str(error.value)
     assert where in str(error.value)
     assert "\n" not in str(error.value)
@@ -112,13 +81,5 @@ def test_a_published_answer_is_read_as_digits(tmp_path: Path, written: str, answ
     assert [problem.answer for problem in read_problems(path, "train")] == [answer]
 
 
-def test_an_index_beyond_the_file_says_how_many_there_are(test_file: Path) -> None:
-    with pytest.raises(AgentBankError, match="it holds 2"):
-        spec_of(test_file).instance("test", 2)
-
-
-def test_every_published_test_row_is_read() -> None:
-    if not os.environ.get("AGENTBANK_TEST_DATA"):
-        pytest.skip("AGENTBANK_TEST_DATA is not set; it names the folder of real benchmark files")
-    path = Path(os.environ["AGENTBANK_TEST_DATA"]) / "gsm8k" / "test_dev_half.jsonl"
-    assert len(read_instances(path, "test")) == 660
+def test_every_published_test_row_is_read(benchmarks: Path) -> None:
+    assert registry.get("gsm8k").size("test") == 660

@@ -1,0 +1,141 @@
+"""Where the user keeps the published benchmarks, and the problems in their files.
+
+The project ships none of them. Each benchmark has a folder of its name, in the layout of its publisher, in the folder
+that `BenchmarkConfig.data_dir` or the environment variable `AGENTBANK_BENCHMARKS` names.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
+
+from agentbank_jax.environments.base import Instance
+from agentbank_jax.environments.registry import EnvironmentRegistryError, Split, check_split
+from agentbank_jax.errors import AgentBankError
+
+DATA_VARIABLE = "AGENTBANK_BENCHMARKS"
+
+Reader: TypeAlias = Callable[[Path, Split], Iterable[Instance]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig:
+    """Where benchmarks are.
+
+    Fields:
+      data_dir: a folder that holds one folder per benchmark, such as `gsm8k`; None takes the environment
+        variable AGENTBANK_BENCHMARKS.
+      paths: benchmark → its folder, or the file of its test problems, where it lies elsewhere.
+    """
+
+    data_dir: str | None = None
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+    def folder(self, name: str) -> Path | None:
+        """The folder or file of a benchmark; None where nothing names one."""
+        if name in self.paths:
+            return Path(self.paths[name]).expanduser()
+        root = self.data_dir or os.environ.get(DATA_VARIABLE)
+        return Path(root).expanduser() / name if root else None
+
+
+_config: list[BenchmarkConfig] = [BenchmarkConfig()]
+
+
+def configure(config: BenchmarkConfig) -> None:
+    """Lets all benchmarks be looked for where `config` says."""
+    _config[0] = config
+
+
+def folder(name: str) -> Path | None:
+    """The configured folder or file of a benchmark; None where nothing names one."""
+    return _config[0].folder(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedData:
+    """The problems of one benchmark, read once and kept.
+
+    Fields:
+      name: of the benchmark and its folder.
+      files: split → patterns of its files in the folder; they are read in the order of their names.
+      read: yields the instances of one file; raises `AgentBankError` naming file, row and field.
+      source: where a user gets the files: the publisher and the path there.
+      engine: None where what plays them can run here, else the reason and the remedy.
+    """
+
+    name: str
+    files: Mapping[Split, tuple[str, ...]]
+    read: Reader
+    source: str
+    engine: Callable[[], str | None] = field(default=lambda: None)
+
+    def instance(self, split: str, index: int) -> Instance:
+        """Returns problem `index` of a split.
+
+        Raises:
+          EnvironmentRegistryError: there is no such split, file or problem.
+          AgentBankError: a file cannot be read.
+        """
+        instances = self.instances(split)
+        if not 0 <= index < len(instances):
+            raise EnvironmentRegistryError(f"{self.name}: problem {index} of {split}; it holds {len(instances)}.")
+        return instances[index]
+
+    def instances(self, split: str) -> tuple[Instance, ...]:
+        """Returns all problems of a split; raises as `instance`."""
+        files = self._files(check_split(split))
+        if not files:
+            raise EnvironmentRegistryError(f"{self.name}: {self._missing(check_split(split))}.")
+        return _read(self.read, tuple((path, path.stat().st_mtime_ns) for path in files), check_split(split))
+
+    def size(self, split: str) -> int:
+        """Returns how many problems a split holds; raises as `instance`."""
+        return len(self.instances(split))
+
+    def available(self) -> str | None:
+        """None where the test problems can be played here, else the reason and the remedy."""
+        if not self._files("test"):
+            return self._missing("test")
+        return self.engine()
+
+    def version(self) -> str:
+        """A hash of the files of all splits."""
+        digest = hashlib.sha256()
+        for split in sorted(self.files):
+            for path in self._files(split):
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()[:16]
+
+    def _files(self, split: Split) -> list[Path]:
+        place = folder(self.name)
+        if place is None:
+            return []
+        if place.is_file():
+            return [place] if split == "test" else []
+        return sorted({path for pattern in self.files.get(split, ()) for path in place.glob(pattern)})
+
+    def _missing(self, split: Split) -> str:
+        place = folder(self.name)
+        patterns = " or ".join(self.files.get(split, ())) or f"files of {split}"
+        if place is None:
+            where = "no folder of benchmarks is named"
+        elif place.is_file():
+            where = f"{place} has problems of test alone: it is a file"
+        else:
+            where = f"{place} holds no {patterns}"
+        return (
+            f"{where}; get it from {self.source}, put it into a folder {self.name}/, and name the folder around that "
+            f"with --gin.BenchmarkConfig.data_dir=PATH or {DATA_VARIABLE}"
+        )
+
+
+@lru_cache(maxsize=32)
+def _read(read: Reader, files: tuple[tuple[Path, int], ...], split: Split) -> tuple[Instance, ...]:
+    instances = tuple(instance for path, _ in files for instance in read(path, split))
+    if not instances:
+        raise AgentBankError(f"{files[0][0]}: holds no row; expected at least one.")
+    return instances
