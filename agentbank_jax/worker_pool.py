@@ -95,12 +95,12 @@ def worker_pool(
 def _start_worker(start: Callable[..., None] | None, arguments: Sequence[Any]) -> None:
     # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
+    end_with_parent()
     if start is not None:
         start(*arguments)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Lets a worker end when its parent was killed; else it would wait for work for ever."""
     parent = multiprocessing.parent_process()
 

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from agentbank_jax.agents.policy import Reply, Request, environment_failed
+from agentbank_jax.agents.policy import Reply, Request
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX
+from agentbank_jax.environments.held import Wants
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.generation.requests import Generation, GenerationRequest, SamplingParams
@@ -38,12 +39,14 @@ class _Episode:
       actions: those of which one is to be chosen; empty where the reply is free.
       thought: what was written before the choice.
       tokens: generated for the reply so far.
+      prompt_tokens: of the conversation before the reply.
     """
 
     ids: list[int]
-    actions: list[str] = field(default_factory=list)
+    actions: tuple[str, ...] = ()
     thought: str = ""
     tokens: int = 0
+    prompt_tokens: int = 0
 
 
 class ModelPolicy:
@@ -83,6 +86,7 @@ class ModelPolicy:
             raise AgentBankError(f"ModelPolicy: max_new_tokens={max_new_tokens}; expected at least 1.")
         self.name = name
         self.capacity = capacity or engine.slots
+        self.wants = Wants(valid_actions=choose_actions)
         self._engine = engine
         self._template = template
         self._sampling = replace(sampling or SamplingParams(), max_new_tokens=max_new_tokens)
@@ -92,37 +96,34 @@ class ModelPolicy:
         self._ended_early: list[tuple[str, Reply]] = []
 
     def submit(self, request: Request) -> None:
-        episode = self._episodes.get(request.episode_id)
+        episode = self._episodes.get(request.conversation)
         if episode is None:
             if len(self._episodes) >= self.capacity:
                 raise AgentBankError(
                     f"ModelPolicy: more than {self.capacity} episodes at once; release one, or raise capacity."
                 )
-            episode = self._episodes[request.episode_id] = _Episode(ids=self._template.prompt_ids(request.turns))
+            episode = self._episodes[request.conversation] = _Episode(ids=self._template.prompt_ids(request.turns))
         else:
             episode.ids = continued_ids(self._template, episode.ids, request.turns[-1].content)
         # One more place than the prompt takes: a reply of no token is no reply.
         if len(episode.ids) >= self._engine.max_length:
-            self._ended_early.append((request.episode_id, Reply(text="", ended="context_exhausted")))
+            self._ended_early.append((request.conversation, Reply(text="", ended="context_exhausted")))
             return
-        try:
-            actions = request.environment.valid_actions() if self._choose_actions else None
-        except Exception as error:  # whatever an engine raises is its own failure, not the sweep's
-            self._ended_early.append((request.episode_id, environment_failed(error)))
-            return
-        episode.actions, episode.thought, episode.tokens = actions or [], "", 0
+        actions = request.valid_actions if self._choose_actions and request.purpose == "act" else None
+        episode.actions, episode.thought, episode.tokens = actions or (), "", 0
+        episode.prompt_tokens = len(episode.ids)
         # The same in every process: from what names the reply.
-        name = f"{self._sampling.seed}/{request.seed}/{request.episode_id}/{len(request.turns)}"
+        name = f"{self._sampling.seed}/{request.seed}/{request.conversation}/{len(request.turns)}"
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
         stop = self._sampling.stop
         if actions:
             answers = any(action.startswith(FINAL_ANSWER_PREFIX) for action in actions)
             stop = (*stop, _ACTION, *([_ANSWER] if answers else []))
-        self._ask(request.episode_id, sampling=replace(self._sampling, seed=seed, stop=stop))
+        self._ask(request.conversation, sampling=replace(self._sampling, seed=seed, stop=stop))
 
     def collect(self) -> list[tuple[str, Reply]]:
         replies, self._ended_early = self._ended_early, []
-        while not replies and self._engine.busy:
+        if not replies and self._engine.busy:
             for delta in self._engine.step():
                 if delta.generation is None:
                     continue
@@ -131,11 +132,11 @@ class ModelPolicy:
                     replies.append((delta.request_id, reply))
         return replies
 
-    def release(self, episode_id: str) -> None:
-        self._engine.cancel(episode_id)
-        self._engine.release(episode_id)
-        self._ended_early = [(identifier, reply) for identifier, reply in self._ended_early if identifier != episode_id]
-        self._episodes.pop(episode_id, None)
+    def release(self, conversation: str) -> None:
+        self._engine.cancel(conversation)
+        self._engine.release(conversation)
+        self._ended_early = [(one, reply) for one, reply in self._ended_early if one != conversation]
+        self._episodes.pop(conversation, None)
 
     def _ask(
         self, identifier: str, *, sampling: SamplingParams | None = None, choices: tuple[tuple[int, ...], ...] = ()
@@ -167,6 +168,7 @@ class ModelPolicy:
         return Reply(
             text=text,
             tokens=episode.tokens,
+            prompt_tokens=episode.prompt_tokens,
             ended="context_exhausted" if generation.finish == "context" else None,
         )
 

@@ -11,19 +11,19 @@ class Narrator:
 
     Args:
       policy: who acts.
-      tell: called with the episode's id and each turn, of the environment and of the policy.
+      tell: called with the conversation's name and each turn, of the environment and of the policy.
     """
 
     def __init__(self, policy: Policy, tell: Callable[[str, Turn], None]) -> None:
-        self.name, self.capacity = policy.name, policy.capacity
+        self.name, self.capacity, self.wants = policy.name, policy.capacity, policy.wants
         self._policy, self._tell = policy, tell
         self._told: dict[str, int] = {}
 
     def submit(self, request: Request) -> None:
-        for turn in request.turns[self._told.get(request.episode_id, 0) :]:
-            self._tell(request.episode_id, turn)
+        for turn in request.turns[self._told.get(request.conversation, 0) :]:
+            self._tell(request.conversation, turn)
         # The reply that follows is told when it is there.
-        self._told[request.episode_id] = len(request.turns) + 1
+        self._told[request.conversation] = len(request.turns) + 1
         self._policy.submit(request)
 
     def collect(self) -> list[tuple[str, Reply]]:
@@ -33,6 +33,6 @@ class Narrator:
                 self._tell(identifier, Turn.assistant(reply.text))
         return replies
 
-    def release(self, episode_id: str) -> None:
-        self._told.pop(episode_id, None)
-        self._policy.release(episode_id)
+    def release(self, conversation: str) -> None:
+        self._told.pop(conversation, None)
+        self._policy.release(conversation)

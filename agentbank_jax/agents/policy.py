@@ -1,12 +1,12 @@
 """Who writes the assistant turns: a model, chance, or the expert. All over one code path."""
 
 import abc
-import random
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from agentbank_jax.agents.react import ReAct
-from agentbank_jax.environments.base import ExpertStep, TextEnvironment
+from agentbank_jax.agents.agent import Agent, Purpose
+from agentbank_jax.environments.base import ExpertStep
+from agentbank_jax.environments.held import Wants
 from agentbank_jax.trajectories.schema import Turn
 
 
@@ -15,16 +15,30 @@ class Request:
     """A conversation that waits for an assistant turn.
 
     Fields:
-      episode_id: unique among the episodes under way; a policy may keep state under it.
+      conversation: unique among those under way; a policy may keep state under it. A request with the name of an
+        earlier one goes on where the reply to that ended.
       turns: the whole conversation; it ends with a user turn.
-      environment: the live environment, for policies that look at it (never a model).
-      seed: decides chance, together with the episode's id.
+      purpose: what the turn is for.
+      seed: decides chance, together with the conversation's name.
+      agent: who asks, and how it writes actions.
+      expert_steps: the expert's plan from the start, where the policy `wants` it.
+      valid_actions, random_action: of the environment as it is now, where the policy `wants` them.
     """
 
-    episode_id: str
+    conversation: str
     turns: tuple[Turn, ...]
-    environment: TextEnvironment
-    seed: int
+    agent: Agent
+    purpose: Purpose = "act"
+    seed: int = 0
+    expert_steps: tuple[ExpertStep, ...] | None = None
+    valid_actions: tuple[str, ...] | None = None
+    random_action: str | None = None
+
+    def written(self, steps: tuple[tuple[str, str], ...]) -> str:
+        """(Thought, action) pairs as the agent reads them: all of them in a plan, else the first."""
+        if self.purpose == "plan":
+            return self.agent.render_plan(steps)
+        return self.agent.render(*steps[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +48,14 @@ class Reply:
     Fields:
       text: what was written.
       tokens: how many tokens the model generated for it, stop token included.
-      ended: why no further turn can follow, if so: the context is full, or the environment
-        failed to tell what the policy had to know. `text` may then be cut off or empty.
-      error: the environment's error, where there was one.
+      prompt_tokens: how many tokens the conversation before it has.
+      ended: why no further turn can follow, if so: the context is full. `text` may then be cut off or empty.
     """
 
     text: str
     tokens: int = 0
-    ended: Literal["context_exhausted", "environment_error"] | None = None
-    error: str | None = None
+    prompt_tokens: int = 0
+    ended: Literal["context_exhausted"] | None = None
 
 
 class Policy(Protocol):
@@ -57,25 +70,30 @@ class Policy(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many episodes may be under way at once."""
+        """How many conversations may be under way at once."""
+
+    @property
+    def wants(self) -> Wants:
+        """What requests must tell of the environment."""
 
     def submit(self, request: Request) -> None:
-        """Takes a request; an episode has at most one at a time."""
+        """Takes a request; a conversation has at most one at a time."""
 
     def collect(self) -> list[tuple[str, Reply]]:
-        """Returns (episode id, reply) of those that are ready: at least one where any was submitted."""
+        """Does one round of work and returns (conversation, reply) of those that are ready, which may be none."""
 
-    def release(self, episode_id: str) -> None:
-        """Forgets an episode; its place may be given to another."""
+    def release(self, conversation: str) -> None:
+        """Forgets a conversation; its place may be given to another."""
 
 
 class ImmediatePolicy(abc.ABC):
     """A policy whose replies need no company: subclasses write one at a time."""
 
-    def __init__(self, *, name: str, capacity: int = 64, agent: ReAct | None = None) -> None:
+    wants = Wants()
+
+    def __init__(self, *, name: str, capacity: int = 64) -> None:
         self.name = name
         self.capacity = capacity
-        self._agent = agent or ReAct()
         self._waiting: list[Request] = []
 
     @abc.abstractmethod
@@ -87,60 +105,51 @@ class ImmediatePolicy(abc.ABC):
 
     def collect(self) -> list[tuple[str, Reply]]:
         waiting, self._waiting = self._waiting, []
-        return [(request.episode_id, self.reply(request)) for request in waiting]
+        return [(request.conversation, self.reply(request)) for request in waiting]
 
-    def release(self, episode_id: str) -> None:
-        self._waiting = [request for request in self._waiting if request.episode_id != episode_id]
+    def release(self, conversation: str) -> None:
+        self._waiting = [request for request in self._waiting if request.conversation != conversation]
 
 
 class RandomPolicy(ImmediatePolicy):
     """Actions drawn by `TextEnvironment.sample_action`: uniform over the valid ones."""
 
-    def __init__(self, *, name: str = "random", capacity: int = 64, agent: ReAct | None = None) -> None:
-        super().__init__(name=name, capacity=capacity, agent=agent)
-        self._rngs: dict[str, random.Random] = {}
+    wants = Wants(random_action=True)
+
+    def __init__(self, *, name: str = "random", capacity: int = 64) -> None:
+        super().__init__(name=name, capacity=capacity)
 
     def reply(self, request: Request) -> Reply:
-        rng = self._rngs.get(request.episode_id)
-        if rng is None:
-            # A string seeds by its SHA-512, the same in every process and Python version.
-            rng = self._rngs[request.episode_id] = random.Random(f"{request.seed}/{request.episode_id}")
-        try:
-            action = request.environment.sample_action(rng)
-        except Exception as error:  # whatever an engine raises is its own failure, not the sweep's
-            return environment_failed(error)
-        return Reply(text=self._agent.render("I act at random.", action))
-
-    def release(self, episode_id: str) -> None:
-        super().release(episode_id)
-        self._rngs.pop(episode_id, None)
+        if request.purpose == "reflect":
+            return Reply(text="I act at random.")
+        assert request.random_action is not None
+        return Reply(text=request.written((("I act at random.", request.random_action),)))
 
 
 class OraclePolicy(ImmediatePolicy):
     """The expert's actions, one by one; a measure of the environments, not of a model."""
 
-    def __init__(self, *, name: str = "oracle", capacity: int = 64, agent: ReAct | None = None) -> None:
-        super().__init__(name=name, capacity=capacity, agent=agent)
-        self._plans: dict[str, list[ExpertStep]] = {}
+    wants = Wants(expert_steps=True)
+
+    def __init__(self, *, name: str = "oracle", capacity: int = 64) -> None:
+        super().__init__(name=name, capacity=capacity)
+        self._taken: dict[str, int] = {}
 
     def reply(self, request: Request) -> Reply:
-        plan = self._plans.get(request.episode_id)
-        if plan is None:
-            try:
-                plan = list(request.environment.expert_steps())
-            except Exception as error:  # as above
-                return environment_failed(error)
-            self._plans[request.episode_id] = plan
-        if not plan:
+        if request.purpose == "reflect":
+            return Reply(text="I follow the expert.")
+        assert request.expert_steps is not None
+        taken = self._taken.get(request.conversation, 0)
+        steps = request.expert_steps[taken:]
+        if not steps:
             return Reply(text="Thought: The expert has no further step.")
-        step = plan.pop(0)
-        return Reply(text=self._agent.render(f"Expert step: {step.intent}.", step.action))
+        if request.purpose == "plan" and len(steps) > 1:
+            steps = steps[:-1]
+        elif request.purpose != "plan":
+            steps = steps[:1]
+        self._taken[request.conversation] = taken + len(steps)
+        return Reply(text=request.written(tuple((f"Expert step: {step.intent}.", step.action) for step in steps)))
 
-    def release(self, episode_id: str) -> None:
-        super().release(episode_id)
-        self._plans.pop(episode_id, None)
-
-
-def environment_failed(error: Exception) -> Reply:
-    """The reply that ends an episode whose environment did not tell what the policy had to know."""
-    return Reply(text="", ended="environment_error", error=f"{type(error).__name__}: {error}")
+    def release(self, conversation: str) -> None:
+        super().release(conversation)
+        self._taken.pop(conversation, None)

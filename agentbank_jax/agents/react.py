@@ -6,8 +6,10 @@ instruction as the system turn, then the bare task.
 """
 
 import re
+from collections.abc import Generator
 from dataclasses import dataclass
 
+from agentbank_jax.agents.agent import Play, Told, Wish, act, ask
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX
 from agentbank_jax.trajectories.schema import Turn
 
@@ -41,6 +43,25 @@ class ReAct:
         "Invalid format. Reply with 'Thought: ...' and then, on a new line, 'Action: ...' or 'Final Answer: ...'."
     )
 
+    @property
+    def facts(self) -> tuple[str, ...]:
+        return self.name, self.format_reminder
+
+    def play(self, instruction: str, observation: str) -> Play:
+        """Thinks, acts and observes until the environment ends."""
+        yield from self.trial(self.opening(instruction, observation))
+
+    def trial(self, turns: tuple[Turn, ...]) -> Generator[Wish, str | Told, tuple[tuple[Turn, ...], Told]]:
+        """Goes on from a conversation until the trial ends; returns the conversation then, and what was told last."""
+        while True:
+            reply = yield from ask(turns)
+            parsed = self.parse(reply)
+            told = yield from act(parsed.action if parsed else None, self.format_reminder)
+            turns = (*turns, Turn.assistant(reply))
+            if told.ended:
+                return turns, told
+            turns = (*turns, self.observe(told.text))
+
     def opening(self, instruction: str, observation: str) -> tuple[Turn, ...]:
         """The conversation before the first reply."""
         task = Turn.user(observation)
@@ -72,6 +93,9 @@ class ReAct:
         """The assistant turn that `parse` reads as this thought and action."""
         line = action if action.startswith(FINAL_ANSWER_PREFIX) else f"Action: {action}"
         return f"Thought: {thought}\n{line}"
+
+    def render_plan(self, steps: tuple[tuple[str, str], ...]) -> str:
+        return self.render(*steps[0])
 
 
 def _fields(reply: str) -> list[tuple[str, str]]:

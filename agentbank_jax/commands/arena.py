@@ -8,7 +8,7 @@ import jax
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.acting_model import ActingModel, check_name
 from agentbank_jax.evaluation.contamination import TrainingManifest
-from agentbank_jax.evaluation.sweep import SweepConfig
+from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.evaluation.sweep_values import play, value_names
 from agentbank_jax.models import forward, lora
 from agentbank_jax.models.llama_config import LlamaConfig

@@ -100,9 +100,10 @@ def _watch(
     sampling: "SamplingParams",
     console: Console,
 ) -> int:
+    from agentbank_jax.agents.episode import Episode
     from agentbank_jax.agents.model_policy import ModelPolicy
     from agentbank_jax.agents.narrator import Narrator
-    from agentbank_jax.agents.rollout import Episode, roll_out
+    from agentbank_jax.agents.rollout import roll_out
     from agentbank_jax.environments import registry
 
     spec = registry.get(options.environment)
@@ -125,14 +126,11 @@ def _watch(
     )
     episode = Episode(
         id=f"{spec.name}/{options.split}/{options.index}",
-        instruction=spec.instruction,
-        make=spec.make,
+        spec=spec,
         instance=lambda: spec.instance(options.split, options.index),
-        max_steps=spec.max_steps,
-        success_threshold=spec.success_threshold,
         seed=options.seed,
     )
-    (outcome,) = roll_out([episode], Narrator(policy, tell))
+    (outcome,) = roll_out([episode], Narrator(policy, tell), retries=0)
     if outcome.final_observation is not None:
         console.print(Text(visible(outcome.final_observation), "cyan"), soft_wrap=True)
     if outcome.error:

@@ -11,7 +11,7 @@ from rich.console import Console
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.acting_model import ActingModel
 from agentbank_jax.evaluation.contamination import MANIFEST_FILE, TrainingManifest
-from agentbank_jax.evaluation.sweep import SweepConfig
+from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.evaluation.sweep_values import mean_name, play, value_names
 from agentbank_jax.folder_lock import locked
 from agentbank_jax.training.best_checkpoint import best_of, write_best

@@ -17,7 +17,7 @@ from agentbank_jax.configuration.run_config import DataConfig, EvalConfig, RunCo
 from agentbank_jax.data.samoyed import SamoyedConfig
 from agentbank_jax.environments.benchmark_data import BenchmarkConfig
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.evaluation.sweep import SweepConfig
+from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.sharding_rules import ShardingRules

@@ -12,7 +12,7 @@ from agentbank_jax.data import samoyed
 from agentbank_jax.data.declarations import get_mixture
 from agentbank_jax.environments.benchmark_data import BenchmarkConfig
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.evaluation.sweep import SweepConfig
+from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig
 from agentbank_jax.models.sharding_rules import ShardingRules
@@ -70,8 +70,8 @@ def read_gin(command_line: CommandLine, *, unused_macros: bool = False) -> GinLo
     for name, value in command_line.overrides:
         loader.override(name, value)
     if command_line.seed is not None:
-        for config in (TrainConfig, SweepConfig):
-            loader.override(f"{config.__name__}.seed", str(command_line.seed))
+        loader.override(f"{TrainConfig.__name__}.seed", str(command_line.seed))
+        loader.override(f"{SweepConfig.__name__}.seeds", f"[{command_line.seed}]")
     loader.finish(unused_macros=unused_macros)
     for name in bindings.KNOWN:
         if name != SweepConfig.__name__ and (scopes := loader.scopes_of(name)):

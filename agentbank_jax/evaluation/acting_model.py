@@ -14,7 +14,8 @@ import numpy as np
 from agentbank_jax.agents.model_policy import ModelPolicy
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.contamination import TrainingManifest
-from agentbank_jax.evaluation.sweep import BASELINES, Contender, SweepConfig
+from agentbank_jax.evaluation.contender import Contender
+from agentbank_jax.evaluation.sweep_config import BASELINES, SweepConfig
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.models import forward
 from agentbank_jax.models.llama_config import LlamaConfig
@@ -77,24 +78,27 @@ class ActingModel:
             untrained_seed=untrained_seed,
         )
 
-    def contenders(self, sweep: SweepConfig) -> tuple[Contender, ...]:
-        """The model, and its untrained twin where the sweep asks for it."""
+    def contenders(self, sweep: SweepConfig, manifest: TrainingManifest) -> tuple[Contender, ...]:
+        """The model, trained on what a manifest says, and its untrained twin where the sweep asks for it."""
         template = [self.template.fingerprint, self.template.tokenizer.fingerprint]
         limits: list[Any] = [sweep.max_new_tokens, sweep.max_length or self.config.max_position_embeddings]
         if sweep.temperature or sweep.choose_actions:
             limits.append(sweep.decoding())
 
-        def contender(name: str, weights: str, params: Callable[[], forward.Params]) -> Contender:
+        def contender(
+            name: str, weights: str, params: Callable[[], forward.Params], seen: TrainingManifest
+        ) -> Contender:
             return Contender(
                 name=name,
                 identity=_hash([self.config.shape_facts, weights, template, limits]),
                 make=lambda: self._policy(name, params(), sweep),
+                manifest=seen,
             )
 
-        chosen = [contender(self.name, _digest(self.params), lambda: self.params)]
+        chosen = [contender(self.name, _digest(self.params), lambda: self.params, manifest)]
         if "untrained" in sweep.baselines:
             weights = f"seed {self.untrained_seed}, initializer_range {self.config.initializer_range}"
-            chosen.append(contender("untrained", weights, self._fresh))
+            chosen.append(contender("untrained", weights, self._fresh, TrainingManifest()))
         return tuple(chosen)
 
     def _fresh(self) -> forward.Params:
@@ -128,7 +132,7 @@ class ActingModel:
             "model": f"{forward.count_parameters(config):,} parameters: {config.num_layers} layers, "
             f"width {config.hidden_size}, {config.num_heads} heads, vocabulary {config.vocab_size:,}",
             "trained on": trained or "nothing that is listed",
-            "agent": "; ".join(dict.fromkeys(f"ReAct, {sweep.decoding()}" for sweep in sweeps)),
+            "agent": "; ".join(dict.fromkeys(f"{', '.join(sweep.agents)}, {sweep.decoding()}" for sweep in sweeps)),
             "limits": "; ".join(
                 f"{sweep.name}: {sweep.max_new_tokens} tokens a reply, "
                 f"{sweep.max_length or config.max_position_embeddings} a conversation, "

@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.acting_model import ActingModel
 from agentbank_jax.evaluation.contamination import MANIFEST_FILE, TrainingManifest
+from agentbank_jax.evaluation.contender import baseline_contenders
 from agentbank_jax.evaluation.report import Report, write_report
-from agentbank_jax.evaluation.sweep import SweepConfig, SweepResult, baseline_contenders, run_sweep
+from agentbank_jax.evaluation.sweep import run_sweep
+from agentbank_jax.evaluation.sweep_config import SweepConfig
+from agentbank_jax.evaluation.sweep_result import SweepResult
 from agentbank_jax.evaluation.tables import detail_table, success_table
 from agentbank_jax.progress import Progress
 from agentbank_jax.training.metrics import read_metrics
@@ -84,8 +87,8 @@ def evaluate_checkpoint(
             progress(done / max(total, 1), done, f"{sweep}: {policy}")
 
         for config in sweep_configs:
-            contenders = (*model.contenders(config), *baseline_contenders(config))
-            results.append(run_sweep(config, contenders, output, manifest=manifest, progress=show))
+            contenders = (*model.contenders(config, manifest), *baseline_contenders(config))
+            results.append(run_sweep(config, contenders, output, progress=show))
     seconds = time.perf_counter() - started
     for result in results:
         console.print(success_table(result).to_rich())

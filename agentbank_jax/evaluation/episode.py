@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentbank_jax.agents.rollout import Outcome
+from agentbank_jax.agents.episode import Outcome
 from agentbank_jax.trajectories.schema import Turn
+
+# Of the figures that an environment gives with its last step.
+_SAID_ELSEWHERE = ("invalid_action", "success")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,15 +20,18 @@ class EpisodeRecord:
     there), so that good episodes can be trained on; the rest says how they came about.
 
     Fields:
-      id: `<task>/<split>/<index>`.
+      id: `<task>/<split>/<index>/<seed>`.
       conversations: `{"from": "human" | "gpt", "value": …}` in turn; empty where the environment
         failed before its first observation.
       task, skill, protocol: of the environment.
-      split, index: which instance.
+      split, index, seed: which instance, and what decides chance.
+      answers: how a stated answer was compared with the published one.
       instance_id, fingerprint: of the instance; None where making it failed.
       model: the name of the policy. agent: how it was driven.
-      reward, success, steps, invalid_actions, terminate_reason, tokens, seconds, error,
-        final_observation: see `agents.rollout.Outcome`.
+      reward, success, steps, invalid_actions, terminate_reason, tokens, prompt_tokens, seconds, error,
+        final_observation: see `agents.episode.Outcome`.
+      figures: what the environment measured at the end, such as `f1`.
+      earlier: the conversations of an agent's earlier trials.
       trained_on: whether the checkpoint's manifest lists the instance.
       key: hash of everything that decides the episode; a record with another key is stale.
     """
@@ -37,6 +43,8 @@ class EpisodeRecord:
     protocol: str
     split: str
     index: int
+    seed: int
+    answers: str
     instance_id: str | None
     fingerprint: str | None
     model: str
@@ -47,7 +55,10 @@ class EpisodeRecord:
     invalid_actions: int
     terminate_reason: str
     tokens: int
+    prompt_tokens: int
     seconds: float
+    figures: Mapping[str, Any]
+    earlier: tuple[tuple[Mapping[str, str], ...], ...]
     final_observation: str | None
     error: str | None
     trained_on: bool
@@ -58,36 +69,41 @@ class EpisodeRecord:
         cls,
         outcome: Outcome,
         *,
-        task: str,
-        skill: str,
-        protocol: str,
         split: str,
         index: int,
         model: str,
-        agent: str,
         trained_on: bool,
         key: str,
     ) -> "EpisodeRecord":
-        instance = outcome.instance
+        episode, instance = outcome.episode, outcome.instance
         return cls(
-            id=outcome.episode.id,
-            conversations=tuple(_message(turn) for turn in outcome.turns if turn.role != "system"),
-            task=task,
-            skill=skill,
-            protocol=protocol,
+            id=episode.id,
+            conversations=_messages(outcome.turns),
+            task=episode.spec.name,
+            skill=episode.spec.skill,
+            protocol=episode.spec.protocol,
             split=split,
             index=index,
+            seed=episode.seed,
+            answers=episode.answers,
             instance_id=instance.id if instance else None,
             fingerprint=instance.fingerprint if instance else None,
             model=model,
-            agent=agent,
+            agent=episode.agent.name,
             reward=outcome.reward,
             success=outcome.success,
             steps=outcome.steps,
             invalid_actions=outcome.invalid_actions,
             terminate_reason=outcome.terminate_reason,
             tokens=outcome.tokens,
+            prompt_tokens=outcome.prompt_tokens,
             seconds=round(outcome.seconds, 4),
+            figures={
+                name: value
+                for name, value in outcome.info.items()
+                if name not in _SAID_ELSEWHERE and isinstance(value, str | int | float | None)
+            },
+            earlier=tuple(_messages(turns) for turns in outcome.earlier),
             final_observation=outcome.final_observation,
             error=outcome.error,
             trained_on=trained_on,
@@ -104,8 +120,13 @@ class EpisodeRecord:
         Raises:
           TypeError: fields are missing or unknown.
         """
-        return cls(**{**value, "conversations": tuple(value["conversations"])})
+        conversations = tuple(value["conversations"])
+        return cls(**{**value, "conversations": conversations, "earlier": tuple(map(tuple, value["earlier"]))})
 
 
-def _message(turn: Turn) -> dict[str, str]:
-    return {"from": "gpt" if turn.role == "assistant" else "human", "value": turn.content}
+def _messages(turns: tuple[Turn, ...]) -> tuple[Mapping[str, str], ...]:
+    return tuple(
+        {"from": "gpt" if turn.role == "assistant" else "human", "value": turn.content}
+        for turn in turns
+        if turn.role != "system"
+    )

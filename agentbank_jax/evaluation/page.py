@@ -3,7 +3,7 @@
 from html import escape
 
 from agentbank_jax.evaluation.report import MEANING, Report, episode_title, episode_turns
-from agentbank_jax.evaluation.sweep import SweepResult
+from agentbank_jax.evaluation.sweep_result import SweepResult
 from agentbank_jax.presentation.charts import Bar, bar_chart, line_chart
 from agentbank_jax.presentation.page import facts_list, page
 
@@ -12,7 +12,7 @@ def to_html(report: Report) -> str:
     """The whole page."""
     parts = [f"<h1>{escape(report.title)}</h1>{facts_list(report.facts)}"]
     for result in report.results:
-        parts.append(f"<h2>Success per skill, sweep ‘{escape(result.config.name)}’</h2>{_bars(result)}")
+        parts.append(f"<h2>Success per skill, sweep ‘{escape(result.name)}’</h2>{_bars(result)}")
         parts += [table.to_html() for table in report.tables(result)]
     parts.append(f'<p class="meaning">{escape(MEANING)}</p>')
     if report.losses:
@@ -34,12 +34,12 @@ def _bars(result: SweepResult) -> str:
     groups = []
     for task in result.tasks:
         bars = []
-        for model in result.models:
+        for model in (column.name for column in result.columns):
             summary = task.summaries.get(model)
             if summary is None or not summary.episodes:
                 bars.append(Bar(value=None, label="not run" if task.not_run else "no episode"))
             else:
                 bars.append(Bar(value=summary.success_rate, interval=summary.interval))
         mark = " (contaminated)" if task.contaminated else ""
-        groups.append((f"{task.spec.name}{mark}", bars))
-    return bar_chart(groups, result.models, title=f"Success rates, sweep {result.config.name}")
+        groups.append((f"{task.facts.name}{mark}", bars))
+    return bar_chart(groups, [column.name for column in result.columns], title=f"Success rates, sweep {result.name}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.episode import EpisodeRecord
-from agentbank_jax.evaluation.sweep import SweepResult
+from agentbank_jax.evaluation.sweep_result import SweepResult
 from agentbank_jax.evaluation.tables import detail_table, reasons_table, success_table
 from agentbank_jax.presentation.printable import printable
 from agentbank_jax.presentation.table import Table

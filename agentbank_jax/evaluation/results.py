@@ -19,27 +19,38 @@ class ResultFile:
     the next one drops together with records of another `key` (another model or other limits).
     """
 
-    def __init__(self, path: Path, *, key: str) -> None:
+    def __init__(self, path: Path, *, key: str = "") -> None:
         self.path = path
-        self._key = key
+        self.key = key
 
-    def load(self) -> dict[int, EpisodeRecord]:
-        """The usable records by index. The file is mended (replaced whole) where it held others."""
+    def read(self) -> dict[tuple[int, int], EpisodeRecord]:
+        """All whole records, by seed and index, whatever their key; the file is left as it is."""
+        return {} if not self.path.exists() else self._records(self._lines(), None)
+
+    def load(self) -> dict[tuple[int, int], EpisodeRecord]:
+        """The usable records, by seed and index. The file is mended (replaced whole) where it held others."""
         if not self.path.exists():
             return {}
-        text = self.path.read_text(encoding="utf-8", errors="replace")
-        records: dict[int, EpisodeRecord] = {}
-        lines = text.split("\n")  # never splitlines: observations may hold other line separators
-        for line in lines:
-            record = _read(line)
-            if record is None or record.key != self._key:
-                continue
-            # An environment's error is no result: that episode is played again.
-            if record.terminate_reason != "environment_error":
-                records.setdefault(record.index, record)
+        lines = self._lines()
+        records = self._records(lines, self.key)
+        # An environment's error is no result: that episode is played again.
+        records = {at: record for at, record in records.items() if record.terminate_reason != "environment_error"}
         if lines[-1] or len(records) != len(lines) - 1:
             with whole_file(self.path) as mended:
                 mended.write_text("".join(_line(record) for record in records.values()), encoding="utf-8")
+        return records
+
+    def _lines(self) -> list[str]:
+        # Never splitlines: observations may hold other line separators.
+        return self.path.read_text(encoding="utf-8", errors="replace").split("\n")
+
+    @staticmethod
+    def _records(lines: Sequence[str], key: str | None) -> dict[tuple[int, int], EpisodeRecord]:
+        records: dict[tuple[int, int], EpisodeRecord] = {}
+        for record in map(_read, lines):
+            if record is not None and key in (None, record.key):
+                # A later line of an episode is what came of it when it was played again.
+                records[record.seed, record.index] = record
         return records
 
     def append(self, record: EpisodeRecord) -> None:

@@ -1,201 +1,39 @@
-"""A sweep: policies times tasks, many episodes at once, resumed where it was stopped."""
+"""Runs a sweep: models times agents times tasks times seeds, many episodes at once, resumed where it was stopped."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agentbank_jax.agents.policy import OraclePolicy, Policy, RandomPolicy
-from agentbank_jax.agents.react import ReAct
-from agentbank_jax.agents.rollout import Episode, roll_out
-from agentbank_jax.environments import registry
-from agentbank_jax.environments.base import Instance
+from agentbank_jax.agents.agent import Agent
+from agentbank_jax.agents.episode import Episode
+from agentbank_jax.agents.rollout import roll_out
+from agentbank_jax.environments.base import Instance, check_answers
+from agentbank_jax.environments.pool import EnvironmentPool, LocalPool, ProcessPool
 from agentbank_jax.environments.registry import EnvironmentSpec
-from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.evaluation.contamination import TrainingManifest
+from agentbank_jax.evaluation.contender import Contender
 from agentbank_jax.evaluation.episode import EpisodeRecord
-from agentbank_jax.evaluation.results import ResultFile, Summary, effective_episodes, summarize, wilson_interval
-from agentbank_jax.generation.requests import SamplingParams
-
-BASELINES = ("untrained", "random", "oracle")
+from agentbank_jax.evaluation.results import ResultFile
+from agentbank_jax.evaluation.sweep_config import SweepConfig
+from agentbank_jax.evaluation.sweep_file import result_path, write_sweep
+from agentbank_jax.evaluation.sweep_result import Column, SweepResult, TaskFacts, TaskResult
 
 Progress = Callable[[str, str, int, int], None]
-"""Called with the sweep's name, the policy's name, episodes done and episodes in all."""
+"""Called with the sweep's name, the column's name, episodes done and episodes in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepConfig:
-    """Which episodes to play, and within which limits.
-
-    In gin each sweep is a scope of its own: `held_in/SweepConfig.tasks = ("starter_math",)`.
-
-    Fields:
-      name: of the sweep, and of its folder of results.
-      tasks: names of environments.
-      episodes_per_task: instances `first_index` … of the split.
-      split: `test` or `train`.
-      first_index: the first instance.
-      baselines: what to run beside the model: `untrained` (the same shape, fresh weights),
-        `random`, `oracle`.
-      max_new_tokens: longest reply of a model, in tokens.
-      max_steps: assistant turns in an episode; None takes each environment's own limit.
-      max_unparseable: an episode ends after so many replies in a row without an action.
-      slots: episodes at once.
-      max_length: tokens in a conversation; None takes the model's limit.
-      temperature, top_p: how a model's tokens are drawn (see `generation.requests.SamplingParams`); a temperature of 0
-        takes the most likely ones.
-      choose_actions: in environments that list their actions, a model's Thought is free and its Action is the most
-        likely of the list.
-      seed: decides what the random policy does, and what a model draws.
-    """
-
-    name: str = "sweep"
-    tasks: Sequence[str] = ()
-    episodes_per_task: int = 40
-    split: str = "test"
-    first_index: int = 0
-    baselines: Sequence[str] = BASELINES
-    max_new_tokens: int = 80
-    max_steps: int | None = None
-    max_unparseable: int = 3
-    slots: int = 32
-    max_length: int | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
-    choose_actions: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "tasks", tuple(self.tasks))
-        object.__setattr__(self, "baselines", tuple(self.baselines))
-        where = f"SweepConfig '{self.name}'"
-        if not self.name or "/" in self.name or self.name.startswith("."):
-            raise AgentBankError(f"{where}: the name becomes a folder; expected one without '/' or a leading dot.")
-        if not self.tasks:
-            raise AgentBankError(f"{where}: tasks is empty; expected names of environments.")
-        if len(set(self.tasks)) < len(self.tasks):
-            raise AgentBankError(f"{where}: tasks={self.tasks} names one twice.")
-        for name in ("episodes_per_task", "max_new_tokens", "max_unparseable", "slots"):
-            if getattr(self, name) < 1:
-                raise AgentBankError(f"{where}: {name}={getattr(self, name)}; expected at least 1.")
-        self.sampling()
-        if self.max_steps is not None and self.max_steps < 1:
-            raise AgentBankError(f"{where}: max_steps={self.max_steps}; expected at least 1, or None.")
-        if self.first_index < 0:
-            raise AgentBankError(f"{where}: first_index={self.first_index}; expected 0 or more.")
-        for baseline in self.baselines:
-            if baseline not in BASELINES:
-                raise AgentBankError(f"{where}: unknown baseline '{baseline}'.{did_you_mean(baseline, BASELINES)}")
-        registry.check_split(self.split)
-
-    def sampling(self) -> SamplingParams:
-        """How a model's tokens are drawn.
-
-        Raises:
-          AgentBankError: a temperature or a top_p outside its range.
-        """
-        return SamplingParams(temperature=self.temperature, top_p=self.top_p, seed=self.seed)
-
-    def decoding(self) -> str:
-        """How a model acts, for a report; the same words mean the same replies."""
-        drawn = "greedy decoding" if not self.temperature else f"temperature {self.temperature}, seed {self.seed}"
-        parts = [drawn, f"top_p {self.top_p}" if self.temperature and self.top_p < 1 else ""]
-        return ", ".join(part for part in (*parts, "actions of the list" if self.choose_actions else "") if part)
-
-    def specs(self) -> tuple[EnvironmentSpec, ...]:
-        """The environments of the tasks.
-
-        Raises:
-          AgentBankError: an unknown name, with the nearest known one.
-        """
-        return tuple(registry.get(task) for task in self.tasks)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contender:
-    """A policy that takes part in a sweep.
-
-    Fields:
-      name: column of the table and folder of the results.
-      identity: changes whenever its behaviour may: results of another identity are not reused.
-      make: makes the policy; not called where every episode is already recorded.
-    """
-
-    name: str
-    identity: str
-    make: Callable[[], Policy]
-
-
-def baseline_contenders(config: SweepConfig) -> tuple[Contender, ...]:
-    """The baselines that need no model, as far as the sweep asks for them."""
-    known = {
-        "random": Contender(name="random", identity="random/1", make=lambda: RandomPolicy(capacity=config.slots)),
-        "oracle": Contender(name="oracle", identity="oracle/1", make=lambda: OraclePolicy(capacity=config.slots)),
-    }
-    return tuple(known[name] for name in config.baselines if name in known)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskResult:
-    """One task of a sweep.
-
-    Fields:
-      spec: the environment.
-      not_run: why it could not run here; None where it did.
-      contaminated: it is held out, and the model was trained on it.
-      summaries: model name → figures; empty where it did not run.
-      records: model name → episodes by index.
-    """
+class _Turn:
+    """One play of one instance: what an episode is beside its column."""
 
     spec: EnvironmentSpec
-    not_run: str | None = None
-    contaminated: bool = False
-    summaries: dict[str, Summary] = field(default_factory=dict)
-    records: dict[str, tuple[EpisodeRecord, ...]] = field(default_factory=dict)
+    index: int
+    seed: int
 
-
-@dataclass(frozen=True, kw_only=True)
-class Mean:
-    """The mean over tasks of their success rates and rewards, and the 95 % interval of the former."""
-
-    tasks: int
-    success_rate: float
-    average_reward: float
-    interval: tuple[float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepResult:
-    """All episodes of a sweep, by task and model."""
-
-    config: SweepConfig
-    models: tuple[str, ...]
-    tasks: tuple[TaskResult, ...]
-
-    def mean(self, model: str, *, held_out: bool) -> Mean | None:
-        """Mean over the held-in or held-out tasks that ran; contaminated ones do not count as held out.
-
-        None where no task counts.
-        """
-        counted = [
-            task
-            for task in self.tasks
-            if task.spec.held_out == held_out
-            and not task.contaminated
-            and model in task.summaries
-            and task.summaries[model].episodes
-        ]
-        if not counted:
-            return None
-        summaries = [task.summaries[model] for task in counted]
-        rate = sum(summary.success_rate for summary in summaries) / len(counted)
-        return Mean(
-            tasks=len(counted),
-            success_rate=rate,
-            average_reward=sum(summary.average_reward for summary in summaries) / len(counted),
-            interval=wilson_interval(rate, effective_episodes([summary.episodes for summary in summaries])),
-        )
+    def id(self, config: SweepConfig) -> str:
+        return f"{self.spec.name}/{config.split}/{self.index}/{self.seed}"
 
 
 def run_sweep(
@@ -203,116 +41,182 @@ def run_sweep(
     contenders: Sequence[Contender],
     output_dir: Path,
     *,
-    manifest: TrainingManifest | None = None,
     progress: Progress | None = None,
 ) -> SweepResult:
     """Plays what is not yet recorded, and returns everything.
 
-    Each contender's episodes in a task are appended to
-    `output_dir/<sweep>/<contender>/<task>.jsonl` as they end. A sweep that was killed and is run
-    again skips the recorded episodes and gives the same figures as one that ran through.
+    Each contender's episodes in a task are appended to `sweep_file.result_path` as they end, and what the sweep is
+    stands beside them. A sweep that was killed and is run again skips the recorded episodes and gives the same figures
+    as one that ran through.
 
     Args:
       config: what to play.
-      contenders: who plays; the model first, as in the table.
+      contenders: who plays; the models first, as in the table.
       output_dir: where results go.
-      manifest: what the model was trained on; None for a model that was not trained.
       progress: told about every finished episode.
 
     Raises:
       AgentBankError: an unknown task, or results that cannot be written.
     """
-    manifest = manifest or TrainingManifest()
-    agent = ReAct()
-    tasks = [
-        TaskResult(
-            spec=spec,
-            not_run=spec.available(),
-            contaminated=spec.held_out and manifest.trained_on_task(spec.name),
-        )
-        for spec in config.specs()
+    specs = config.specs()
+    reasons = {spec.name: spec.available() for spec in specs}
+    counts = {spec.name: 0 if reasons[spec.name] else _episodes_of(spec, config) for spec in specs}
+    agents = {agent.name: agent for agent in config.make_agents()}
+    columns = _columns(contenders, tuple(agents))
+    result = SweepResult(
+        name=config.name,
+        split=config.split,
+        answers=config.answers,
+        seeds=tuple(config.seeds),
+        columns=tuple(columns),
+        base=_base(config, contenders),
+        tasks=tuple(
+            TaskResult(
+                facts=TaskFacts.of(spec, max_steps=config.max_steps, episodes=counts[spec.name]),
+                not_run=reasons[spec.name],
+                contaminated=frozenset(
+                    one.name for one in contenders if spec.held_out and one.manifest.trained_on_task(spec.name)
+                ),
+            )
+            for spec in specs
+        ),
+    )
+    write_sweep(result, output_dir)
+    turns = [
+        _Turn(spec=spec, index=index, seed=seed)
+        for spec in specs
+        for seed in config.seeds
+        for index in range(config.first_index, config.first_index + counts[spec.name])
     ]
-    runnable = [task for task in tasks if task.not_run is None]
-    total = len(runnable) * config.episodes_per_task
-    indices = range(config.first_index, config.first_index + config.episodes_per_task)
-    for contender in contenders:
-        keys = {task.spec.name: _key(config, contender, task.spec, agent) for task in runnable}
-        files = {
-            task.spec.name: ResultFile(
-                output_dir / config.name / contender.name / f"{task.spec.name}.jsonl", key=keys[task.spec.name]
+    with ExitStack() as resources:
+        pool: EnvironmentPool = ProcessPool(config.slots) if config.processes else LocalPool()
+        resources.enter_context(pool)
+        for contender in contenders:
+            chosen = [column for column in columns if column.model == contender.name]
+            players = [_Player(config, contender, column, agents[column.agent], turns, output_dir) for column in chosen]
+            for player in players:
+                player.play(pool, contenders, progress)
+                for task in result.tasks:
+                    if task.not_run is None:
+                        task.add(player.column, player.recorded(task.facts.name, contenders))
+    return result
+
+
+class _Player:
+    """One column of a sweep: a contender driven by an agent."""
+
+    def __init__(
+        self,
+        config: SweepConfig,
+        contender: Contender,
+        column: Column,
+        agent: Agent,
+        turns: Sequence[_Turn],
+        output_dir: Path,
+    ) -> None:
+        self.column = column
+        self._config, self._contender, self._agent, self._turns = config, contender, agent, turns
+        self._files = {
+            spec.name: ResultFile(
+                result_path(output_dir, config.name, column, spec.name), key=_key(config, contender, spec, agent)
             )
-            for task in runnable
+            for spec in {turn.spec.name: turn.spec for turn in turns}.values()
         }
-        records = {name: file.load() for name, file in files.items()}
+        self._records = {name: file.load() for name, file in self._files.items()}
+
+    def play(self, pool: EnvironmentPool, contenders: Sequence[Contender], progress: Progress | None) -> None:
+        """Plays what is not recorded."""
         waiting = {
-            _episode_id(task.spec, config, index): (task.spec, index)
-            for task in runnable
-            for index in indices
-            if index not in records[task.spec.name]
+            turn.id(self._config): turn
+            for turn in self._turns
+            if (turn.seed, turn.index) not in self._records[turn.spec.name]
         }
-        done = total - len(waiting)
+        done = len(self._turns) - len(waiting)
         if progress:
-            progress(config.name, contender.name, done, total)
-        if waiting:
-            policy = contender.make()
-            episodes = _episodes(waiting, config)
-            for outcome in roll_out(episodes, policy, agent=agent, max_unparseable=config.max_unparseable):
-                spec, index = waiting[outcome.episode.id]
-                record = EpisodeRecord.of(
-                    outcome,
-                    task=spec.name,
-                    skill=spec.skill,
-                    protocol=spec.protocol,
-                    split=config.split,
-                    index=index,
-                    model=contender.name,
-                    agent=agent.name,
-                    trained_on=manifest.trained_on_instance(
-                        spec.name, outcome.instance.id if outcome.instance else None
-                    ),
-                    key=keys[spec.name],
-                )
-                files[spec.name].append(record)
-                records[spec.name][index] = record
-                done += 1
-                if progress:
-                    progress(config.name, contender.name, done, total)
-        for task in runnable:
-            name = task.spec.name
-            # Asked again for kept records: a baseline's may be older than the manifest.
-            ordered = tuple(
-                replace(record, trained_on=manifest.trained_on_instance(name, record.instance_id))
-                for record in (records[name][index] for index in indices)
+            progress(self._config.name, self.column.name, done, len(self._turns))
+        if not waiting:
+            return
+        policy = self._contender.make()
+        outcomes = roll_out(self._episodes(waiting), policy, pool=pool, max_unparseable=self._config.max_unparseable)
+        for outcome in outcomes:
+            turn = waiting[outcome.episode.id]
+            file = self._files[turn.spec.name]
+            record = EpisodeRecord.of(
+                outcome,
+                split=self._config.split,
+                index=turn.index,
+                model=self.column.model,
+                trained_on=_trained_on(contenders, turn.spec.name, outcome.instance.id if outcome.instance else None),
+                key=file.key,
             )
-            task.records[contender.name] = ordered
-            task.summaries[contender.name] = summarize(ordered, task=name, skill=task.spec.skill, model=contender.name)
-    return SweepResult(config=config, models=tuple(contender.name for contender in contenders), tasks=tuple(tasks))
+            file.append(record)
+            self._records[turn.spec.name][turn.seed, turn.index] = record
+            done += 1
+            if progress:
+                progress(self._config.name, self.column.name, done, len(self._turns))
+
+    def _episodes(self, waiting: dict[str, _Turn]) -> Iterator[Episode]:
+        # What may take longest comes first: the end of a sweep is then not one long episode.
+        for identifier, turn in sorted(waiting.items(), key=lambda item: -item[1].spec.max_steps):
+            yield Episode(
+                id=identifier,
+                spec=turn.spec,
+                instance=_instance(turn.spec, self._config.split, turn.index),
+                agent=self._agent,
+                max_steps=self._config.max_steps,
+                answers=check_answers(self._config.answers),
+                seed=turn.seed,
+            )
+
+    def recorded(self, task: str, contenders: Sequence[Contender]) -> list[EpisodeRecord]:
+        """The episodes of a task, by seed and index.
+
+        Whether they were trained on is asked again: a baseline's may be older than a model's manifest.
+        """
+        return [
+            replace(record, trained_on=_trained_on(contenders, task, record.instance_id))
+            for turn in self._turns
+            if turn.spec.name == task
+            for record in (self._records[task][turn.seed, turn.index],)
+        ]
 
 
-def _episode_id(spec: EnvironmentSpec, config: SweepConfig, index: int) -> str:
-    return f"{spec.name}/{config.split}/{index}"
-
-
-def _episodes(waiting: dict[str, tuple[EnvironmentSpec, int]], config: SweepConfig) -> Iterator[Episode]:
-    # What may take longest comes first: the end of a sweep is then not one long episode.
-    for identifier, (spec, index) in sorted(waiting.items(), key=lambda item: -item[1][0].max_steps):
-        yield Episode(
-            id=identifier,
-            instruction=spec.instruction,
-            make=spec.make,
-            instance=_instance(spec, config.split, index),
-            max_steps=config.max_steps or spec.max_steps,
-            success_threshold=spec.success_threshold,
-            seed=config.seed,
+def _columns(contenders: Sequence[Contender], agents: Sequence[str]) -> list[Column]:
+    return [
+        Column(
+            model=contender.name,
+            agent=agent,
+            name=contender.name if len(driven) == 1 else f"{contender.name}, {agent}",
         )
+        for contender in contenders
+        for driven in (agents if contender.agents else agents[:1],)
+        for agent in driven
+    ]
+
+
+def _base(config: SweepConfig, contenders: Sequence[Contender]) -> str | None:
+    names = [contender.name for contender in contenders]
+    wanted = config.base or "untrained"
+    return wanted if wanted in names else None
+
+
+def _episodes_of(spec: EnvironmentSpec, config: SweepConfig) -> int:
+    size = spec.size(config.split)
+    left = config.episodes_per_task if size is None else max(0, size - config.first_index)
+    return min(config.episodes_per_task, left)
+
+
+def _trained_on(contenders: Sequence[Contender], task: str, instance_id: str | None) -> bool:
+    # Of any model, so that all are measured by the same instances.
+    return any(contender.manifest.trained_on_instance(task, instance_id) for contender in contenders)
 
 
 def _instance(spec: EnvironmentSpec, split: str, index: int) -> Callable[[], Instance]:
     return lambda: spec.instance(split, index)
 
 
-def _key(config: SweepConfig, contender: Contender, spec: EnvironmentSpec, agent: ReAct) -> str:
-    """Hash of what decides an episode beside its index."""
+def _key(config: SweepConfig, contender: Contender, spec: EnvironmentSpec, agent: Agent) -> str:
+    """Hash of what decides an episode beside its index and seed."""
     facts = {
         "contender": contender.identity,
         "protocol": spec.protocol,
@@ -322,7 +226,7 @@ def _key(config: SweepConfig, contender: Contender, spec: EnvironmentSpec, agent
         "max_steps": config.max_steps or spec.max_steps,
         "max_unparseable": config.max_unparseable,
         "split": config.split,
-        "seed": config.seed,
-        "agent": [agent.name, agent.format_reminder],
+        "answers": config.answers,
+        "agent": agent.facts,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from agentbank_jax.evaluation.acting_model import ActingModel
 from agentbank_jax.evaluation.contamination import TrainingManifest
-from agentbank_jax.evaluation.sweep import Progress, SweepConfig, SweepResult, run_sweep
+from agentbank_jax.evaluation.sweep import Progress, run_sweep
+from agentbank_jax.evaluation.sweep_config import SweepConfig
+from agentbank_jax.evaluation.sweep_result import SweepResult
 
 
 def value_names(sweeps: Sequence[SweepConfig]) -> tuple[str, ...]:
@@ -19,7 +21,7 @@ def value_names(sweeps: Sequence[SweepConfig]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def mean_name(sweep: SweepConfig) -> str:
+def mean_name(sweep: SweepConfig | SweepResult) -> str:
     """The name of a sweep's success over all of its tasks."""
     return f"arena/{sweep.name}/success"
 
@@ -32,14 +34,14 @@ def play(
     manifest: TrainingManifest,
     progress: Progress | None = None,
 ) -> dict[str, float]:
-    """Lets a model play sweeps, without their baselines, and returns `sweep_values` of all of them.
+    """Lets a model play sweeps, driven by their first agents and without anyone else; returns their `sweep_values`.
 
     Args, files and errors as of `sweep.run_sweep`.
     """
     values: dict[str, float] = {}
     for sweep in sweeps:
-        alone = replace(sweep, baselines=())
-        result = run_sweep(alone, model.contenders(alone), output_dir, manifest=manifest, progress=progress)
+        alone = replace(sweep, baselines=(), models=(), agents=sweep.agents[:1])
+        result = run_sweep(alone, model.contenders(alone, manifest), output_dir, progress=progress)
         values |= sweep_values(result, model.name)
     return values
 
@@ -50,17 +52,16 @@ def sweep_values(result: SweepResult, model: str) -> dict[str, float]:
     Tasks that did not run, and those without an instance that the model was not trained on, have no values;
     contaminated ones count in no mean.
     """
-    sweep = result.config
     values: dict[str, float] = {}
     counted = []
     for task in result.tasks:
         summary = task.summaries.get(model)
         if summary is None or not summary.episodes:
             continue
-        values[f"arena/{sweep.name}/{task.spec.name}/success"] = summary.success_rate
-        values[f"arena/{sweep.name}/{task.spec.name}/reward"] = summary.average_reward
-        if not task.contaminated:
+        values[f"arena/{result.name}/{task.facts.name}/success"] = summary.success_rate
+        values[f"arena/{result.name}/{task.facts.name}/reward"] = summary.average_reward
+        if model not in task.contaminated:
             counted.append(summary.success_rate)
     if counted:
-        values[mean_name(sweep)] = sum(counted) / len(counted)
+        values[mean_name(result)] = sum(counted) / len(counted)
     return values

@@ -1,10 +1,11 @@
 """A counting game: reach the target by adding 1 or 2, then say the sum. Small, but whole."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.registry import EnvironmentSpec
 
 
 def counting_instance(index: int, *, split: str = "test") -> Instance:
@@ -55,3 +56,18 @@ class CountingEnvironment(TextEnvironment):
 class BrokenEnvironment(CountingEnvironment):
     def __init__(self, fail_at: str) -> None:
         self.fail_at = fail_at
+
+
+def counting_spec(make: Callable[[], TextEnvironment] = CountingEnvironment, **changes: Any) -> EnvironmentSpec:
+    """The game as an environment that is registered nowhere."""
+    values: dict[str, Any] = {
+        "name": "counting",
+        "skill": "math",
+        "action_space": "discrete",
+        "max_steps": 10,
+        "protocol": "counting/1",
+        "instruction": "Count.",
+        "make": make,
+        "instance": lambda split, index: counting_instance(index, split=split),
+    }
+    return EnvironmentSpec(**(values | changes))

@@ -5,10 +5,10 @@ import pytest
 
 from agentbank_jax.agents.model_policy import ModelPolicy
 from agentbank_jax.agents.policy import Reply, Request
+from agentbank_jax.agents.react import ReAct
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.generation.requests import Delta, Generation, GenerationRequest, SamplingParams
 from agentbank_jax.trajectories.schema import Turn
-from tests.agents.counting import CountingEnvironment
 
 STOP = 2
 
@@ -71,7 +71,7 @@ def request(*contents: str, episode: str = "a") -> Request:
     turns = tuple(
         Turn.user(content) if index % 2 == 0 else Turn.assistant(content) for index, content in enumerate(contents)
     )
-    return Request(episode_id=episode, turns=turns, environment=CountingEnvironment(), seed=0)
+    return Request(conversation=episode, turns=turns, agent=ReAct())
 
 
 def policy(engine: RecordingEngine, **options) -> ModelPolicy:
@@ -84,10 +84,8 @@ def ask(model: ModelPolicy, *requests: Request) -> list[Reply]:
         model.submit(each)
     replies: dict[str, Reply] = {}
     while len(replies) < len(requests):
-        collected = model.collect()
-        assert collected
-        replies |= dict(collected)
-    return [replies[each.episode_id] for each in requests]
+        replies |= dict(model.collect())
+    return [replies[each.conversation] for each in requests]
 
 
 def test_a_conversation_is_what_was_generated_and_the_reply_counts_its_stop_token() -> None:
@@ -137,13 +135,8 @@ def test_ids_past_the_vocabulary_have_no_text() -> None:
     assert ask(policy(RecordingEngine([generation])), request("hi"))[0].text == "ab"
 
 
-class ListingEnvironment(CountingEnvironment):
-    def valid_actions(self) -> list[str]:
-        return ["look", "look up"]
-
-
-def listing(*contents: str) -> Request:
-    return replace(request(*contents), environment=ListingEnvironment())
+def listing(*contents: str, actions: tuple[str, ...] = ("look", "look up")) -> Request:
+    return replace(request(*contents), valid_actions=actions)
 
 
 def test_an_action_is_chosen_among_those_that_the_environment_lists_behind_a_free_thought() -> None:
@@ -167,21 +160,19 @@ def test_an_action_is_chosen_among_those_that_the_environment_lists_behind_a_fre
 def test_a_final_answer_that_the_environment_lists_is_one_of_the_choices() -> None:
     thought = Generation(ids=tuple(map(ord, "Thought: x")), finish="stop", stopped_by="\nFinal Answer:")
     engine = RecordingEngine([thought, Generation(ids=(9, STOP), finish="choice", choice=2)])
-    (reply,) = ask(policy(engine, choose_actions=True), request("hi"))
+    (reply,) = ask(policy(engine, choose_actions=True), listing("hi", actions=("add 1", "add 2", "Final Answer: 0")))
     free, among = engine.asked
     assert free.sampling.stop == ("\nAction:", "\nFinal Answer:")
     assert among.choices[2] == (*map(ord, "\nFinal Answer: 0"), STOP)
     assert reply.text == "Thought: x\nFinal Answer: 0"
 
 
-def test_an_environment_that_cannot_list_its_actions_ends_its_own_episode() -> None:
-    class Broken(CountingEnvironment):
-        def valid_actions(self) -> list[str]:
-            raise OSError("gone")
-
-    model = policy(RecordingEngine([]), choose_actions=True)
-    (reply,) = ask(model, replace(request("hi"), environment=Broken()))
-    assert (reply.ended, reply.error) == ("environment_error", "OSError: gone")
+def test_only_a_policy_that_chooses_asks_for_the_valid_actions_and_only_when_it_acts() -> None:
+    assert policy(RecordingEngine([]), choose_actions=True).wants.valid_actions
+    assert not policy(RecordingEngine([])).wants.valid_actions
+    engine = RecordingEngine([says("words")])
+    ask(policy(engine, choose_actions=True), replace(listing("hi"), purpose="reflect"))
+    assert engine.asked[0].sampling.stop == ()
 
 
 def test_each_reply_draws_with_a_seed_of_its_own_the_same_each_time() -> None:

@@ -1,15 +1,15 @@
+from agentbank_jax.agents.episode import Episode
 from agentbank_jax.agents.narrator import Narrator
 from agentbank_jax.agents.policy import OraclePolicy
-from agentbank_jax.agents.rollout import Episode, roll_out
+from agentbank_jax.agents.rollout import roll_out
 from agentbank_jax.trajectories.schema import Turn
-from tests.agents.counting import CountingEnvironment, counting_instance
+from tests.agents.counting import counting_instance, counting_spec
 
 
 def episode(name: str, target: int) -> Episode:
     return Episode(
         id=name,
-        instruction="Count.",
-        make=CountingEnvironment,
+        spec=counting_spec(),
         instance=lambda: counting_instance(target - 2),
         max_steps=9,
     )

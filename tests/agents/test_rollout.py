@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentbank_jax.agents.episode import Episode, Outcome
 from agentbank_jax.agents.policy import ImmediatePolicy, OraclePolicy, Policy, RandomPolicy, Reply, Request
-from agentbank_jax.agents.rollout import Episode, Outcome, roll_out
+from agentbank_jax.agents.rollout import roll_out
 from agentbank_jax.environments.base import TextEnvironment
-from tests.agents.counting import BrokenEnvironment, CountingEnvironment, counting_instance
+from tests.agents.counting import BrokenEnvironment, CountingEnvironment, counting_instance, counting_spec
 
 
 def episode(index: int, *, make: Callable[[], TextEnvironment] = CountingEnvironment, max_steps: int = 10) -> Episode:
     return Episode(
         id=f"counting/test/{index}",
-        instruction="Count.",
-        make=make,
+        spec=counting_spec(make),
         instance=lambda: counting_instance(index),
         max_steps=max_steps,
     )
@@ -38,8 +38,8 @@ class ScriptedPolicy(ImmediatePolicy):
         said = sum(turn.role == "assistant" for turn in request.turns)
         return Reply(text=self._texts[min(said, len(self._texts) - 1)], tokens=5)
 
-    def release(self, episode_id: str) -> None:
-        self.released.append(episode_id)
+    def release(self, conversation: str) -> None:
+        self.released.append(conversation)
 
 
 class DawdlingPolicy(OraclePolicy):
@@ -47,7 +47,7 @@ class DawdlingPolicy(OraclePolicy):
 
     def collect(self) -> list[tuple[str, Reply]]:
         request = self._waiting.pop()
-        return [(request.episode_id, self.reply(request))]
+        return [(request.conversation, self.reply(request))]
 
 
 def play(policy: Policy, *episodes: Episode, max_unparseable: int = 3) -> dict[str, Outcome]:

@@ -12,7 +12,7 @@ from agentbank_jax.commands import arena
 from agentbank_jax.commands.arena import Arena
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.contamination import TrainingManifest
-from agentbank_jax.evaluation.sweep import SweepConfig
+from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.models import forward, lora
 from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.models.lora import LoraConfig

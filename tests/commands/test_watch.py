@@ -17,7 +17,7 @@ from agentbank_jax.commands import watch
 from agentbank_jax.commands.watch import watch_run
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.acting_model import ActingModel
-from agentbank_jax.evaluation.sweep import SweepConfig
+from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.training.best_checkpoint import resolve_checkpoint
 from agentbank_jax.training.comparison import compare
 from agentbank_jax.training.metrics import read_metrics

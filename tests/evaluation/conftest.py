@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -31,5 +32,5 @@ def specs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., EnvironmentSpec]:
     add()
     add(name="counting_far", held_out=True, skill="embodied")
     add(name="counting_absent", available=lambda: "the abacus is not installed")
-    add(name="counting_broken", skill="web", make=lambda: BrokenEnvironment("step"))
+    add(name="counting_broken", skill="web", make=functools.partial(BrokenEnvironment, "step"))
     return add

@@ -11,7 +11,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.acting_model import ActingModel
 from agentbank_jax.evaluation.checkpoint import evaluate_checkpoint
 from agentbank_jax.evaluation.contamination import TrainingManifest
-from agentbank_jax.evaluation.sweep import SweepConfig
+from agentbank_jax.evaluation.sweep_config import SweepConfig
 from tests.evaluation.made_run import make_run, save_steps, vocabulary
 
 SWEEP = SweepConfig(
@@ -34,14 +34,16 @@ def test_one_call_gives_tables_results_and_report_and_a_second_one_plays_nothing
     printed = io.StringIO()
     first = evaluate_checkpoint([SWEEP], model_dir, tmp_path, console=Console(file=printed, width=120))
     (result,) = first.results
-    assert result.models == ("parrot", "untrained", "random", "oracle")
+    assert [column.name for column in result.columns] == ["parrot", "untrained", "random", "oracle"]
     assert result.mean("oracle", held_out=True).success_rate == 1.0
     summary = result.tasks[0].summaries["parrot"]
     assert summary.episodes == 3 and summary.tokens > 0
     assert "held-out mean" in printed.getvalue() and "parrot: 6 episodes" in printed.getvalue()
     page = first.page.read_text()
     assert "parrot, step 5" in page and "Training loss" in page
-    assert {path.name for path in (tmp_path / "held_in").iterdir()} == set(result.models)
+    assert {path.name for path in (tmp_path / "held_in").iterdir()} == {column.name for column in result.columns} | {
+        "sweep.json"
+    }
 
     monkeypatch.setattr("agentbank_jax.evaluation.acting_model.Engine", None)
     second = evaluate_checkpoint([SWEEP], model_dir, tmp_path, console=Console(file=io.StringIO()))
@@ -65,19 +67,19 @@ def test_trained_and_untrained_models_share_their_compiled_programs(model_dir: P
 def test_temperatures_that_differ_only_in_the_seventh_digit_are_two_contenders(model_dir: Path) -> None:
     model = ActingModel.load(model_dir)
     sweeps = [replace(SWEEP, temperature=0.5), replace(SWEEP, temperature=0.5000001)]
-    assert len({model.contenders(sweep)[0].identity for sweep in sweeps}) == 2
+    assert len({model.contenders(sweep, TrainingManifest())[0].identity for sweep in sweeps}) == 2
 
 
 @pytest.mark.usefixtures("specs")
 def test_a_model_that_draws_or_chooses_is_another_contender_and_the_report_says_how_it_acts(model_dir: Path) -> None:
     model = ActingModel.load(model_dir)
-    ways = [SWEEP, replace(SWEEP, temperature=0.7), replace(SWEEP, temperature=0.7, seed=1),
+    ways = [SWEEP, replace(SWEEP, temperature=0.7), replace(SWEEP, temperature=0.7, top_p=0.5),
             replace(SWEEP, choose_actions=True)]  # fmt: skip
-    assert len({model.contenders(sweep)[0].identity for sweep in ways}) == len(ways)
+    assert len({model.contenders(sweep, TrainingManifest())[0].identity for sweep in ways}) == len(ways)
     facts = model.report_facts(ways, TrainingManifest.of({}), 1.0)
     assert facts["agent"] == (
-        "ReAct, greedy decoding; ReAct, temperature 0.7, seed 0; ReAct, temperature 0.7, seed 1; "
-        "ReAct, greedy decoding, actions of the list"
+        "react, greedy decoding; react, temperature 0.7; react, temperature 0.7, top_p 0.5; "
+        "react, greedy decoding, actions of the list"
     )
 
 

@@ -6,8 +6,11 @@ from rich.console import Console
 
 from agentbank_jax.agents.policy import OraclePolicy, RandomPolicy, Reply
 from agentbank_jax.evaluation.contamination import TrainingManifest
+from agentbank_jax.evaluation.contender import Contender
 from agentbank_jax.evaluation.report import Report, to_markdown, write_report
-from agentbank_jax.evaluation.sweep import Contender, SweepConfig, SweepResult, run_sweep
+from agentbank_jax.evaluation.sweep import run_sweep
+from agentbank_jax.evaluation.sweep_config import SweepConfig
+from agentbank_jax.evaluation.sweep_result import SweepResult
 from agentbank_jax.evaluation.tables import detail_table, reasons_table, success_table
 from tests.pages import check_page
 
@@ -26,12 +29,12 @@ def result(specs, tmp_path: Path) -> SweepResult:
         tasks=("counting", "counting_far", "counting_absent", "counting_broken"),
         episodes_per_task=4,
     )
+    manifest = TrainingManifest.of({"counting": ["counting/test/0"], "counting_far": []})
     contenders = [
-        Contender(name="<model>", identity="m", make=HostilePolicy),
+        Contender(name="<model>", identity="m", make=HostilePolicy, manifest=manifest),
         Contender(name="oracle", identity="o", make=OraclePolicy),
     ]
-    manifest = TrainingManifest.of({"counting": ["counting/test/0"], "counting_far": []})
-    return run_sweep(config, contenders, tmp_path, manifest=manifest)
+    return run_sweep(config, contenders, tmp_path)
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_the_success_table_tells_not_run_contaminated_left_out_and_errors(result
     assert rows["counting"][3].startswith("100.0 (")
     # The mean of counting (1) and counting_broken (0): what was not run does not count.
     assert rows["held-in"][3].startswith("50.0 (")
-    assert "held-out" not in rows
+    assert rows["held-out"][2] == "–"  # the model was trained on its only task
     notes = "\n".join(table.notes)
     for expected in ("the abacus is not installed", "trained on it", "1 instances", "8 episodes"):
         assert expected in notes
@@ -80,5 +83,5 @@ def test_the_page_is_balanced_self_contained_and_escapes_what_agents_say(report:
 
 def test_episodes_are_readable_turn_by_turn_and_fences_cannot_be_closed_from_within(report: Report) -> None:
     text = to_markdown(report)
-    assert "### counting/test/0: failure (max steps), reward 0.00, 8 steps" in text
+    assert "### counting/test/0/0: failure (max steps), reward 0.00, 8 steps" in text
     assert "**agent**\n\n`````text\nThought: <script>" in text

@@ -7,12 +7,16 @@ from agentbank_jax.agents.policy import OraclePolicy, RandomPolicy
 from agentbank_jax.environments import registry
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.contamination import TrainingManifest
-from agentbank_jax.evaluation.sweep import Contender, SweepConfig, SweepResult, baseline_contenders, run_sweep
+from agentbank_jax.evaluation.contender import Contender, baseline_contenders
+from agentbank_jax.evaluation.sweep import run_sweep
+from agentbank_jax.evaluation.sweep_config import SweepConfig
+from agentbank_jax.evaluation.sweep_result import SweepResult
 from agentbank_jax.trajectories.formats.agentbank import read_trajectories
 
 pytestmark = pytest.mark.usefixtures("specs")
 
-CONFIG = SweepConfig(name="small", tasks=["counting", "counting_far"], episodes_per_task=6, baselines=("random",))
+CONFIG = SweepConfig(name="small", tasks=["counting", "counting_far"], episodes_per_task=6, baselines=("random",),
+                     processes=False)  # fmt: skip
 
 
 def figures(result: SweepResult) -> object:
@@ -46,32 +50,32 @@ class DyingPolicy(RandomPolicy):
 def test_the_oracle_reaches_everything_and_random_play_is_recorded_beside_it(tmp_path: Path) -> None:
     config = SweepConfig(name="s", tasks=("counting", "counting_far"), episodes_per_task=10)
     result = run_sweep(config, baseline_contenders(config), tmp_path)
-    assert result.models == ("random", "oracle")
+    assert [column.name for column in result.columns] == ["random", "oracle"]
     for held_out in (False, True):
         mean = result.mean("oracle", held_out=held_out)
         assert mean is not None and mean.success_rate == 1.0 and 0.7 < mean.interval[0] < 0.75
     assert result.mean("random", held_out=False).success_rate < 1.0
-    assert (tmp_path / "s" / "random" / "counting.jsonl").read_text().count("\n") == 10
+    assert (tmp_path / "s" / "random" / "react" / "counting.jsonl").read_text().count("\n") == 10
 
 
 def test_result_lines_are_in_the_released_layout_and_read_back_as_trajectories(tmp_path: Path) -> None:
     run_sweep(CONFIG, [Contender(name="oracle", identity="o", make=OraclePolicy)], tmp_path)
-    path = tmp_path / "small" / "oracle" / "counting.jsonl"
+    path = tmp_path / "small" / "oracle" / "react" / "counting.jsonl"
     trajectories = list(read_trajectories(str(path), "counting", None))
     assert len(trajectories) == 6
     assert trajectories[0].turns[0].content == "Reach 2."
     line = json.loads(path.read_text().split("\n")[0])
-    assert line["id"] == "counting/test/0" and line["success"] is True and line["protocol"] == "counting/1"
+    assert line["id"] == "counting/test/0/0" and line["success"] is True and line["protocol"] == "counting/1"
     assert {"reward", "steps", "terminate_reason", "tokens", "seconds", "model", "agent"} <= line.keys()
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"id": "counting/test/4", "conv', b'{"id": 1}\n', b"\xff\n"])
 def test_a_killed_sweep_resumes_with_the_table_of_one_that_ran_through(tmp_path: Path, torn: bytes) -> None:
     whole = run_sweep(CONFIG, baseline_contenders(CONFIG), tmp_path / "whole")
-    dying = Contender(name="random", identity="random/1", make=lambda: DyingPolicy(capacity=3))
+    dying = Contender(name="random", identity="random/2", make=lambda: DyingPolicy(capacity=3))
     with pytest.raises(Killed):
         run_sweep(CONFIG, [dying], tmp_path / "killed")
-    path = tmp_path / "killed" / "small" / "random" / "counting.jsonl"
+    path = tmp_path / "killed" / "small" / "random" / "react" / "counting.jsonl"
     kept = path.read_bytes()
     assert 0 < kept.count(b"\n") < 12
     path.write_bytes(kept + torn)
@@ -96,7 +100,7 @@ def test_a_finished_sweep_makes_no_policy_and_another_identity_plays_anew(tmp_pa
     for identity in ("step 1", "step 1", "step 2"):
         run_sweep(CONFIG, [contender(identity)], tmp_path)
     assert made == ["step 1", "step 2"]
-    assert (tmp_path / "small" / "model" / "counting.jsonl").read_text().count("\n") == 6
+    assert (tmp_path / "small" / "model" / "react" / "counting.jsonl").read_text().count("\n") == 6
 
 
 def test_a_task_that_cannot_run_is_not_run_and_counts_nowhere(tmp_path: Path) -> None:
@@ -138,12 +142,15 @@ def test_results_over_other_data_are_not_reused(tmp_path: Path, specs) -> None:
 
 def test_trained_instances_are_left_out_and_a_trained_held_out_task_is_contaminated(tmp_path: Path) -> None:
     manifest = TrainingManifest.of({"counting": ["counting/test/1", "counting/train/5"], "counting_far": ["other"]})
-    result = run_sweep(CONFIG, baseline_contenders(CONFIG), tmp_path, manifest=manifest)
+    contender = Contender(name="model", identity="m", make=RandomPolicy, manifest=manifest)
+    result = run_sweep(CONFIG, [contender, *baseline_contenders(CONFIG)], tmp_path)
     held_in, held_out = result.tasks
-    assert not held_in.contaminated and held_out.contaminated
-    assert (held_in.summaries["random"].episodes, held_in.summaries["random"].left_out) == (5, 1)
-    assert result.mean("random", held_out=True) is None
-    # Kept records are judged by the manifest of now.
+    assert not held_in.contaminated and held_out.contaminated == {"model"}
+    for column in ("model", "random"):  # all are measured by the same instances
+        assert (held_in.summaries[column].episodes, held_in.summaries[column].left_out) == (5, 1)
+    assert result.mean("model", held_out=True) is None
+    assert result.mean("random", held_out=True) is not None
+    # Kept records are judged by the manifests of now.
     again = run_sweep(CONFIG, baseline_contenders(CONFIG), tmp_path)
     assert again.tasks[0].summaries["random"].episodes == 6 and not again.tasks[1].contaminated
 
@@ -161,6 +168,12 @@ def test_trained_instances_are_left_out_and_a_trained_held_out_task_is_contamina
         ({"first_index": -1}, "first_index=-1"),
         ({"temperature": -1.0}, "temperature=-1.0"),
         ({"top_p": 0.0}, "top_p=0.0"),
+        ({"agents": ("reakt",)}, "Did you mean 'react'"),
+        ({"agents": ()}, "agents is empty"),
+        ({"seeds": (1, 1)}, "twice"),
+        ({"answers": "exakt"}, "Did you mean 'exact'"),
+        ({"agents": ("reflexion",), "trials": 0}, "trials is 0"),
+        ({"agents": ("act",), "choose_actions": True}, "choose_actions"),
     ],
 )
 def test_wrong_configurations_are_named(fields: dict, message: str) -> None:
