@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import sys
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -43,6 +44,7 @@ def serve(connection: Connection, log: Path) -> None:
     os.setsid()
     die_with_parent()
     end_with_parent()
+    _let_fork_server_end()
     with log.open("ab", buffering=0) as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
@@ -57,6 +59,17 @@ def serve(connection: Connection, log: Path) -> None:
                 if file.tell() > _MAX_LOG_BYTES:
                     file.truncate(0)
         held.close()
+
+
+def _let_fork_server_end() -> None:
+    """Closes what keeps the process that this one was forked from alive after the sweep was killed.
+
+    That process then ends, and the kernel ends this one, even where an engine holds the interpreter's lock and nothing
+    of ours can run. Whoever is forked is handed the descriptor so that it might fork too; a worker never does.
+    """
+    descriptor = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
+    if descriptor is not None:
+        os.close(descriptor)
 
 
 def start(connection: Connection, log: Path) -> BaseProcess:
