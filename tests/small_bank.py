@@ -21,7 +21,7 @@ SMALL_MODEL = (
     "--gin.LlamaConfig.num_heads=2",
 )
 SMALL_SWEEPS = (
-    "--gin.held_in/SweepConfig.tasks=['starter_math']",
+    "--gin.starter_held_in/SweepConfig.tasks=['starter_math']",
     "--gin.SweepConfig.episodes_per_task=2",
     "--gin.SweepConfig.max_new_tokens=8",
 )
@@ -29,7 +29,7 @@ SMALL_TRAINING = (
     *SMALL_MODEL,
     "--gin.TrainConfig.steps=2",
     "--gin.TrainConfig.batch_size=1",
-    "--gin.RunConfig.sweeps=['held_in']",
+    "--gin.RunConfig.sweeps=['starter_held_in']",
     *SMALL_SWEEPS,
 )
 

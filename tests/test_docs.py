@@ -99,9 +99,9 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
         "--gin.gsm8k/SweepConfig.episodes_per_task=1",
         "--gin.SweepConfig.max_new_tokens=4",
     ),
-    "python evaluate.py --gin_file=eval/held_in.gin": SMALL_SWEEPS,
-    "python evaluate.py --gin_file=eval/held_out.gin": (
-        "--gin.held_out/SweepConfig.tasks=['starter_math_longer']",
+    "python evaluate.py --gin_file=eval/starter_held_in.gin": SMALL_SWEEPS,
+    "python evaluate.py --gin_file=eval/starter_held_out.gin": (
+        "--gin.starter_held_out/SweepConfig.tasks=['starter_math_longer']",
         "--gin.SweepConfig.episodes_per_task=1",
         "--gin.SweepConfig.max_new_tokens=4",
     ),

@@ -60,8 +60,8 @@ class Arena:
         if jax.process_count() > 1:
             raise AgentBankError(
                 f"EvalConfig.sweep_every={every}: {jax.process_count()} processes train the model, and only one alone "
-                "can let it act; expected 0, and beside the job: python evaluate.py --gin_file=eval/held_in.gin "
-                f"--watch={model_dir}"
+                "can let it act; expected 0, and beside the job: python evaluate.py "
+                f"--gin_file=eval/starter_held_in.gin --watch={model_dir}"
             )
         check_name(model_dir.name, model_dir)
         self.every, self.names = every, value_names(sweeps)

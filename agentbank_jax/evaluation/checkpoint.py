@@ -116,7 +116,7 @@ def check_sweeps(sweep_configs: Sequence[SweepConfig]) -> None:
       AgentBankError: none, two of one name, or an unknown task.
     """
     if not sweep_configs:
-        raise AgentBankError("No sweep is configured; expected at least one, as in gin/eval/held_in.gin.")
+        raise AgentBankError("No sweep is configured; expected at least one, as in gin/eval/starter_held_in.gin.")
     names = [config.name for config in sweep_configs]
     if len(set(names)) < len(names):
         raise AgentBankError(f"Sweeps {', '.join(names)}: two have one name; expected a name of its own for each.")

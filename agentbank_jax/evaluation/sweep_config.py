@@ -18,7 +18,7 @@ BASELINES = ("untrained", "random", "oracle")
 class SweepConfig:
     """Which episodes to play, and within which limits.
 
-    In gin each sweep is a scope of its own: `held_in/SweepConfig.tasks = ("starter_math",)`.
+    In gin each sweep is a scope of its own: `starter_held_in/SweepConfig.tasks = ("starter_math",)`.
 
     Fields:
       name: of the sweep, and of its folder of results.

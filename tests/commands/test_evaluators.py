@@ -54,8 +54,8 @@ def test_the_figures_stand_among_the_runs_metrics(folder: Path) -> None:
         tasks = {name.split("/")[1] for name in record if name.startswith("eval/") and name.count("/") == 2}
         assert tasks and all(task.startswith("starter_") for task in tasks)
         assert 0 < record["eval/loss"] < 10 and 0 <= record["eval/accuracy"] <= 1
-    played = {record["step"]: record for record in _records(folder) if "arena/held_in/success" in record}
-    assert list(played) == [2, 4] and "arena/held_in/starter_math/reward" in played[2]
+    played = {record["step"]: record for record in _records(folder) if "arena/starter_held_in/success" in record}
+    assert list(played) == [2, 4] and "arena/starter_held_in/starter_math/reward" in played[2]
 
 
 def test_nothing_that_is_held_out_is_in_the_manifest(folder: Path) -> None:
@@ -70,7 +70,7 @@ def test_the_last_steps_episodes_are_those_of_the_report(folder: Path) -> None:
     run = folder / "runs/samoyed_tiny"
     assert sorted(path.name for path in (run / "arena").iterdir()) == ["2"]
     # They were found, and not played again, which takes longer than no time.
-    assert "held_in: samoyed_tiny: 2 episodes in 0.0 s" in (folder / "first_output.txt").read_text()
+    assert "starter_held_in: samoyed_tiny: 2 episodes in 0.0 s" in (folder / "first_output.txt").read_text()
 
 
 def test_the_best_by_held_out_loss_is_kept(folder: Path) -> None:
@@ -90,10 +90,14 @@ def test_a_run_does_not_go_on_with_another_share_and_says_which_it_had(
 def test_a_plan_says_what_is_measured(run_here: ProgramRunner, data_dir: Path, tmp_path: Path) -> None:
     # Of a model whose step is not compiled here.
     measured = ["--gin.EvalConfig.share=0.015", "--gin.EvalConfig.every=300", "--gin.EvalConfig.sweep_every=600"]
-    files = ["--gin_file=samoyed_7b.gin", "--gin_file=eval/held_in.gin", "--gin.EvalConfig.sweeps=['held_in']"]
+    files = [
+        "--gin_file=samoyed_7b.gin",
+        "--gin_file=eval/starter_held_in.gin",
+        "--gin.EvalConfig.sweeps=['starter_held_in']",
+    ]
     result = run_here(["train.py", *files, *measured, "--dry_run"], data_dir=data_dir, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    for line in ("1.50% of each task", "on what is held out, every 300 steps", "held_in, every 600 steps"):
+    for line in ("1.50% of each task", "on what is held out, every 300 steps", "starter_held_in, every 600 steps"):
         assert line in result.stdout
 
 
@@ -102,7 +106,7 @@ def test_a_plan_says_what_is_measured(run_here: ProgramRunner, data_dir: Path, t
     [
         (["--gin.EvalConfig.share=0"], "EvalConfig.every=3: nothing is held out of 'starter'"),
         (["--gin.EvalConfig.share=1.0"], "EvalConfig.share=1.0: expected 0 to below 1"),
-        (["--gin.EvalConfig.sweeps=['held_inn']"], "EvalConfig.sweeps names 'held_inn'"),
+        (["--gin.EvalConfig.sweeps=['starter_held_inn']"], "EvalConfig.sweeps names 'starter_held_inn'"),
         (["--gin.RunConfig.sweeps=[]"], "No sweep is configured"),
     ],
 )

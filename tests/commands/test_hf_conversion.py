@@ -132,7 +132,7 @@ def test_an_imported_run_is_trained_from_and_evaluated(
         ["scripts/import_hf.py", "--weights=weights"],
         [*TRAINING, "--gin.DataConfig.tokenizer=./runs/weights", "--checkpoint=runs/weights",
          "--gin_file=runs/weights/model.gin", "--gin.RunConfig.sweeps=[]", "--model_dir=run"],
-        ["evaluate.py", "--gin_file=eval/held_in.gin", "--checkpoint=runs/weights", *SMALL_SWEEPS],
+        ["evaluate.py", "--gin_file=eval/starter_held_in.gin", "--checkpoint=runs/weights", *SMALL_SWEEPS],
     ):  # fmt: skip
         result = run_here(arguments, data_dir=data_dir, cwd=tmp_path)
         assert result.returncode == 0, result.stderr

@@ -63,7 +63,7 @@ def test_it_is_evaluated_exported_merged_and_alone_and_read_back(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], folder: Path, data_dir: Path
 ) -> None:
     for arguments in (
-        ["evaluate.py", "--gin_file=eval/held_in.gin", "--checkpoint=runs/samoyed_tiny_lora", *SMALL_SWEEPS],
+        ["evaluate.py", "--gin_file=eval/starter_held_in.gin", "--checkpoint=runs/samoyed_tiny_lora", *SMALL_SWEEPS],
         ["scripts/export_hf.py", "--checkpoint=runs/samoyed_tiny_lora", "--out=merged"],
         ["scripts/export_hf.py", "--checkpoint=runs/samoyed_tiny_lora", "--out=adapter", "--adapter"],
         ["scripts/export_hf.py", "--checkpoint=runs/samoyed_tiny", "--out=base"],

@@ -38,7 +38,7 @@ def test_evaluate_refuses_to_play_the_same_episodes_in_several_processes(
     run_here: ProgramRunner, tmp_path: Path
 ) -> None:
     flags = ["--coordinator_address=localhost:1", "--num_processes=2", "--process_id=1"]
-    arguments = ["evaluate.py", "--gin_file=eval/held_in.gin", "--checkpoint=runs/none"]
+    arguments = ["evaluate.py", "--gin_file=eval/starter_held_in.gin", "--checkpoint=runs/none"]
     result = run_here([*arguments, *flags], data_dir=tmp_path, cwd=tmp_path)
     assert result.returncode == 2 and "evaluate.py is process 1 of 2, and works in one" in result.stderr
     result = run_here([*arguments, "--num_processes=1"], data_dir=tmp_path, cwd=tmp_path)

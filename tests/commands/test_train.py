@@ -81,12 +81,12 @@ def test_a_bank_at_a_url_is_copied_and_trained_on(run_here: ProgramRunner, data_
 
 def test_evaluate_runs_a_sweep_alone(run_here: ProgramRunner, run_folder: Path, data_dir: Path) -> None:
     result = run_here(
-        ["evaluate.py", "--gin_file=eval/held_in.gin", "--checkpoint=runs/samoyed_tiny", *SMALL_SWEEPS],
+        ["evaluate.py", "--gin_file=eval/starter_held_in.gin", "--checkpoint=runs/samoyed_tiny", *SMALL_SWEEPS],
         data_dir=data_dir,
         cwd=run_folder,
     )
     assert result.returncode == 0, result.stderr
-    assert (run_folder / "runs/samoyed_tiny/evaluation-held_in/report.md").is_file()
+    assert (run_folder / "runs/samoyed_tiny/evaluation-starter_held_in/report.md").is_file()
 
 
 def test_an_unknown_checkpoint_is_one_line_and_writes_nothing(
@@ -94,7 +94,7 @@ def test_an_unknown_checkpoint_is_one_line_and_writes_nothing(
 ) -> None:
     before = set(run_folder.rglob("*"))
     result = run_here(
-        ["evaluate.py", "--gin_file=eval/held_in.gin", "--checkpoint=runs/samoyed_tny"],
+        ["evaluate.py", "--gin_file=eval/starter_held_in.gin", "--checkpoint=runs/samoyed_tny"],
         data_dir=data_dir,
         cwd=run_folder,
     )
@@ -169,7 +169,7 @@ def test_a_run_with_a_checkpoints_own_chat_template_carries_its_tokenizer(
     # Other markers than those of the training are noticed.
     config = run / "tokenizer_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": LLAMA3_JINJA + "{# other #}"}))
-    sweep = ["evaluate.py", "--gin_file=eval/held_in.gin", "--checkpoint=runs/samoyed_tiny", *SMALL_SWEEPS]
+    sweep = ["evaluate.py", "--gin_file=eval/starter_held_in.gin", "--checkpoint=runs/samoyed_tiny", *SMALL_SWEEPS]
     result = run_here(sweep, data_dir=data_dir, cwd=tmp_path)
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert "its chat template is 'hf/1:" in result.stderr and "Put that tokenizer's files back" in result.stderr
@@ -211,12 +211,12 @@ def test_the_seed_flag_wins_over_gin(run_here: ProgramRunner, tmp_path: Path) ->
     ("flag", "message"),
     [
         ("--gin.DataConfig.mixture=startr", "Did you mean 'starter'"),
-        ("--gin.held_in/SweepConfig.tasks=['starter_meth']", "Did you mean 'starter_math'"),
-        ("--gin.RunConfig.sweeps=['held_uot']", "Did you mean 'held_out'"),
+        ("--gin.starter_held_in/SweepConfig.tasks=['starter_meth']", "Did you mean 'starter_math'"),
+        ("--gin.RunConfig.sweeps=['starter_held_uot']", "Did you mean 'starter_held_out'"),
         ("--gin.LlamaConfig.vocab_size=500", "LlamaConfig.vocab_size = 500: expected at least"),
         ("--gin.DataConfig.max_length=2048", "more than LlamaConfig.max_position_embeddings=1024: shorten the rows"),
         ("--gin.TrainConfg.steps=1", "Did you mean 'TrainConfig'"),
-        ("--gin.held_in/TrainConfig.steps=1", "only SweepConfig has scopes"),
+        ("--gin.starter_held_in/TrainConfig.steps=1", "only SweepConfig has scopes"),
         ("--gin.hold_in/SweepConfig.episodes_per_task=1", "'hold_in': tasks is empty"),
         ("--gin.RunConfig.weights=.", "config.json does not exist; expected the folder of a Hugging Face checkpoint"),
         ("--gin.RunConfig.weights=nowhere", "weights: nowhere; expected the folder of a Hugging Face checkpoint"),

@@ -252,8 +252,8 @@ def test_killed_again_and_again_beside_a_run_that_deletes_its_checkpoints_it_end
         "--gin.TrainConfig.keep_checkpoints=1",
         "--gin.RunConfig.sweeps=[]",
     )
-    watch_it = ("evaluate.py", "--gin_file=eval/held_in.gin", "--watch=runs/samoyed_tiny", *SMALL_SWEEPS)
-    results, seen = tmp_path / "runs/samoyed_tiny/evaluation-held_in", 0
+    watch_it = ("evaluate.py", "--gin_file=eval/starter_held_in.gin", "--watch=runs/samoyed_tiny", *SMALL_SWEEPS)
+    results, seen = tmp_path / "runs/samoyed_tiny/evaluation-starter_held_in", 0
     for _ in range(3):
         watching = start(*watch_it)
         end = time.monotonic() + 200

@@ -153,7 +153,7 @@ def test_an_int_is_a_float_and_a_list_a_tuple() -> None:
 
 
 def test_the_operative_config_runs_again_as_it_is() -> None:
-    loader = load("SIZE = 32\n" + MODEL + "LlamaConfig.hidden_size = %SIZE\nRunConfig.sweeps = ['held_in']\n")
+    loader = load("SIZE = 32\n" + MODEL + "LlamaConfig.hidden_size = %SIZE\nRunConfig.sweeps = ['starter_held_in']\n")
     first = bindings.build(LlamaConfig), bindings.build(RunConfig)
     text = operative_config(loader)
     gin.clear_config()
