@@ -1,7 +1,6 @@
 """Tasks of the skill `reasoning`."""
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
-from agentbank_jax.environments.instructions import FINAL, FORM
 from agentbank_jax.tasks.released import declare_released
 
 STARTER = declare_task(
@@ -14,21 +13,20 @@ STARTER = declare_task(
     )
 )
 
-_SEARCH = f"Answer the question. {FORM} The action is search[query]. {FINAL}"
-
+# Acting happens in the environments of the same names, so the instructions are the same.
 RELEASED = (
     declare_released(
         "hotpotqa",
         skill="reasoning",
         action_space="continuous",
-        instruction=_SEARCH,
+        environment="hotpotqa",
         rows=4273,
     ),
     declare_released(
         "strategyqa",
         skill="reasoning",
         action_space="continuous",
-        instruction=_SEARCH,
+        environment="strategyqa",
         rows=1267,
         verified=False,
     ),
@@ -36,7 +34,7 @@ RELEASED = (
         "triviaqa",
         skill="reasoning",
         action_space="continuous",
-        instruction=_SEARCH,
+        environment="triviaqa",
         rows=4134,
     ),
 )

@@ -3,34 +3,23 @@
 import functools
 import random
 import re
-import string
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.passage_index import Passage, query_words
+from agentbank_jax.environments.qa_scores import exact_match, f1_score
 from agentbank_jax.errors import AgentBankError
 
 PROTOCOL = "search_qa/1"
 
 _SEARCH = re.compile(r"^search\s*\[(.*)\]$", re.IGNORECASE | re.DOTALL)
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
 _WORD = re.compile(r"\w+")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 # A title says what a passage is about; a mention elsewhere says less.
 _TITLE_WEIGHT = 3.0
-_MAX_QUERY_WORDS = 64
 _HELP = f"Unknown action. Use search[query] or {FINAL_ANSWER_PREFIX} answer."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Passage:
-    """A titled text; the observation shows the text alone."""
-
-    title: str
-    text: str
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,28 +58,6 @@ class SearchProblem:
     plan: tuple[ExpertStep, ...] = field(default=())
 
 
-def normalise_answer(text: str) -> str:
-    """Lower-cases and drops punctuation, English articles and extra blanks, as SQuAD's and HotpotQA's scorers do."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-
-
-def exact_match(answer: str, accepted: tuple[str, ...]) -> bool:
-    """Whether the normalised answer equals one of the accepted ones."""
-    return normalise_answer(answer) in {normalise_answer(one) for one in accepted}
-
-
-def f1_score(answer: str, accepted: tuple[str, ...]) -> float:
-    """The best harmonic mean of precision and recall over the words of the normalised answers, in [0, 1]."""
-    words = Counter(normalise_answer(answer).split())
-    best = 0.0
-    for one in accepted:
-        gold = Counter(normalise_answer(one).split())
-        shared = (words & gold).total()
-        if shared:
-            best = max(best, 2 * shared / (words.total() + gold.total()))
-    return best
-
-
 class PassageIndex:
     """A full-text index of a corpus in memory."""
 
@@ -114,11 +81,8 @@ class PassageIndex:
 
     def search(self, query: str, k: int) -> list[Passage]:
         """Returns up to `k` passages, best first. Any text is a query; operators in it have no meaning."""
-        words = _WORD.findall(query)[:_MAX_QUERY_WORDS]
-        # Lower case keeps AND, OR, NOT, IN and TO from being read as operators.
-        parsed, _ = self._index.parse_query_lenient(
-            " ".join(words).lower(), ["title", "text"], field_boosts={"title": _TITLE_WEIGHT}
-        )
+        words = query_words(query)
+        parsed, _ = self._index.parse_query_lenient(words, ["title", "text"], field_boosts={"title": _TITLE_WEIGHT})
         hits = self._searcher.search(parsed, k).hits if words else []
         return [self._passages[self._searcher.doc(address)["number"][0]] for _, address in hits]
 

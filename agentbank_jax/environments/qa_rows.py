@@ -1,0 +1,135 @@
+"""The questions of HotpotQA, StrategyQA, TriviaQA and Bamboogle, in the files of their publishers.
+
+HotpotQA: Yang et al. 2018, arXiv 1809.09600. StrategyQA: Geva et al. 2021, arXiv 2101.02235. TriviaQA: Joshi et al.
+2017, arXiv 1705.03551. Bamboogle: Press et al. 2022, arXiv 2210.03350. The user has the files; the project ships none
+of them.
+"""
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from agentbank_jax.environments.base import Instance
+from agentbank_jax.environments.open_qa import OpenQuestion
+from agentbank_jax.environments.qa_scores import Scoring
+from agentbank_jax.environments.row_files import open_text, read_rows, text_field
+from agentbank_jax.errors import AgentBankError
+
+# Searches of an expert, so that its answer still comes within the limit of turns.
+MAX_SEARCHES = 9
+
+_PARAGRAPH = re.compile(r"-\d+$")
+
+
+def read_hotpotqa(path: Path, split: str) -> Iterator[Instance]:
+    """Reads HotpotQA's questions: one JSON list (or JSON lines) of rows with `_id` (or `id`), `question`, `answer` and
+    `supporting_facts`, `[[title, sentence], …]`.
+
+    Raises:
+      AgentBankError: where the file cannot be read or a row breaks the layout; names file, row and field.
+    """
+    for where, row in read_rows(path):
+        facts = row.get("supporting_facts")
+        if not isinstance(facts, list) or not all(isinstance(fact, list) and fact for fact in facts):
+            raise AgentBankError(f"{where}:supporting_facts: {facts!r:.40}; expected [[title, sentence], …].")
+        yield _instance(
+            f"hotpotqa/{split}/{text_field(row, '_id' if '_id' in row else 'id', where)}",
+            text_field(row, "question", where),
+            (text_field(row, "answer", where),),
+            "words",
+            [str(title) for title, *_ in facts],
+        )
+
+
+def read_strategyqa(path: Path, split: str) -> Iterator[Instance]:
+    """Reads StrategyQA's questions: one JSON list (or JSON lines) of rows with `qid`, `question`, `term`, a boolean
+    `answer`, and `evidence`, whose paragraphs are named `<title>-<number>`; raises as `read_hotpotqa`."""
+    for where, row in read_rows(path):
+        answer = row.get("answer")
+        if not isinstance(answer, bool):
+            raise AgentBankError(f"{where}:answer: {answer!r:.40}; expected true or false.")
+        evidence = row.get("evidence", [])
+        if not isinstance(evidence, list):
+            raise AgentBankError(f"{where}:evidence: {evidence!r:.40}; expected a list, one entry per annotator.")
+        yield _instance(
+            f"strategyqa/{split}/{text_field(row, 'qid', where)}",
+            text_field(row, "question", where),
+            ("Yes" if answer else "No",),
+            "yes_no",
+            # One annotator's paragraphs are enough.
+            [text_field(row, "term", where), *(_PARAGRAPH.sub("", name) for name in _paragraphs(evidence[:1]))],
+        )
+
+
+def read_triviaqa(path: Path, split: str) -> Iterator[Instance]:
+    """Reads TriviaQA's questions: `{"Data": [{"Question", "QuestionId", "Answer": {"Value", "Aliases", …}}, …]}`;
+    raises as `read_hotpotqa`."""
+    for where, row in read_rows(path, within="Data"):
+        question = text_field(row, "Question", where)
+        answer = row.get("Answer")
+        if not isinstance(answer, dict):
+            raise AgentBankError(
+                f"{where}:Answer: {answer!r:.40}; expected an object (the test files have none; use those of dev)."
+            )
+        place = f"{where}:Answer"
+        aliases = [text_field(answer, "Value", place)]
+        for name in ("Aliases", "NormalizedAliases"):
+            value = answer.get(name, [])
+            if not isinstance(value, list) or not all(isinstance(alias, str) for alias in value):
+                raise AgentBankError(f"{place}:{name}: {value!r:.40}; expected a list of texts.")
+            aliases += value
+        pages = row.get("EntityPages") or []
+        yield _instance(
+            f"triviaqa/{split}/{text_field(row, 'QuestionId', where)}",
+            question,
+            tuple(dict.fromkeys(aliases)),
+            "aliases",
+            [page["Title"] for page in pages if isinstance(page, dict) and isinstance(page.get("Title"), str)],
+        )
+
+
+def read_bamboogle(path: Path, split: str) -> Iterator[Instance]:
+    """Reads Bamboogle's questions: CSV, or JSON lines, with `Question` and `Answer`; raises as `read_hotpotqa`."""
+    rows = _csv_rows(path) if path.suffix == ".csv" else read_rows(path)
+    for number, (where, row) in enumerate(rows, start=1):
+        yield _instance(
+            f"bamboogle/{split}/{number}",
+            text_field(row, "Question", where),
+            (text_field(row, "Answer", where),),
+            "words",
+            [],
+        )
+
+
+def _instance(
+    identifier: str, question: str, answers: tuple[str, ...], scoring: Scoring, titles: list[str]
+) -> Instance:
+    # Where no article is known the question itself is what one searches for.
+    searches = tuple(dict.fromkeys(titles))[:MAX_SEARCHES] or (question,)
+    return Instance(
+        id=identifier,
+        fingerprint=hashlib.sha256(" ".join(question.split()).encode("utf-8", "replace")).hexdigest(),
+        payload=OpenQuestion(question=question, answers=answers, scoring=scoring, searches=searches),
+        difficulty=len(searches),
+    )
+
+
+def _paragraphs(evidence: Any) -> Iterator[str]:
+    """The names of paragraphs in nested lists; `operation` and `no_evidence` name none."""
+    if isinstance(evidence, list):
+        for each in evidence:
+            yield from _paragraphs(each)
+    elif isinstance(evidence, str) and _PARAGRAPH.search(evidence):
+        yield evidence
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    with open_text(path) as (file, _):
+        try:
+            for number, row in enumerate(csv.DictReader(file), start=1):
+                yield f"{path}:{number}", dict(row)
+        except csv.Error as error:
+            raise AgentBankError(f"{path}: {error}; expected CSV with Question and Answer.") from None
