@@ -54,19 +54,19 @@ def build_index(
     _check_output(output, overwrite)
     try:
         with whole_folder(output) as folder:
-            writer = _Writer(folder, max_words)
-            extent = Extent(files)
-            sources = []
-            for position, path in enumerate(files):
-                before = writer.passages
-                for article, part in read_articles(path):
-                    writer.add(article)
-                    if progress:
-                        progress(extent.fraction(position, part), writer.passages)
-                sources.append({"file": path.name, "bytes": path.stat().st_size, "passages": writer.passages - before})
-            if not writer.passages:
-                raise AgentBankError(f"{files[0]}: the files hold no passage; expected at least one.")
-            manifest = writer.close(sources)
+            with _Writer(folder, max_words) as writer:
+                extent = Extent(files)
+                sources = []
+                for position, path in enumerate(files):
+                    before, size = writer.passages, path.stat().st_size
+                    for article, part in read_articles(path):
+                        writer.add(article)
+                        if progress:
+                            progress(extent.fraction(position, part), writer.passages)
+                    sources.append({"file": path.name, "bytes": size, "passages": writer.passages - before})
+                if not writer.passages:
+                    raise AgentBankError(f"{files[0]}: the files hold no passage; expected at least one.")
+            manifest = writer.manifest(sources)
             manifest.write(folder)
             for path in (folder / TANTIVY).iterdir():
                 # tantivy keeps some of its files to whoever made them.
@@ -86,7 +86,7 @@ def _check_output(output: Path, overwrite: bool) -> None:
 
 
 class _Writer:
-    """Adds passages to an index in a folder, each title and text once."""
+    """Adds passages to an index in a folder, each title and text once; a context manager."""
 
     def __init__(self, folder: Path, max_words: int) -> None:
         import tantivy
@@ -127,15 +127,20 @@ class _Writer:
             self._key = key
             self.passages += 1
 
-    def close(self, sources: Sequence[dict[str, Any]]) -> IndexManifest:
-        """Ends the index; returns what it holds.
+    def __enter__(self) -> "_Writer":
+        return self
 
-        Raises:
-          OSError: it cannot be written.
-        """
-        with _io_errors():
-            self._writer.commit()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        with _io_errors() if kind is None else contextlib.suppress(ValueError):
+            if kind is None:
+                self._writer.commit()
+            else:
+                self._writer.rollback()
+            # After this nothing more is written into the folder, which can be renamed, or deleted.
             self._writer.wait_merging_threads()
+
+    def manifest(self, sources: Sequence[dict[str, Any]]) -> IndexManifest:
+        """What the index holds."""
         return IndexManifest(
             content=self._content.hexdigest(),
             passages=self.passages,

@@ -28,7 +28,6 @@ MAX_QUERY_WORDS = 64
 
 # Whoever asks for an article by its title gets it before all others; no text scores as high.
 _TITLE_SCORE = 1000.0
-_TITLE_WEIGHT = 1.0
 _MAX_ARTICLE = 10_000
 _MAX_TITLE = 400
 _ANALYZER = "passages"
@@ -119,8 +118,8 @@ def make_schema() -> "tantivy.Schema":
     return builder.build()
 
 
-def register_analyzer(index: "tantivy.Index") -> None:
-    """Tells an index how texts become words: lower case, no accents, no English stop words, stems."""
+def make_analyzer() -> "tantivy.TextAnalyzer":
+    """What makes words of a text: lower case, no accents, no English stop words, stems."""
     import tantivy
 
     analyzer = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
@@ -132,7 +131,12 @@ def register_analyzer(index: "tantivy.Index") -> None:
         tantivy.Filter.stemmer("english"),
     ):
         analyzer = analyzer.filter(each)
-    index.register_tokenizer(_ANALYZER, analyzer.build())
+    return analyzer.build()
+
+
+def register_analyzer(index: "tantivy.Index") -> None:
+    """Tells an index how texts become words."""
+    index.register_tokenizer(_ANALYZER, make_analyzer())
 
 
 class PassageStore:
@@ -158,7 +162,7 @@ class PassageStore:
                 f"and this is {importlib.metadata.version('tantivy')}. Build it again with: python "
                 f"scripts/build_index.py --input=PASSAGES --output={shlex.quote(str(folder))} --overwrite"
             ) from None
-        self._schema = self._index.schema
+        self._schema, self._analyzer = self._index.schema, make_analyzer()
 
     def search(self, query: str, k: int) -> list[Passage]:
         """Returns up to `k` passages, best first; equal ones in the order of the files.
@@ -168,14 +172,11 @@ class PassageStore:
         """
         import tantivy
 
-        parsed, _ = self._index.parse_query_lenient(
-            query_words(query), ["title", "text"], field_boosts={"title": _TITLE_WEIGHT}
-        )
-        titled = tantivy.Query.const_score_query(
-            tantivy.Query.term_query(self._schema, "key", title_key(query)), _TITLE_SCORE
-        )
-        should = tantivy.Occur.Should
-        return self._best(tantivy.Query.boolean_query([(should, parsed), (should, titled)]), k)
+        titled = tantivy.Query.term_query(self._schema, "key", title_key(query))
+        parts = [tantivy.Query.const_score_query(titled, _TITLE_SCORE)]
+        for word in dict.fromkeys(self._analyzer.analyze(query_words(query))):
+            parts += [tantivy.Query.term_query(self._schema, field, word) for field in ("title", "text")]
+        return self._best(tantivy.Query.boolean_query([(tantivy.Occur.Should, part) for part in parts]), k)
 
     def article(self, title: str) -> list[str]:
         """Returns the texts of an article's passages in their order; at most 10,000."""

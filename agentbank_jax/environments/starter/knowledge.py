@@ -6,7 +6,8 @@ import random
 from dataclasses import dataclass
 from itertools import product
 
-from agentbank_jax.environments.search_qa import Corpus, Passage
+from agentbank_jax.environments.passage_index import Passage
+from agentbank_jax.environments.search_qa import Corpus
 from agentbank_jax.environments.starter import words
 
 
