@@ -27,8 +27,12 @@ INDEX = "index"
 _ACTIONS = f"{FORM} The action is search[query] or lookup[keyword]. {FINAL}"
 
 
-def _index_missing(passages: str) -> str | None:
-    """Why the index cannot be searched, and how one is built of `passages`; None where it can."""
+def _index_missing(own: str | None) -> str | None:
+    """Why the index cannot be searched, and how one is built; None where it can.
+
+    Args:
+      own: the benchmark whose files hold passages themselves; None where they are articles of Wikipedia.
+    """
     place = benchmark_data.folder(INDEX)
     if place is None:
         return (
@@ -38,9 +42,10 @@ def _index_missing(passages: str) -> str | None:
     try:
         read_manifest(place)
     except AgentBankError as error:
-        own = benchmark_data.folder(passages)
-        given = f"--input={shlex.quote(str(own))}"
-        return str(error).replace("--input=PASSAGES", given) if own and own.exists() else str(error)
+        files = benchmark_data.folder(own) if own else None
+        if files is None:
+            return f"{error} (PASSAGES: articles of Wikipedia)"
+        return str(error).replace("PASSAGES", shlex.quote(str(files)))
     return None
 
 
@@ -67,7 +72,7 @@ def _spec(
     read: Reader,
     source: str,
     licence: str,
-    passages: str,
+    passages: str | None = None,
     question: str = "Answer the question.",
     held_out: bool = False,
 ) -> EnvironmentSpec:
@@ -119,7 +124,6 @@ SPECS = (
         source="nlp.cs.washington.edu/triviaqa (triviaqa-unfiltered/unfiltered-web-dev.json)",
         # Its authors do not own the questions.
         licence="NOASSERTION",
-        passages="hotpotqa",
     ),
     _spec(
         "bamboogle",
@@ -127,7 +131,6 @@ SPECS = (
         read=read_bamboogle,
         source="github.com/ofirpress/self-ask (its table of Bamboogle, saved as CSV)",
         licence="MIT",
-        passages="hotpotqa",
         held_out=True,
     ),
 )
