@@ -26,8 +26,6 @@ TANTIVY = "tantivy"
 
 MAX_QUERY_WORDS = 64
 
-# Whoever asks for an article by its title gets it before all others; no text scores as high.
-_TITLE_SCORE = 1000.0
 _MAX_ARTICLE = 10_000
 _MAX_TITLE = 400
 _ANALYZER = "passages"
@@ -172,11 +170,19 @@ class PassageStore:
         """
         import tantivy
 
-        titled = tantivy.Query.term_query(self._schema, "key", title_key(query))
-        parts = [tantivy.Query.const_score_query(titled, _TITLE_SCORE)]
-        for word in dict.fromkeys(self._analyzer.analyze(query_words(query))):
-            parts += [tantivy.Query.term_query(self._schema, field, word) for field in ("title", "text")]
-        return self._best(tantivy.Query.boolean_query([(tantivy.Occur.Should, part) for part in parts]), k)
+        analysed = dict.fromkeys(self._analyzer.analyze(query_words(query)))
+        words = [
+            (tantivy.Occur.Should, tantivy.Query.term_query(self._schema, field, word))
+            for word in analysed
+            for field in ("title", "text")
+        ]
+        titled = (tantivy.Occur.Must, tantivy.Query.term_query(self._schema, "key", title_key(query)))
+        # Two searches: of words alone tantivy need not score every passage that holds one.
+        found = self._best(tantivy.Query.boolean_query([titled, *words]), k)
+        if words:
+            found |= self._best(tantivy.Query.boolean_query(words), k)
+        documents = [self._searcher.doc(address) for address in list(found.values())[:k]]
+        return [Passage(title=document["title"][0], text=document["text"][0]) for document in documents]
 
     def article(self, title: str) -> list[str]:
         """Returns the texts of an article's passages in their order; at most 10,000."""
@@ -188,17 +194,17 @@ class PassageStore:
         ).hits
         return [self._searcher.doc(address)["text"][0] for _, address in hits]
 
-    def _best(self, query: "tantivy.Query", k: int) -> list[Passage]:
+    def _best(self, query: "tantivy.Query", k: int) -> "dict[int, tantivy.DocAddress]":
+        """Returns the passages, by number, of the `k` best scores, best first."""
         limit = 4 * k
         hits = self._searcher.search(query, limit, count=False).hits
         # Whole groups of equal scores, so that how the index happens to be stored decides nothing.
         while len(hits) == limit and limit < _MAX_ARTICLE and _score(hits[-1]) == _score(hits[k - 1]):
             limit *= 4
             hits = self._searcher.search(query, limit, count=False).hits
-        numbers = self._searcher.fast_field_values("number", [address for _, address in hits])
+        numbers: list[Any] = self._searcher.fast_field_values("number", [address for _, address in hits])
         ranked = sorted(zip(hits, numbers, strict=True), key=lambda each: (-_score(each[0]), each[1]))
-        documents = [self._searcher.doc(address) for (_, address), _ in ranked[:k]]
-        return [Passage(title=document["title"][0], text=document["text"][0]) for document in documents]
+        return {number: address for (_, address), number in ranked[:k]}
 
 
 def _open_read_only(folder: Path) -> "tuple[tantivy.Index, tantivy.Searcher]":
