@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,6 +170,7 @@ def test_another_index_is_another_version_of_the_data(made_triviaqa_data: Path) 
 def test_bamboogle_alone_is_held_out_and_the_others_train_with_the_words_they_act_with() -> None:
     for name in NAMES:
         spec = registry.get(name)
+        assert pickle.loads(pickle.dumps(spec.make)) is spec.make
         assert spec.skill == "reasoning" and spec.held_out == (name == "bamboogle") == (name not in task_names())
         if not spec.held_out:
             assert get_task(name).resolve_instruction() == spec.instruction
