@@ -78,7 +78,7 @@ def test_every_checkpoint_is_evaluated_once_in_its_order_and_the_run_ends_it(run
         }
     episodes = [path.relative_to(run) for path in run.rglob("counting.jsonl")]
     assert sorted(map(str, episodes)) == [
-        f"evaluation-quick/step-{step}/quick/parrot/counting.jsonl" for step in (10, 20, 30)
+        f"evaluation-quick/step-{step}/quick/parrot/react/counting.jsonl" for step in (10, 20, 30)
     ]
     assert list((run / "evaluation-quick/tensorboard").iterdir())
     assert printed.index("step 10:") < printed.index("step 20:") < printed.index("the best of 3 steps")
@@ -174,7 +174,7 @@ def test_what_was_cut_short_goes_on_with_the_episodes_and_steps_that_are_missing
     monkeypatch.setattr(watch, "play", play)
     results = run / "evaluation-quick/metrics.jsonl"
     results.write_text(results.read_text() + '{"step": 20, "arena/qu')
-    first = {step: run / f"evaluation-quick/step-{step}/quick/parrot/counting.jsonl" for step in (10, 20)}
+    first = {step: run / f"evaluation-quick/step-{step}/quick/parrot/react/counting.jsonl" for step in (10, 20)}
     before = {step: (path.stat().st_ino, path.read_text()) for step, path in first.items()}
     printed = _watch(run)
     assert _steps(run) == [10, 20, 30] and "step 10:" not in printed
