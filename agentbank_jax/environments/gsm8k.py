@@ -1,16 +1,16 @@
-"""GSM8K's problems as instances of the calculator environment.
+"""GSM8K's problems as instances of the environment of mathematical problems.
 
 GSM8K: Cobbe et al. 2021, arXiv 2110.14168. The user has the file; the project ships none of it.
 """
 
 import re
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
-from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance
-from agentbank_jax.environments.calculator import CalculatorProblem
+from agentbank_jax.environments.answers import PublishedAnswer
+from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.gsm8k_rows import Problem, read_problems
+from agentbank_jax.environments.math_problems import MathProblem, answer_step, calculation_step
 
 _ANNOTATION = re.compile(r"<<([^<>=]*)=[^<>]*>>")
 
@@ -26,16 +26,14 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
 
 
 def _instance(problem: Problem) -> Instance:
-    steps = [
-        ExpertStep(action=expression.strip(), intent="calculate", slots={"expression": expression.strip()})
-        for expression in _ANNOTATION.findall(problem.solution)
-    ]
-    final = ExpertStep(
-        action=f"{FINAL_ANSWER_PREFIX} {problem.answer}", intent="answer", slots={"answer": problem.answer}
-    )
+    steps = [calculation_step(expression.strip()) for expression in _ANNOTATION.findall(problem.solution)]
     return Instance(
         id=problem.id,
         fingerprint=problem.fingerprint,
-        payload=CalculatorProblem(question=problem.question, answer=Fraction(problem.answer), plan=(*steps, final)),
+        payload=MathProblem(
+            question=problem.question,
+            answer=PublishedAnswer(kind="number", text=problem.answer),
+            plan=(*steps, answer_step(problem.answer)),
+        ),
         difficulty=len(steps),
     )

@@ -1,13 +1,11 @@
 """The rows of GSM8K's files, for the environment that plays them and the bank that reformats them."""
 
-import gzip
-import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows
 from agentbank_jax.errors import AgentBankError
 
 # A number as GSM8K's authors write it; thousands are set off by commas or blanks.
@@ -33,7 +31,7 @@ class Problem:
     @property
     def fingerprint(self) -> str:
         """Hash of the question, blanks aside, by which duplicates are known."""
-        return hashlib.sha256(" ".join(self.question.split()).encode()).hexdigest()
+        return question_fingerprint(self.question)
 
 
 def read_problems(path: str | Path, split: str) -> Iterator[Problem]:
@@ -47,29 +45,7 @@ def read_problems(path: str | Path, split: str) -> Iterator[Problem]:
       AgentBankError: where the file cannot be read, or a row breaks the layout; names file, row
         (counted from 1) and field.
     """
-    try:
-        content = Path(path).read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        lines = content.decode("utf-8").split("\n")
-    except (OSError, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise AgentBankError(
-            f"{path}: cannot be read ({reason}); expected GSM8K's JSON lines, plain or gzipped."
-        ) from None
-    if not any(line.strip() for line in lines):
-        raise AgentBankError(f"{path}: holds no row; expected GSM8K's JSON lines, plain or gzipped.")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise AgentBankError(f"{path}:{number}: not JSON ({error}); expected one object per line.") from None
-        for name in ("question", "answer"):
-            if not isinstance(row, dict) or not isinstance(row.get(name), str):
-                found = repr(row.get(name))[:40] if isinstance(row, dict) else type(row).__name__
-                raise AgentBankError(f"{path}:{number}:{name}: {found}; expected a string.")
+    for number, row in read_rows(path, "GSM8K's JSON lines", {"question": str, "answer": str}):
         solution, mark, answer = row["answer"].rpartition("####")
         answer = answer.strip()
         if not mark or not _FINAL.fullmatch(answer):
