@@ -38,6 +38,9 @@ REQUIREMENTS = [
     "fsspec>=2025.3",
 ]
 
+# Compares answers that are expressions (MATH, TheoremQA).
+ALGEBRA = "math-verify[antlr4_13_2]>=0.9.0"
+
 # The OpenAI interface over HTTP (scripts/serve.py).
 SERVE = ["fastapi>=0.165", "uvicorn>=0.54", "pydantic>=2.14", "prometheus-client>=0.26"]
 
@@ -50,7 +53,7 @@ EXTRAS = {
     "wandb": ["wandb>=0.31"],  # metrics to Weights & Biases
     # Simulators of the published benchmarks; ScienceWorld also needs a Java runtime and MiniWoB++
     # a Chromium with its driver.
-    "environments": ["scienceworld>=1.2.3", "miniwob>=1.1.0"],
+    "environments": ["scienceworld>=1.2.3", "miniwob>=1.1.0", ALGEBRA],
     # Beam asks for older protobuf and pyarrow than constraints.txt has; this project works with both.
     # SeqIO's cache command, which runs on it, takes google-crc32c for its files.
     "beam": ["apache-beam>=2.77", "google-crc32c>=1.8"],
@@ -59,6 +62,7 @@ EXTRAS = {
     "clients": ["lm-eval[api]>=0.4.13", "inspect-ai>=0.3.285", "openai>=3.57"],
     "test": [
         *SERVE,
+        ALGEBRA,
         "openai>=3.57",  # a client of the server
         "httpx2>=2.16",
         "pytest>=8",

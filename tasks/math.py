@@ -1,7 +1,6 @@
 """Tasks of the skill `math`."""
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
-from agentbank_jax.environments.instructions import FINAL, FORM
 from agentbank_jax.tasks.released import declare_released
 
 STARTER = declare_task(
@@ -31,18 +30,6 @@ GSM8K = declare_task(
 
 RELEASED = (
     GSM8K,
-    declare_released(
-        "mathqa",
-        skill="math",
-        action_space="continuous",
-        instruction=f"Solve the problem. {FORM} The action is an arithmetic expression, and you see its value. {FINAL}",
-        rows=4000,
-    ),
-    declare_released(
-        "math",
-        skill="math",
-        action_space="continuous",
-        instruction=f"Solve the problem. {FORM} The action is a block of Python code or an expression. {FINAL}",
-        rows=2273,
-    ),
+    declare_released("mathqa", skill="math", action_space="continuous", environment="mathqa", rows=4000),
+    declare_released("math", skill="math", action_space="continuous", environment="math", rows=2273),
 )

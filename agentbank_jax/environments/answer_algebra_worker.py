@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 
 CPU_SECONDS = 3.0
 WALL_SECONDS = 30.0
@@ -35,7 +36,9 @@ def main() -> None:
 
     def same(published: str, stated: str) -> bool:
         gold, answer = parsed(published), parsed(stated)
-        return bool(gold and answer) and verify(gold, answer, float_rounding=10, strict=True, timeout_seconds=None)
+        return bool(gold and answer) and verify(
+            gold, answer, float_rounding=10, strict=True, allow_set_relation_comp=True, timeout_seconds=None
+        )
 
     def value(text: str) -> str | None:
         found = parsed(text)
@@ -44,7 +47,7 @@ def main() -> None:
         number = sympy.N(found[0].doit(), 30)
         return str(number) if number.is_Float or number.is_Rational else None
 
-    requests = {"same": same, "value": value}
+    requests: dict[str, Callable[..., bool | str | None]] = {"same": same, "value": value}
     print("ready", file=replies, flush=True)
     for line in sys.stdin:
         name, *texts = json.loads(line)

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from agentbank_jax.environments.calculator import parse_number
+
 MAX_LENGTH = 1000
 """Characters of a stated answer beyond which it is wrong, whatever it says."""
 
@@ -51,17 +53,22 @@ _REWRITES = tuple(
 _LEAD = re.compile(r"^(?:(?:so|thus|therefore|hence),? )?(?:the )?(?:final )?answer(?: is)?\s*:?\s+", re.IGNORECASE)
 _UNIT_TEXT = re.compile(r"\\text\s*\{[^{}]*\}\s*(?:\^\s*\{?\s*\d\s*\}?)?")
 _WHOLE_TEXT = re.compile(r"\(?\s*\\text\s*\{([^{}]*)\}\s*\)?")
-# The hour of a day is no unit.
-_CLOCK = re.compile(r"\\text\s*\{\s*([ap])\.?\s*m\.?\s*\}")
+_CLOCK = re.compile(r"(?<=\d)(?::00)?\s*(?:\\text\s*\{\s*)?([ap])\.?\s?m\b\.?(?:\s*\})?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 
-# Short words that may follow a number and say in what it is counted; longer ones may be any.
+# Short words that may follow a number and say in what it is counted; longer ones may be any but the others below.
 _SHORT_UNITS = frozenset(
-    "m g s h l j n w v a k c cm mm km nm kg mg ml hz ft in sq hr hrs oz lb lbs mi yd pa kj ev mv ma hp rs am pm".split()
+    re.findall(
+        r"\w+",
+        "m g s h l j n w v a k c cm mm km nm kg mg ml hz ft in sq hr hrs oz lb lbs mi yd pa kj ev mv hp rs",
+    )
 )
 _NO_UNITS = frozenset(
-    "million billion trillion thousand hundred dozen half percent pi sin cos tan cot sec csc log exp sqrt mod deg "
-    "infty not and nor but".split()
+    re.findall(
+        r"\w+",
+        "million billion trillion thousand hundred dozen half percent pi sin cos tan cot sec csc log exp sqrt mod "
+        "infty not and nor but minus plus negative times over root squared cubed factorial",
+    )
 )
 _NUMBER_THEN_WORDS = re.compile(
     r"(?P<number>.*[\d}%)])\s*(?P<words>(?<![\\A-Za-z])[A-Za-z][A-Za-z. /]*?)(?:\s*\^?\s*\{?[23]\}?)?"
@@ -136,9 +143,14 @@ def _argument(text: str, start: int) -> tuple[str | None, int]:
         return text[start:end], end
     if text[start] != "{":
         return text[start], start + 1
+    return _enclosed(text, start, "{", "}")
+
+
+def _enclosed(text: str, start: int, opening: str, closing: str) -> tuple[str | None, int]:
+    """What stands in the bracket that opens at `start`, and where it ends; None where it does not close."""
     depth = 0
     for at in range(start, len(text)):
-        depth += (text[at] == "{") - (text[at] == "}")
+        depth += (text[at] == opening) - (text[at] == closing)
         if depth == 0:
             return text[start + 1 : at], at + 1
     return None, start
@@ -158,7 +170,7 @@ def _with_braces(text: str) -> str:
             written = [text[at:end]]
             for _ in range(arguments):
                 if arguments == 1 and text[end : end + 1] == "(":
-                    argument, after = _parenthesis(text, end)
+                    argument, after = _enclosed(text, end, "(", ")")
                 else:
                     argument, after = _argument(text, end)
                 if argument is None:
@@ -169,15 +181,6 @@ def _with_braces(text: str) -> str:
             at = end
         text = "".join(parts) + text[at:]
     return text
-
-
-def _parenthesis(text: str, start: int) -> tuple[str | None, int]:
-    depth = 0
-    for at in range(start, len(text)):
-        depth += (text[at] == "(") - (text[at] == ")")
-        if depth == 0:
-            return text[start + 1 : at], at + 1
-    return None, start
 
 
 def simplify(text: str) -> str:
@@ -192,12 +195,13 @@ def simplify(text: str) -> str:
     text = re.sub(r"^\*\*(.*)\*\*$", r"\1", text)
     text = re.sub(r"\\[()\[\]](?![A-Za-z])", " ", text)
     text = _LEAD.sub("", text.strip())
-    text = re.sub(r",\s*\\!\s*(?=\d{3})", "", text)
+    text = re.sub(r"(?<=\d)(?:,\s*\\!\s*|\{,\})(?=\d{3})", "", text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     if (whole := _WHOLE_TEXT.fullmatch(text.strip())) is not None:
         text = whole[1]
-    text = _CLOCK.sub(r"\1m", text)
+    # The half of the day that an hour is in is no unit.
+    text = _CLOCK.sub(lambda found: f"{found[1].lower()}m", text)
     without = _UNIT_TEXT.sub(" ", text)
     text = without if without.strip() else text
     text = _with_braces(" ".join(text.split())).strip().rstrip(" .,;")
@@ -209,17 +213,24 @@ def simplify(text: str) -> str:
 
 
 def split_unit(text: str) -> tuple[str, str]:
-    """Parts a number, or an expression, from the words of a unit behind it; the second is empty where there is none."""
+    """Parts a number, or an expression, from the words of a unit behind it; the second is empty where there is none.
+
+    A unit of one letter is left: behind an expression it may be a variable.
+    """
+    number, words = _number_and_words(text)
+    short = any(len(word) == 1 for word in words)
+    return (text, "") if not words or short else (number, " ".join(words))
+
+
+def _number_and_words(text: str) -> tuple[str, list[str]]:
     found = _NUMBER_THEN_WORDS.fullmatch(text)
-    if found is None:
-        return text, ""
-    words = [word for word in re.split(r"[ /.]+", found["words"].lower()) if word]
-    touching = not found["words"] or text[found.end("number") : found.start("words")] == ""
-    for word in words:
-        short = len(word) < 3
-        if word in _NO_UNITS or (short and (word not in _SHORT_UNITS or (len(word) == 1))) or (touching and short):
-            return text, ""
-    return found["number"].strip(), found["words"]
+    words = re.findall(r"[a-z]+", found["words"].lower()) if found else []
+    if found is None or any(word in _NO_UNITS or (len(word) < 3 and word not in _SHORT_UNITS) for word in words):
+        return text, []
+    # `5xy` is a product, `5cm` hardly ever is; a blank tells.
+    if found.end("number") == found.start("words") and min(map(len, words)) < 3:
+        return text, []
+    return found["number"].strip(), words
 
 
 def read_number(text: str) -> Number | None:
@@ -251,16 +262,15 @@ def read_number(text: str) -> Number | None:
 def read_quantity(text: str) -> Number | None:
     """As `read_number`, of a simplified text that may begin with `x =` and end in a unit of any letters: `x = 5 m`."""
     _, text = split_equation(text)
-    number = read_number(text)
-    if number is not None:
-        return number
-    found = _NUMBER_THEN_WORDS.fullmatch(text)
-    if found is None:
+    return read_number(text) or read_number(_number_and_words(text)[0])
+
+
+def read_sentence(text: str) -> Fraction | None:
+    """The one number of a sentence as written, `She has 72 clips left.`; None where its words may change the number."""
+    words = re.findall(r"[A-Za-z]+", text.lower())
+    if not words or "\\" in text or any(word in _NO_UNITS or (len(word) == 1 and word not in "ai") for word in words):
         return None
-    words = [word for word in re.split(r"[ /.]+", found["words"].lower()) if word]
-    if any(word in _NO_UNITS or (len(word) < 3 and word not in _SHORT_UNITS) for word in words):
-        return None
-    return read_number(found["number"])
+    return parse_number(text) if max(map(len, words)) > 2 else None
 
 
 _EQUATION = re.compile(r"\s*([A-Za-z](?:_\{?\w\}?)?(?:\([A-Za-z]\))?)\s*(?:=|\\in(?![A-Za-z]))\s*([^=]+)")

@@ -2,8 +2,9 @@
 
 `exact`, by the kind of the published answer:
 
-- `number` (GSM8K, TheoremQA's integers): equal values. What floating point leaves over is forgiven: a millionth of
-  the value, and at most a thousandth, so that no neighbouring integer passes.
+- `number` (GSM8K) and `integer` (TheoremQA, where an expression such as `10!` counts as its value): equal values.
+  What floating point leaves over is forgiven: a millionth of the value, and at most a thousandth, so that no
+  neighbouring integer passes.
 - `measured` (TheoremQA's decimals, which are published rounded): the two agree once both are rounded to the fewer
   decimals that either is given with, and differ by no more than 4 %, the tolerance of MINT for this benchmark. A
   stated answer needs four significant digits to be the coarser one.
@@ -33,15 +34,17 @@ from agentbank_jax.environments.answer_text import (
     MAX_LENGTH,
     Number,
     key,
+    last_boxed,
     read_number,
     read_quantity,
+    read_sentence,
     simplify,
     split_equation,
 )
 from agentbank_jax.environments.base import AnswerProtocol
 from agentbank_jax.environments.calculator import TOLERANCE, parse_number
 
-Kind = Literal["number", "measured", "list", "truth", "choice", "expression"]
+Kind = Literal["number", "integer", "measured", "list", "truth", "choice", "expression"]
 
 MINT_TOLERANCE = Fraction(5, 100)
 THEOREMQA_TOLERANCE = Fraction(4, 100)
@@ -49,11 +52,15 @@ THEOREMQA_TOLERANCE = Fraction(4, 100)
 _LARGEST_LEFTOVER = Fraction(1, 1000)
 _SIGNIFICANT = 4
 
-_LETTER = re.compile(r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:?\s*)?\(?\s*([a-z])\s*[).:]?", re.IGNORECASE)
+_LETTER = re.compile(
+    r"(?:(?:the )?(?:correct )?(?:option|choice|answer)(?: is)?:?\s*)?\(?\s*([a-z])\s*[).:]?", re.IGNORECASE
+)
 _LETTER_AND_VALUE = re.compile(r"\(?\s*([a-z])\s*[).:]\s*(\S.*)", re.IGNORECASE | re.DOTALL)
 _TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 _TEXT = re.compile(r"[A-Za-z(][A-Za-z .,()]*(?:\d{1,2})?")
-_RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)")
+_CLOCK = re.compile(r"[\d:]+\s*[ap]m")
+_CURRENCY_WORD = re.compile(r"^[A-Za-z]{1,3}\s*[.:=]+\s*(?=[\d.-])")
+_RATIO = re.compile(r"(\d{1,50}(?:\.\d{1,50})?)\s*:\s*(\d{1,50}(?:\.\d{1,50})?)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +87,7 @@ class AnswerJudge:
         self._algebra = Algebra()
         self._exact: dict[Kind, Callable[[str, PublishedAnswer], bool]] = {
             "number": self._number,
+            "integer": self._number,
             "measured": self._number,
             "list": self._list,
             "truth": self._truth,
@@ -104,14 +112,13 @@ class AnswerJudge:
         """Ends the process that compares expressions."""
         self._algebra.close()
 
-    def _readings(self, stated: str) -> tuple[Number, ...]:
+    def _readings(self, stated: str, answer: PublishedAnswer) -> tuple[Number, ...]:
         """The numbers that a stated answer may mean."""
         simple = simplify(stated)
         number = read_quantity(simple)
-        if number is None and (told := parse_number(stated)) is not None and "/" not in stated:
-            # A number within a sentence, as the calculator reads it.
-            number = Number(told, "%" in stated) if _is_prose(simple) else None
-        if number is None and re.search(r"[\d\\]", simple) and not _is_prose(simple):
+        if number is None and (told := read_sentence(stated)) is not None:
+            number = Number(told, "%" in stated)
+        if number is None and answer.kind != "number" and re.search(r"[\d\\]", simple) and not _is_prose(stated):
             value = self._algebra.value(split_equation(simple)[1])
             number = None if value is None else Number(value)
         if number is None:
@@ -123,7 +130,7 @@ class AnswerJudge:
         published = read_number(answer.text)
         assert published is not None, f"{answer.text!r} is no number"
         equal = _measured_alike if answer.kind == "measured" else _alike
-        return any(equal(number, published) for number in self._readings(stated))
+        return any(equal(number, published) for number in self._readings(stated, answer))
 
     def _list(self, stated: str, answer: PublishedAnswer) -> bool:
         return self._item_by_item(stated, answer, lambda item, published: self._number(item, published))
@@ -142,7 +149,8 @@ class AnswerJudge:
         return _TRUTHS.get(simplify(stated).strip(" .!").lower()) == _TRUTHS[answer.text.lower()]
 
     def _choice(self, stated: str, answer: PublishedAnswer) -> bool:
-        if (simple := stated.strip(" .*`$")) and (letter := _LETTER.fullmatch(simple)):
+        simple = (last_boxed(stated) or stated).strip(" .*`$")
+        if letter := _LETTER.fullmatch(simple):
             return letter[1].lower() == answer.text
         both = _LETTER_AND_VALUE.fullmatch(simple)
         if both and any(both[1].lower() == letter for letter, _ in answer.options):
@@ -151,11 +159,12 @@ class AnswerJudge:
 
     def _chosen(self, stated: str, answer: PublishedAnswer) -> str | None:
         """The letter of the option whose value is stated; of several that are written alike, the right one if any."""
-        same = [(letter, value) for letter, value in answer.options if _option_key(value) == _option_key(stated)]
-        if not same:
-            told = _option_number(stated)
-            same = [] if told is None else [each for each in answer.options if _option_number(each[1]) == told]
-        if len({_option_key(value) for _, value in same}) != 1:
+        told, number = key(stated).casefold(), _option_number(stated)
+        same = [each for each in answer.options if key(each[1]).casefold() == told]
+        same = same or [each for each in answer.options if _option_key(each[1]) == _option_key(stated)]
+        if not same and number is not None:
+            same = [each for each in answer.options if _option_number(each[1]) == number]
+        if len({key(value).casefold() for _, value in same}) != 1:
             return None
         letters = [letter for letter, _ in same]
         return answer.text if answer.text in letters else letters[0]
@@ -177,6 +186,10 @@ class AnswerJudge:
             return any(one == other for one in number.readings() for other in published.readings()) and not (
                 number.percent and published.percent and number.value != published.value
             )
+        if _CLOCK.fullmatch(gold):
+            return False
+        if _RATIO.fullmatch(gold):
+            return _ratio(gold) in (_ratio(said), number.value if number and number.places is None else None)
         if _is_words(answer.text, gold):
             return _letters(gold) == _letters(said)
         return not _is_prose(said) and self._algebra.same(gold, said)
@@ -190,7 +203,7 @@ class AnswerJudge:
         if answer.kind == "truth":
             told = {_TRUTHS[word] for word in re.findall(r"[a-z]+", stated.lower()) if word in _TRUTHS}
             return told == {_TRUTHS[answer.text.lower()]}
-        if read_number(simplify(answer.text)) is not None and self._readings(stated):
+        if read_number(simplify(answer.text)) is not None and self._readings(stated, answer):
             return self._within(stated, answer)
         contained = f"({answer.text})" if answer.kind == "choice" else answer.text
         return contained.lower() in stated.lower() or key(simplify(contained)) in key(simplify(stated))
@@ -200,7 +213,7 @@ class AnswerJudge:
         assert published is not None
         return any(
             abs(number.value - wanted) <= answer.mint_tolerance * abs(wanted)
-            for number in self._readings(stated)
+            for number in self._readings(stated, answer)
             for wanted in published.readings()
         )
 
@@ -218,8 +231,8 @@ class AnswerJudge:
 
 
 def number_kind(text: str) -> Kind:
-    """`measured` for a number published with a point or an exponent, else `number`."""
-    return "measured" if re.search(r"[.eE]", text) else "number"
+    """`measured` for a number published with a point or an exponent, else `integer`."""
+    return "measured" if re.search(r"[.eE]", text) else "integer"
 
 
 def _alike(number: Number, published: Number) -> bool:
@@ -258,11 +271,16 @@ def _option_key(text: str) -> str:
     return key(text).casefold()
 
 
+def _ratio(simple: str) -> Fraction | None:
+    found = _RATIO.fullmatch(simple)
+    return Fraction(found[1]) / Fraction(found[2]) if found and Fraction(found[2]) else None
+
+
 def _option_number(text: str) -> Fraction | None:
     """The one number of an option such as `rs . 1,027`, `17 hr`, `4 / 5`, `3 : 2` or `220.75 cm 2`."""
-    simple = simplify(text)
-    if (ratio := _RATIO.fullmatch(simple)) is not None and Fraction(ratio[2]) != 0:
-        return Fraction(ratio[1]) / Fraction(ratio[2])
+    simple = _CURRENCY_WORD.sub("", simplify(text))
+    if (ratio := _ratio(simple)) is not None:
+        return ratio
     number = read_quantity(re.sub(r"^-\s+", "-", simple))
     if number is not None:
         return number.value

@@ -19,9 +19,6 @@ _LAYOUT = "MathQA's rows with problem, options, correct and annotated_formula, a
 _FIELDS = {"problem": str, "options": str, "correct": str, "annotated_formula": str}
 _MOST_CALCULATIONS = 9
 
-# Published options are often rounded.
-_ROUNDED = "mint"
-
 
 def read_instances(path: Path, split: str) -> Iterator[Instance]:
     """Reads all problems of a file; the expert calculates by the annotated formula where it leads to the right option.
@@ -34,7 +31,7 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
         correct = row["correct"].strip().lower()
         if correct not in dict(options):
             raise AgentBankError(
-                f"{path}:{number}:correct: {row['correct']!r}; expected one of the options' letters, {row['options']!r}."
+                f"{path}:{number}:correct: {row['correct']!r}; expected a letter of the options {row['options']!r}."
             )
         answer = PublishedAnswer(kind="choice", text=correct, options=options)
         steps = [calculation_step(each.expression) for each in _right_calculations(row["annotated_formula"], answer)]
@@ -83,4 +80,5 @@ def _right_calculations(formula: str, answer: PublishedAnswer) -> list[Calculati
         return []
     if not 0 < len(found) <= _MOST_CALCULATIONS:
         return []
-    return found if AnswerJudge().right(found[-1].value, answer, _ROUNDED) else []
+    # Published options are often rounded.
+    return found if AnswerJudge().right(found[-1].value, answer, "mint") else []

@@ -19,10 +19,10 @@ LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10, memory_bytes=1 << 30)
 MAX_OUTPUT = 2000
 MAX_BLOCK = 50_000
 
-_FENCE = re.compile(r"^```(?:python|py|python3)?[ \t]*\n(.*?)\n?\s*```$", re.IGNORECASE | re.DOTALL)
+_FENCE = re.compile(r"^```(?:(?:python3?|py)\s|[ \t]*\n)(.*?)\s*```$", re.IGNORECASE | re.DOTALL)
 
 # Runs inside. A last expression's value is shown as a notebook shows it.
-_RUNNER = r'''
+_RUNNER = r"""
 import ast, contextlib, io, json, sys, traceback
 
 def run(source, scope):
@@ -39,7 +39,8 @@ scope = {"__name__": "__main__"}
 try:
     for source in earlier:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            run(source, scope)
+            with contextlib.suppress(SystemExit):
+                run(source, scope)
     run(current, scope)
 except SystemExit as stop:
     sys.stdout.flush()
@@ -50,7 +51,7 @@ except BaseException as error:
     where = f"line {lines[-1]}: " if lines else ""
     print(where + "".join(traceback.format_exception_only(type(error), error)).strip()[-500:])
     sys.exit(1)
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ def run_block(block: str, earlier: Sequence[str] = ()) -> Cell:
         (root / "run.py").write_text(_RUNNER, encoding="utf-8")
         give_to_sandbox(root)
         completed = run_shell("exec python3 -I -B /run.py", root=root, limits=LIMITS)
-    output = completed.output.strip()
+    # A shell tells of a signal in a line of its own.
+    output = re.sub(r"^sandbox: line \d+:.*", "", completed.output, flags=re.MULTILINE).strip()
     if len(output) > MAX_OUTPUT:
         output = f"{output[:MAX_OUTPUT]} …"
     if completed.stopped == "wall_seconds":
@@ -101,5 +103,6 @@ def run_block(block: str, earlier: Sequence[str] = ()) -> Cell:
     elif completed.stopped == "output_bytes":
         output = f"{output}\nError: stopped, too much output."
     elif completed.exit_code and completed.exit_code > 1:
-        output = f"{output}\nError: the interpreter ended with code {completed.exit_code}."
+        reason = " (out of time or memory)" if completed.exit_code > 128 else ""
+        output = f"{output}\nError: the interpreter ended with code {completed.exit_code}{reason}."
     return Cell(output.strip() or "(no output)", completed.exit_code == 0)

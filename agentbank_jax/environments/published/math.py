@@ -1,6 +1,5 @@
 """Benchmarks of the skill `math`."""
 
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 
 from agentbank_jax.environments import answer_algebra, gsm8k, math_competition, mathqa, python_cells, theoremqa
