@@ -19,7 +19,8 @@ LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10, memory_bytes=1 << 30)
 MAX_OUTPUT = 2000
 MAX_BLOCK = 50_000
 
-_FENCE = re.compile(r"^```(?:(?:python3?|py)\s|[ \t]*\n)(.*?)\s*```$", re.IGNORECASE | re.DOTALL)
+_OPENING = re.compile(r"```(?:(?:python3?|py)\s|[ \t]*\n)", re.IGNORECASE)
+_CLOSING = "```"
 
 # Runs inside. A last expression's value is shown as a notebook shows it.
 _RUNNER = r"""
@@ -70,8 +71,11 @@ class Cell:
 
 def read_block(action: str) -> str | None:
     """The code of an action that is a fenced block, else None."""
-    found = _FENCE.match(action.strip())
-    return None if found is None else found[1]
+    action = action.strip()
+    opening = _OPENING.match(action)
+    if opening is None or not action.endswith(_CLOSING) or len(action) < opening.end() + len(_CLOSING):
+        return None
+    return action[opening.end() : -len(_CLOSING)].strip("\n").rstrip()
 
 
 def available() -> str | None:

@@ -20,7 +20,8 @@ NEXT_LETTER = {**{letter: chr(ord(letter) + 1) for letter in "abcd"}, "e": "a"}
 def failures(name: str) -> list[str]:
     """The ids of a task's test problems that its expert does not solve."""
     spec = registry.get(name)
-    assert spec.available() is None
+    if (reason := spec.available()) is not None:
+        pytest.skip(reason)
     environment = spec.make()
     failed = []
     for index in range(spec.size("test") or 0):

@@ -1,5 +1,7 @@
 import pickle
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -107,3 +109,15 @@ def test_the_engine_can_be_sent_to_a_worker_process(name: str) -> None:
     spec = registry.get(name)
     assert isinstance(pickle.loads(pickle.dumps(spec.make))(), MathEnvironment)
     assert spec.held_out == (name == "theoremqa") and spec.skill == "math"
+
+
+def test_neither_listing_nor_judging_loads_sympy_into_the_environments_process() -> None:
+    code = (
+        "import sys; from agentbank_jax.environments import registry\n"
+        "from agentbank_jax.environments.answers import AnswerJudge, PublishedAnswer\n"
+        "spec = registry.get('math'); environment = spec.make(); judge = AnswerJudge()\n"
+        "assert judge.right('sqrt(8)', PublishedAnswer(kind='expression', text='2*sqrt(2)')); judge.close()\n"
+        "print([name for name in ('sympy', 'math_verify', 'antlr4') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

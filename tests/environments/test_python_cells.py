@@ -10,7 +10,7 @@ needs_sandbox = pytest.mark.skipif(python_cells.available() is not None, reason=
     ("action", "block"),
     [("```python\nprint(1)\n```", "print(1)"), ("```py\nx = 1\n\nx\n```", "x = 1\n\nx"), ("```\n1 + 1\n```", "1 + 1"),
      ("```python print(1)```", "print(1)"), ("```sql\nselect 1\n```", None), ("```python\nprint(1)", None),
-     ("1 + 1", None), ("``````", None)],
+     ("1 + 1", None), ("``````", None), ("```\n```", ""), ("```python\n" + " " * 90_000 + "x", None)],
 )  # fmt: skip
 def test_a_fenced_block_is_python(action: str, block: str | None) -> None:
     assert read_block(action) == block
