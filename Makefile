@@ -13,7 +13,7 @@ VOCABULARY := $(DATA)/vocabulary/starter.model
 
 export PYTHON VENV
 
-.PHONY: train test test-slow test-parity test-beam test-topology test-clients lint format clean
+.PHONY: train test test-slow test-parity test-beam test-topology test-clients test-arena lint format clean
 
 train: $(VENV)/.installed-runtime
 	$(BIN)/python scripts/build_bank.py
@@ -46,6 +46,11 @@ test-topology: $(VENV)-topology/.installed-topology
 # The server with lm-eval and inspect-ai as clients, in an environment of its own: they bring many libraries along.
 test-clients: $(VENV)-clients/.installed-clients
 	HF_HUB_OFFLINE=1 $(VENV)-clients/bin/python -m pytest tests/serving/test_clients.py
+
+# The engines of the published benchmarks, in an environment of its own: they bring many libraries along. Those that need
+# the real data look for them where AGENTBANK_TEST_DATA says.
+test-arena: $(VENV)-arena/.installed-arena
+	$(VENV)-arena/bin/python -m pytest -n $(JOBS) -m arena
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -81,6 +86,10 @@ $(VENV)-clients/.installed-clients: $(INSTALL_INPUTS)
 	VENV=$(VENV)-clients scripts/set_up.sh clients
 	@touch $@
 
+$(VENV)-arena/.installed-arena: $(INSTALL_INPUTS)
+	VENV=$(VENV)-arena scripts/set_up.sh arena
+	@touch $@
+
 # What was built and trained (./data, ./runs) stays.
 clean:
-	rm -rf $(VENV) $(VENV)-beam $(VENV)-topology $(VENV)-clients build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-beam $(VENV)-topology $(VENV)-clients $(VENV)-arena build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -2,8 +2,8 @@
 # Makes the virtual environment and installs the project into it: `set_up.sh runtime` for training
 # and serving, `set_up.sh tpu` and `set_up.sh cuda` for both on accelerators, `set_up.sh test` for
 # the tests too, `set_up.sh parity` with PyTorch beside them, `set_up.sh topology` with the compiler
-# of TPUs, `set_up.sh clients` with clients of the server, `set_up.sh beam` with Apache Beam in
-# place of the libraries that it refuses.
+# of TPUs, `set_up.sh clients` with clients of the server, `set_up.sh arena` with the engines of the
+# published benchmarks, `set_up.sh beam` with Apache Beam in place of the libraries that it refuses.
 # PYTHON and VENV choose the interpreter and the folder. Safe to repeat; a failed step ends the
 # script and shows its output.
 set -euo pipefail
@@ -62,6 +62,7 @@ target=".[serve]"
 [ "$KIND" = parity ] && target=".[test,parity]"
 [ "$KIND" = beam ] && target=".[test,beam]"
 [ "$KIND" = clients ] && target=".[test,clients]"
+[ "$KIND" = arena ] && target=".[test,environments,alfworld]"
 [ "$KIND" = tpu ] && target=".[tpu,gcs,serve]"
 [ "$KIND" = cuda ] && target=".[cuda,gcs,serve]"
 [ "$KIND" = topology ] && target=".[test,topology]"
@@ -83,9 +84,18 @@ if [ "$KIND" = beam ]; then
     --target "$VENV/newer" "$(grep '^protobuf==' constraints.txt)" || exit 2
 fi
 
-if [ "$KIND" = test ] && ! command -v bwrap >/dev/null; then
-  if ! install_debian_package bubblewrap; then
-    echo "note: bubblewrap is missing, so tests that run programs in the sandbox (starter_bash) are left out."
-    echo "      To have them: sudo apt-get install bubblewrap"
+# Takes a command, the Debian package that has it, and what is left out without it.
+want_command() {
+  if ! command -v "$1" >/dev/null && ! install_debian_package "$2"; then
+    echo "note: $1 is missing, so tests of $3 are left out. To have them: sudo apt-get install $2"
   fi
+}
+
+if [ "$KIND" = test ] || [ "$KIND" = arena ]; then
+  want_command bwrap bubblewrap "programs in the sandbox"
+fi
+if [ "$KIND" = arena ]; then
+  want_command java openjdk-17-jre-headless "ScienceWorld and TextWorldExpress"
+  want_command chromium chromium "web pages"
+  want_command chromedriver chromium-driver "web pages"
 fi

@@ -115,12 +115,14 @@ class _ProcessPlace(Place):
     """A worker process.
 
     Fields:
+      started: whether it has said that it listens.
       episodes: that it has begun.
       deadline: when it counts as hanging; None where it owes no answer.
     """
 
     def __init__(self, spec: EnvironmentSpec, logs: Path) -> None:
         self.spec = spec
+        self.started = False
         self.episodes = 0
         self.deadline: float | None = None
         self.connection, theirs = multiprocessing.Pipe()
@@ -143,15 +145,29 @@ class _ProcessPlace(Place):
                 "be a class or function of a module and instances to be plain data, or SweepConfig.processes = False."
             ) from None
 
-    def receive(self) -> Seen | Failed:
-        self.deadline = None
+    def receive(self) -> Seen | Failed | None:
+        """The answer that is there; None where the process has only said that it listens."""
         try:
-            answer: Seen | Failed = self.connection.recv()
+            answer = self.connection.recv()
+            if answer == worker.READY:
+                self.started = True
+                return None
+            self.deadline = None
+            assert isinstance(answer, Seen | Failed)
             return answer
         except (EOFError, OSError):
+            self.deadline = None
             self.process.join(_SECONDS_TO_END)
+            if not self.started:
+                raise AgentBankError(
+                    f"a process for the environment '{self.spec.name}' ended before it began (exit code "
+                    f"{self.process.exitcode}). A script that lets environments have processes needs "
+                    "`if __name__ == '__main__':` around what it does, since they read it too; or set "
+                    "SweepConfig.processes = False."
+                ) from None
             return Failed(error=f"its process ended (exit code {self.process.exitcode}){self._said()}")
         except Exception as error:  # what was sent cannot be read here
+            self.deadline = None
             return Failed(error=f"what the environment told cannot be read: {type(error).__name__}: {error}")
 
     def _said(self) -> str:
@@ -232,7 +248,11 @@ class ProcessPool(EnvironmentPool):
         until = min(place.deadline for place in owing.values() if place.deadline is not None)
         left = max(0.0, until - time.monotonic())
         ready = wait(list(owing), left if seconds is None else min(seconds, left))
-        found = [(owing[one], owing[one].receive()) for one in ready if isinstance(one, Connection)]
+        found: list[tuple[Place, Seen | Failed]] = []
+        for one in ready:
+            assert isinstance(one, Connection)
+            if (answer := owing[one].receive()) is not None:
+                found.append((owing[one], answer))
         return [*found, *self._hanging()]
 
     def _hanging(self) -> Iterator[tuple[Place, Failed]]:

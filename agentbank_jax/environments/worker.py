@@ -21,6 +21,8 @@ from agentbank_jax.worker_pool import end_with_parent
 _PR_SET_PDEATHSIG = 1
 _MAX_LOG_BYTES = 1 << 20
 
+READY = "ready"
+
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
     """Lets the kernel send a signal to this process when the one that made it ends, however it does (Linux).
@@ -35,7 +37,7 @@ def serve(connection: Connection, log: Path) -> None:
     """Answers until the other side closes the connection.
 
     Args:
-      connection: takes `Begin` and `Act`, gives `Seen` and `Failed`, one for each.
+      connection: gives `READY`; then takes `Begin` and `Act`, and gives `Seen` or `Failed` for each.
       log: gets what the engine prints; emptied when it is long.
     """
     # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of them. A group of its own: what an
@@ -48,6 +50,7 @@ def serve(connection: Connection, log: Path) -> None:
     with log.open("ab", buffering=0) as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
+        connection.send(READY)
         held = Held()
         with contextlib.suppress(EOFError, OSError):
             while True:

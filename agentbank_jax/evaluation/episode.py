@@ -26,6 +26,7 @@ class EpisodeRecord:
       task, skill, protocol: of the environment.
       split, index, seed: which instance, and what decides chance.
       answers: how a stated answer was compared with the published one.
+      data: hash of the instances, and of what they are played with, such as an index of passages.
       instance_id, fingerprint: of the instance; None where making it failed.
       model: the name of the policy. agent: how it was driven.
       reward, success, steps, invalid_actions, terminate_reason, tokens, prompt_tokens, seconds, error,
@@ -45,6 +46,7 @@ class EpisodeRecord:
     index: int
     seed: int
     answers: str
+    data: str
     instance_id: str | None
     fingerprint: str | None
     model: str
@@ -71,6 +73,7 @@ class EpisodeRecord:
         *,
         split: str,
         index: int,
+        data: str,
         model: str,
         trained_on: bool,
         key: str,
@@ -86,6 +89,7 @@ class EpisodeRecord:
             index=index,
             seed=episode.seed,
             answers=episode.answers,
+            data=data,
             instance_id=instance.id if instance else None,
             fingerprint=instance.fingerprint if instance else None,
             model=model,

@@ -26,9 +26,10 @@ Progress = Callable[[str, str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class _Turn:
-    """One play of one instance: what an episode is beside its column."""
+    """One play of one instance: what an episode is beside its column. `data`: the version of the instances."""
 
     spec: EnvironmentSpec
+    data: str
     index: int
     seed: int
 
@@ -83,8 +84,9 @@ def run_sweep(
     )
     write_sweep(result, output_dir)
     turns = [
-        _Turn(spec=spec, index=index, seed=seed)
+        _Turn(spec=spec, data=data, index=index, seed=seed)
         for spec in specs
+        for data in (spec.data_version() if reasons[spec.name] is None else "",)
         for seed in config.seeds
         for index in range(config.first_index, config.first_index + counts[spec.name])
     ]
@@ -117,10 +119,10 @@ class _Player:
         self.column = column
         self._config, self._contender, self._agent, self._turns = config, contender, agent, turns
         self._files = {
-            spec.name: ResultFile(
-                result_path(output_dir, config.name, column, spec.name), key=_key(config, contender, spec, agent)
+            name: ResultFile(
+                result_path(output_dir, config.name, column, name), key=_key(config, contender, turn, agent)
             )
-            for spec in {turn.spec.name: turn.spec for turn in turns}.values()
+            for name, turn in {turn.spec.name: turn for turn in turns}.items()
         }
         self._records = {name: file.load() for name, file in self._files.items()}
 
@@ -145,6 +147,7 @@ class _Player:
                 outcome,
                 split=self._config.split,
                 index=turn.index,
+                data=turn.data,
                 model=self.column.model,
                 trained_on=_trained_on(contenders, turn.spec.name, outcome.instance.id if outcome.instance else None),
                 key=file.key,
@@ -215,12 +218,13 @@ def _instance(spec: EnvironmentSpec, split: str, index: int) -> Callable[[], Ins
     return lambda: spec.instance(split, index)
 
 
-def _key(config: SweepConfig, contender: Contender, spec: EnvironmentSpec, agent: Agent) -> str:
+def _key(config: SweepConfig, contender: Contender, turn: _Turn, agent: Agent) -> str:
     """Hash of what decides an episode beside its index and seed."""
+    spec = turn.spec
     facts = {
         "contender": contender.identity,
         "protocol": spec.protocol,
-        "data": spec.data_version(),
+        "data": turn.data,
         "instruction": spec.instruction,
         "success_threshold": spec.success_threshold,
         "max_steps": config.max_steps or spec.max_steps,

@@ -47,9 +47,17 @@ def begin(place: Place, pool: ProcessPool, **wants: bool) -> Seen:
     place.send(
         Begin(kind=place.spec.name, make=place.spec.make, instance=counting_instance(0), wants=Wants(**wants), draw="a")
     )
-    ((answered, seen),) = pool.answers(None)
+    answered, seen = answer(pool)
     assert answered is place and isinstance(seen, Seen)
     return seen
+
+
+def answer(pool: ProcessPool) -> tuple[Place, Seen | Failed]:
+    """The next answer; one that a process listens is none."""
+    while not (found := pool.answers(None)):
+        pass
+    (one,) = found
+    return one
 
 
 def is_alive(pid: int) -> bool:
@@ -114,7 +122,7 @@ def test_an_engine_that_prints_without_end_fills_no_disk(pool: ProcessPool) -> N
     (log,) = Path(pool._logs.name).iterdir()
     for _ in range(4):
         place.send(Act(action="add 1"))
-        pool.answers(None)
+        answer(pool)
         assert log.stat().st_size <= 1 << 21
 
 
@@ -178,6 +186,20 @@ def test_an_environment_that_cannot_be_sent_is_refused_with_the_remedy(pool: Pro
         play(pool, counting_spec(lambda: CountingEnvironment()))
 
 
+def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from agentbank_jax.agents.episode import Episode\nfrom agentbank_jax.agents.policy import OraclePolicy\n"
+        "from agentbank_jax.agents.rollout import roll_out\nfrom agentbank_jax.environments import registry\n"
+        "from agentbank_jax.environments.pool import ProcessPool\n"
+        "spec = registry.get('starter_math')\n"
+        "episode = Episode(id='a', spec=spec, instance=lambda: spec.instance('test', 0))\n"
+        "with ProcessPool(1) as pool:\n    print(len(list(roll_out([episode], OraclePolicy(), pool=pool))))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1 and "needs `if __name__ == '__main__':`" in done.stderr
+
+
 def test_a_sweep_that_is_left_in_the_middle_gives_its_places_back(pool: ProcessPool) -> None:
     outcomes = roll_out([episode(index, counting_spec()) for index in range(9)], OraclePolicy(capacity=3), pool=pool)
     next(outcomes)
@@ -197,7 +219,7 @@ def test_kill_9_of_the_sweep_leaves_no_worker_even_where_an_engine_hangs() -> No
         "pool = ProcessPool(1)\n"
         "place = pool.take(spec)\n"
         "place.send(Begin(kind='a', make=spec.make, instance=counting_instance(0)))\n"
-        "pool.answers(None)\n"
+        "while not pool.answers(None): pass\n"
         "from agentbank_jax.environments.held import Act\n"
         "place.send(Act(action='add 1'))\n"
         "print(place.process.pid, flush=True)\n"
