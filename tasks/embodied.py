@@ -21,8 +21,7 @@ RELEASED = (
         "alfworld",
         skill="embodied",
         action_space="discrete",
-        instruction=f"Reach the goal in the household. {FORM} The actions are those of the text game: go to, take, "
-        "put, open, close, toggle, clean, heat, cool, inventory and look.",
+        environment="alfworld",
         rows=3321,
     ),
     declare_released(

@@ -1,0 +1,121 @@
+"""TextWorldExpress: eight small text games in one fast simulator (Jansen and Côté 2023, arXiv 2208.01174).
+
+The simulator is the package `textworld-express`, which starts a Java virtual machine.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from agentbank_jax.environments.base import ExpertStep, Instance
+from agentbank_jax.environments.java import close_machine, limited_memory
+from agentbank_jax.environments.packages import installed_version
+from agentbank_jax.environments.registry import EnvironmentRegistryError, check_split
+from agentbank_jax.environments.text_game import Outcome, TextGame, solution
+
+# The simulator's own names, in its order.
+GAMES = ("cookingworld", "twc", "coin", "mapreader", "arithmetic", "sorting", "simonsays", "peckingorder")
+
+# Its training and its test seeds; those of its development split lie between them.
+SEEDS = {"train": range(1000), "test": range(20000, 21000)}
+
+# The simulator's own limit.
+MAX_STEPS = 100
+
+_UNKNOWN = "Unknown action"
+_NO_LIMIT = 1_000_000
+
+
+def protocol() -> str:
+    """What is recorded in a result: the engine's version."""
+    return f"textworld_express/1 (textworld-express {installed_version('textworld-express')}, default games)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpressGame:
+    """A payload: the name of a game, and the seed and fold of its world."""
+
+    name: str
+    seed: int
+    fold: str
+
+
+def instance(split: str, index: int) -> Instance:
+    """Game `index` of a split, one of each kind in turn.
+
+    Raises:
+      EnvironmentRegistryError: there is no such split or game.
+    """
+    if not 0 <= index < size(split):
+        raise EnvironmentRegistryError(f"textworld_express: game {index} of {split}; it holds {size(split)}.")
+    number, kind = divmod(index, len(GAMES))
+    game = ExpressGame(name=GAMES[kind], seed=SEEDS[split][number], fold=split)
+    return Instance(
+        id=f"textworld_express/{split}/{game.name}/{game.seed}",
+        fingerprint=hashlib.sha256(f"textworld_express/{split}/{game.name}/{game.seed}".encode()).hexdigest()[:16],
+        payload=game,
+    )
+
+
+def size(split: str) -> int:
+    """How many games a split holds."""
+    return len(GAMES) * len(SEEDS[check_split(split)])
+
+
+class TextWorldExpressEnvironment(TextGame):
+    """A game of TextWorldExpress, with the simulator's own settings.
+
+    The payload of an instance is an `ExpressGame`. The reward of a step is the highest score so far, in [0, 1]. A game
+    can be lost. `info` has `score`, the simulator's, and `game`. One Java virtual machine serves all episodes; it ends
+    with this process.
+    """
+
+    impossible = "Unknown action: I'm not sure what you mean."
+
+    _valid: list[str]
+
+    def begin(self, payload: ExpressGame) -> str:
+        self._payload = payload
+        self._best = 0.0
+        return self._restart(gold=False)
+
+    def act(self, action: str) -> Outcome:
+        # Its names have capitals ("box of Q-tips"), which it insists on.
+        command = {valid.lower(): valid for valid in self._valid}.get(action.lower(), action)
+        observation, _, done, state = self._game.step(command)
+        invalid = command not in self._valid and observation.startswith(_UNKNOWN)
+        self._valid = state["validActions"]
+        self._best = max(self._best, state["score"])
+        return Outcome(
+            observation=observation.strip(),
+            reward=self._best,
+            ended=bool(done),
+            invalid=invalid,
+            figures={"score": state["score"], "game": self._payload.name},
+        )
+
+    def valid_actions(self) -> list[str]:
+        return sorted(self._valid)
+
+    def expert_steps(self) -> list[ExpertStep]:
+        """The simulator's own solution."""
+        self._restart(gold=True)
+        actions = self._game.getGoldActionSequence()
+        self._restart(gold=False)
+        return solution(actions)
+
+    def end(self, game: Any) -> None:
+        close_machine(game)
+
+    def _restart(self, *, gold: bool) -> str:
+        if self._game is None:
+            from textworld_express import TextWorldExpressEnv
+
+            with limited_memory():
+                self._game = TextWorldExpressEnv(envStepLimit=_NO_LIMIT)
+        game = self._payload
+        observation, state = self._game.reset(
+            seed=game.seed, gameFold=game.fold, gameName=game.name, gameParams="", generateGoldPath=gold
+        )
+        self._valid = state["validActions"]
+        return f"{state['taskDescription'].strip()}\n{observation.strip()}"
