@@ -14,8 +14,6 @@ STARTER = declare_task(
     )
 )
 
-_ROOM = f"Reach the goal in the room. {FORM} The action is the next thing to do."
-
 RELEASED = (
     declare_released(
         "alfworld",
@@ -28,14 +26,14 @@ RELEASED = (
         "rearrange",
         skill="embodied",
         action_space="discrete",
-        instruction=_ROOM,
+        environment="rearrange",
         rows=299,
     ),
     declare_released(
         "iqa",
         skill="embodied",
         action_space="discrete",
-        instruction=_ROOM,
+        environment="iqa",
         rows=None,
         verified=False,
     ),

@@ -1,12 +1,13 @@
 """Benchmarks of the skill `embodied`."""
 
-from agentbank_jax.environments import alfworld, scienceworld, textworld, textworld_express
+from agentbank_jax.environments import alfworld, iqa, rearrange, scienceworld, textworld, textworld_express
 from agentbank_jax.environments.alfworld_games import read_games
 from agentbank_jax.environments.benchmark_data import PublishedData
 from agentbank_jax.environments.instructions import FORM
 from agentbank_jax.environments.java import missing_java_game
 from agentbank_jax.environments.packages import missing_package
 from agentbank_jax.environments.registry import EnvironmentSpec
+from agentbank_jax.environments.thor import missing_simulator
 
 _EXTRA = "agentbank_jax[alfworld]"
 
@@ -24,6 +25,25 @@ ALFWORLD = PublishedData(
     read=read_games,
     source="github.com/alfworld/alfworld (alfworld-download; json_2.1.1/valid_unseen)",
     engine=lambda: missing_package(_EXTRA, "alfworld", "textworld"),
+)
+
+IQA = PublishedData(
+    name="iqa",
+    files={
+        "test": ("questions/test/data_*/combined.csv", "questions/val/unseen_scenes/data_*/combined.csv"),
+        "train": ("questions/train/data_*/combined.csv",),
+    },
+    read=iqa.read_questions,
+    source="github.com/danielgordon10/thor-iqa-cvpr-2018 (questions/)",
+    engine=missing_simulator,
+)
+
+REARRANGE = PublishedData(
+    name="rearrange",
+    files={"test": ("test.pkl.gz",), "train": ("train.pkl.gz",)},
+    read=rearrange.read_rearrangements,
+    source="github.com/allenai/ai2thor-rearrangement (data/2023/test.pkl.gz)",
+    engine=missing_simulator,
 )
 
 ALFWORLD_INSTRUCTION = (
@@ -49,6 +69,38 @@ SPECS = (
         size=ALFWORLD.size,
         data_version=ALFWORLD.version,
         available=ALFWORLD.available,
+    ),
+    EnvironmentSpec(
+        name="iqa",
+        skill="embodied",
+        action_space="discrete",
+        max_steps=iqa.MAX_STEPS,
+        protocol=iqa.protocol(),
+        instruction=f"Answer the question. {FORM} Actions: move_ahead, rotate_left, rotate_right, look_down, go to X, "
+        "open X, close X. End with 'Final Answer: ...': yes, no or a number.",
+        requires=("the package ai2thor, and its simulator's build", "IQUAD V1's questions, from their publisher"),
+        make=iqa.IqaEnvironment,
+        instance=lambda split, index: IQA.instance(split, iqa.dealt(index, IQA.size(split))),
+        size=IQA.size,
+        at_once=1,
+        data_version=IQA.version,
+        available=IQA.available,
+    ),
+    EnvironmentSpec(
+        name="rearrange",
+        skill="embodied",
+        action_space="discrete",
+        max_steps=rearrange.MAX_STEPS,
+        protocol=rearrange.protocol(),
+        instruction=f"Reach the goal in the room. {FORM} Actions: go to X, take X, put X in/on Y, open X, close X, "
+        "done.",
+        requires=("the package ai2thor, and its simulator's build", "RoomR's tasks, from their publisher"),
+        make=rearrange.RearrangeEnvironment,
+        instance=REARRANGE.instance,
+        size=REARRANGE.size,
+        at_once=1,
+        data_version=REARRANGE.version,
+        available=REARRANGE.available,
     ),
     EnvironmentSpec(
         name="textworld",
