@@ -4,6 +4,7 @@ The simulator is the package `scienceworld`, which starts a Java virtual machine
 the evaluator of ETO (Song et al. 2024, arXiv 2403.02502).
 """
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -102,15 +103,16 @@ def protocol() -> str:
     return f"scienceworld/1 ({version()}, {SIMPLIFICATION}, limits of ETO)"
 
 
-def problems(split: str) -> list[ScienceProblem]:
+@functools.cache
+def problems(split: str) -> tuple[ScienceProblem, ...]:
     """All problems of a split, one of each task in turn, so that the first thirty are of thirty tasks."""
     columns = [task.variation_range(check_split(split)) for task in TASKS]
-    return [
+    return tuple(
         ScienceProblem(task=task, variation=variation)
         for row in zip_longest(*columns)
         for task, variation in zip(TASKS, row, strict=True)
         if variation is not None
-    ]
+    )
 
 
 def instance(split: str, index: int) -> Instance:

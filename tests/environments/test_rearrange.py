@@ -32,10 +32,10 @@ def box(x: float = 0.0, size: float = 1.0, order=None):
     return corners if order is None else corners[order]
 
 
-def posed(x: float = 0.0, *, openness=None, pickupable=True, broken=False, turn=0.0) -> Pose:
+def posed(x: float = 0.0, *, openness=None, pickupable=True, broken=False, turn=0.0, boxed=True) -> Pose:
     return Pose(
-        corners=box(x), position=np.array([x, 0.0, 0.0]), rotation=np.array([0.0, turn, 0.0]), openness=openness,
-        pickupable=pickupable, broken=broken,
+        corners=box(x) if boxed else None, position=np.array([x, 0.0, 0.0]), rotation=np.array([0.0, turn, 0.0]),
+        openness=openness, pickupable=pickupable, broken=broken,
     )  # fmt: skip
 
 
@@ -125,7 +125,8 @@ def test_the_strict_measure_by_hand(before, after, reward) -> None:
         (posed(), posed(0.3), False),  # boxes share 0.7 of 1.3
         (posed(), posed(0.4), True),  # boxes share 0.6 of 1.4
         (posed(), posed(5.0), True),
-        (posed(), posed(0.005, turn=350.5), False),
+        (posed(), posed(0.005, turn=350.5, boxed=False), False),
+        (posed(), posed(0.005, turn=345.0, boxed=False), True),
         (posed(), posed(broken=True), True),
         (posed(), None, True),
         (posed(openness=0.5, pickupable=False), posed(9.0, openness=0.7, pickupable=False), False),
