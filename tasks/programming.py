@@ -1,7 +1,6 @@
 """Tasks of the skill `programming`."""
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
-from agentbank_jax.environments.instructions import FORM
 from agentbank_jax.tasks.released import declare_released
 
 STARTER = declare_task(
@@ -14,29 +13,26 @@ STARTER = declare_task(
     )
 )
 
-_PROGRAM = f"Write a Python program for the task. {FORM} The action is a block of Python code."
-
 RELEASED = (
     declare_released(
         "intercode_sql",
         skill="programming",
         action_space="continuous",
-        instruction=f"Answer the question from a database. {FORM} The action is a block of SQL, or submit when the "
-        "result is right.",
+        environment="intercode_sql",
         rows=4522,
     ),
     declare_released(
         "apps",
         skill="programming",
         action_space="continuous",
-        instruction=_PROGRAM,
+        environment="apps",
         rows=4408,
     ),
     declare_released(
         "humaneval",
         skill="programming",
         action_space="continuous",
-        instruction=_PROGRAM,
+        environment="humaneval",
         rows=132,
         # HumanEval has no training split: the rows are of its test problems.
         spoils=("humaneval",),
@@ -45,7 +41,7 @@ RELEASED = (
         "mbpp",
         skill="programming",
         action_space="continuous",
-        instruction=_PROGRAM,
+        environment="mbpp",
         rows=648,
     ),
 )
@@ -56,8 +52,7 @@ EXTRA = (
         "intercode_bash",
         skill="programming",
         action_space="continuous",
-        instruction=f"Do the task in a Bash shell. {FORM} The action is a block of Bash, or submit when the task is "
-        "done.",
+        environment="intercode_bash",
         rows=200,
         # One of the held-out evaluations.
         spoils=("intercode_bash",),
@@ -66,7 +61,8 @@ EXTRA = (
         "mbpp_before",
         skill="programming",
         action_space="continuous",
-        instruction=_PROGRAM,
+        # The tasks of mbpp, before some were left out.
+        environment="mbpp",
         rows=707,
     ),
 )

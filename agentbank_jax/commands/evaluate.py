@@ -8,7 +8,7 @@ from agentbank_jax.configuration import bindings
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.configuration import EvaluationConfiguration, read_evaluation, read_gin
 from agentbank_jax.configuration.gin_files import write_operative_config
-from agentbank_jax.environments import benchmark_data
+from agentbank_jax.environments import benchmark_data, sandbox_limits
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.parallel.distributed import check_alone
@@ -28,6 +28,7 @@ def evaluate(command_line: CommandLine) -> int:
     loader = read_gin(command_line)
     evaluation = read_evaluation(loader)
     benchmark_data.configure(evaluation.benchmarks)
+    sandbox_limits.configure(evaluation.sandbox)
     check_sweeps(evaluation.sweeps)
     console = make_console()
     if command_line.dry_run:

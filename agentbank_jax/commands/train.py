@@ -36,7 +36,7 @@ from agentbank_jax.data.declarations import get_mixture, get_task
 from agentbank_jax.data.delivery import PackedBatches
 from agentbank_jax.data.remote import fetch_tasks
 from agentbank_jax.data.token_cache import TokenCache
-from agentbank_jax.environments import benchmark_data
+from agentbank_jax.environments import benchmark_data, sandbox_limits
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.parallel.distributed import check_alike, start_processes
 from agentbank_jax.parallel.mesh import make_mesh
@@ -68,6 +68,7 @@ def train(command_line: CommandLine, began: float) -> int:
     training = read_training()
     evaluation = read_evaluation(loader)
     benchmark_data.configure(evaluation.benchmarks)
+    sandbox_limits.configure(evaluation.sandbox)
     if evaluation.sweeps:
         check_sweeps(evaluation.sweeps)
     if training.eval.sweep_every:

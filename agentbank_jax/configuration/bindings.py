@@ -16,6 +16,7 @@ import gin
 from agentbank_jax.configuration.run_config import DataConfig, EvalConfig, RunConfig
 from agentbank_jax.data.samoyed import SamoyedConfig
 from agentbank_jax.environments.benchmark_data import BenchmarkConfig
+from agentbank_jax.environments.sandbox_limits import SandboxConfig
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.models.llama_config import LlamaConfig
@@ -37,6 +38,7 @@ CONFIG_CLASSES: tuple[type[Any], ...] = (
     OptimizerConfig,
     RunConfig,
     SamoyedConfig,
+    SandboxConfig,
     ShardingRules,
     SweepConfig,
     TrainConfig,

@@ -11,6 +11,7 @@ from agentbank_jax.configuration.run_config import DataConfig, EvalConfig, RunCo
 from agentbank_jax.data import samoyed
 from agentbank_jax.data.declarations import get_mixture
 from agentbank_jax.environments.benchmark_data import BenchmarkConfig
+from agentbank_jax.environments.sandbox_limits import SandboxConfig
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.models.llama_config import LlamaConfig
@@ -50,11 +51,13 @@ class EvaluationConfiguration:
       sweeps: in the order in which the gin files name them.
       while_training: the sweeps that are played while the model is trained.
       benchmarks: where the published benchmarks are.
+      sandbox: how programs that a model wrote are held apart.
     """
 
     sweeps: tuple[SweepConfig, ...]
     while_training: tuple[SweepConfig, ...]
     benchmarks: BenchmarkConfig
+    sandbox: SandboxConfig
 
 
 def read_gin(command_line: CommandLine, *, unused_macros: bool = False) -> GinLoader:
@@ -160,6 +163,7 @@ def read_evaluation(loader: GinLoader) -> EvaluationConfiguration:
         sweeps=read(chosen),
         while_training=read(while_training) if during.sweep_every else (),
         benchmarks=bindings.build(BenchmarkConfig),
+        sandbox=bindings.build(SandboxConfig),
     )
 
 

@@ -14,18 +14,22 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from agentbank_jax.environments import sandbox_tree
 from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
 from agentbank_jax.environments.sandbox import (
     MAX_COMMAND_BYTES,
     SYSTEM_DIRECTORIES,
     Completed,
     Limits,
+    SandboxError,
+    available,
     give_to_sandbox,
+    isolation,
     run_shell,
     sandbox_root,
 )
@@ -39,6 +43,8 @@ _CHANGE_DIRECTORY = re.compile(r"^cd(\s+[^;&|\n]*)?$")
 _WORD = re.compile(r"\b\w\w+\b")
 # One time for every file, so that what depends on it is the same in both copies. 2024-01-01, UTC.
 _MODIFIED = 1704067200
+
+_MAX_COMPARED_BYTES = 1 << 28
 
 Status = Literal["added", "modified", "deleted"]
 
@@ -149,42 +155,39 @@ def initial_states(entries: Sequence[Entry]) -> dict[str, FileState]:
 
 
 def file_states(root: Path) -> dict[str, FileState]:
-    """The files and links under `root` outside the system directories, by path; links are not followed."""
+    """The files and links under `root` outside the system directories, by path; links are not followed.
+
+    What lies deeper than `sandbox_tree.MAX_DEPTH` levels is left out, and of files beyond `_MAX_COMPARED_BYTES`
+    together only the sizes count: a command within its limits reaches neither.
+    """
     states: dict[str, FileState] = {}
-    _make_readable(os.fspath(root), stat.S_IRWXU)
-    for directory, folders, files in os.walk(root):
-        if Path(directory) == root:
-            folders[:] = [name for name in folders if name not in SYSTEM_DIRECTORIES]
-            files = [name for name in files if name not in SYSTEM_DIRECTORIES]
-        for name in (*files, *(folder for folder in folders if os.path.islink(os.path.join(directory, folder)))):
-            path = os.path.join(directory, name)
-            status = os.lstat(path)
+    left = _MAX_COMPARED_BYTES
+    with suppress(sandbox_tree.TooDeep):
+        for path, directory, entry in sandbox_tree.walk(root):
+            if path.split("/", 1)[0] in SYSTEM_DIRECTORIES:
+                continue
+            status = entry.stat(follow_symlinks=False)
             if stat.S_ISLNK(status.st_mode):
-                content = os.fsencode(os.readlink(path))
+                digest = hashlib.sha256(os.fsencode(os.readlink(entry.name, dir_fd=directory))).hexdigest()
             elif stat.S_ISREG(status.st_mode):
-                content = _read_own(path)
+                left -= status.st_size
+                digest = _digest(entry.name, directory) if left >= 0 else f"{status.st_size} bytes"
             else:
-                continue  # pipes and sockets are no files to compare
-            states["/" + os.path.relpath(path, root)] = FileState(
-                hashlib.sha256(content).hexdigest(), bool(status.st_mode & stat.S_IXUSR)
-            )
-        for name in folders:
-            _make_readable(os.path.join(directory, name), stat.S_IRWXU)
+                continue  # directories, and pipes and sockets are no files to compare
+            states[f"/{path}"] = FileState(digest, bool(status.st_mode & stat.S_IXUSR))
     return states
 
 
-def _read_own(path: str) -> bytes:
-    _make_readable(path, stat.S_IRUSR)
+def _digest(name: str, directory: int) -> str:
     # Never through a link: a command must not lead us to the host's files.
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-        return file.read()
-
-
-def _make_readable(path: str, bits: int) -> None:
-    """Gives us back what a `chmod` in the sandbox has taken; needed where we are not root."""
-    status = os.lstat(path)
-    if not stat.S_ISLNK(status.st_mode) and status.st_mode & bits != bits:
-        os.chmod(path, stat.S_IMODE(status.st_mode) | bits)
+    flags = os.O_RDONLY | os.O_NOFOLLOW
+    try:
+        descriptor = os.open(name, flags, dir_fd=directory)
+    except PermissionError:
+        sandbox_tree.make_readable(name, directory)
+        descriptor = os.open(name, flags, dir_fd=directory)
+    with open(descriptor, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def changes(before: Mapping[str, FileState], after: Mapping[str, FileState]) -> dict[str, Status]:
@@ -260,8 +263,8 @@ class InterCodeBashEnvironment(TextEnvironment):
     """Runs Bash, bare or in a fenced block, and on `submit` scores the files and the last output.
 
     Each command runs in a shell of its own; the files stay, and so does the directory that a lone
-    `cd` has entered. `info` has `exit_code` after a command (None where it was stopped), and
-    `success` (reward 1) at the end. An empty or over-long action is `invalid_action`.
+    `cd` has entered. `info` has `sandbox`, the isolation, `exit_code` after a command (None where it was stopped),
+    and `success` (reward 1) at the end. An empty or over-long action is `invalid_action`.
 
     Args:
       max_characters: where an observation is cut; the reward sees the whole output.
@@ -278,23 +281,29 @@ class InterCodeBashEnvironment(TextEnvironment):
         """Makes the agent's copy of the file system.
 
         Raises:
-          SandboxError: where bubblewrap is absent.
+          SandboxError: where bubblewrap is absent or the weaker isolation is configured, which lets no command see the
+            file system as its own.
         """
         instance: Instance = (options or {})["instance"]
         problem: BashProblem = instance.payload
         self.close()
+        if reason := available():
+            raise SandboxError(f"intercode_bash: {reason}.")
         self._problem = problem
         self._root = self._resources.enter_context(sandbox_root())
         write_entries(self._root, problem.entries)
         self._cwd = problem.cwd
         self._output = ""
-        return problem.query, {"invalid_action": False}
+        return problem.query, self._info()
 
     @property
     def _current(self) -> BashProblem:
         if self._problem is None:
             raise AgentBankError("intercode_bash: step before reset; call reset(options={'instance': …}) first.")
         return self._problem
+
+    def _info(self, **more: Any) -> dict[str, Any]:
+        return {"invalid_action": False, "sandbox": isolation(), **more}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         problem = self._current
@@ -304,9 +313,9 @@ class InterCodeBashEnvironment(TextEnvironment):
         if command.lower() == "submit":
             reward = self._score(problem)
             self.close()
-            return "Submitted.", reward, True, False, {"invalid_action": False, "success": reward >= 1}
+            return "Submitted.", reward, True, False, self._info(success=reward >= 1)
         if not command or "\0" in command or len(command.encode("utf-8", "replace")) > MAX_COMMAND_BYTES:
-            return "Not a command; write Bash, or submit.", 0.0, False, False, {"invalid_action": True}
+            return "Not a command; write Bash, or submit.", 0.0, False, False, self._info(invalid_action=True)
         completed = self._run(command)
         self._output = completed.output
         text = completed.output.strip() or "No output."
@@ -314,7 +323,7 @@ class InterCodeBashEnvironment(TextEnvironment):
             text = f"{text[: self._max_characters]}\nStopped: the limit of {completed.stopped} was reached."
         elif len(text) > self._max_characters:
             text = text[: self._max_characters] + "..."
-        return text, 0.0, False, False, {"invalid_action": False, "exit_code": completed.exit_code}
+        return text, 0.0, False, False, self._info(exit_code=completed.exit_code)
 
     def _run(self, command: str) -> Completed:
         if not os.path.isdir(self._root / self._cwd.lstrip("/")):

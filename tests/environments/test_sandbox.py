@@ -135,13 +135,13 @@ def test_commands_that_cannot_be_passed_on_are_refused(command):
 
 def test_absence_is_said_with_the_remedy(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
-    sandbox.available.cache_clear()
+    sandbox._bubblewrap_available.cache_clear()
     try:
         assert "apt-get install bubblewrap" in (sandbox.available() or "")
         with pytest.raises(SandboxError, match="not installed"):
             run_shell("true", root=tmp_path)
     finally:
-        sandbox.available.cache_clear()
+        sandbox._bubblewrap_available.cache_clear()
 
 
 def test_an_unusable_bubblewrap_is_reported_in_its_own_words(monkeypatch, tmp_path):
@@ -155,11 +155,11 @@ def test_an_unusable_bubblewrap_is_reported_in_its_own_words(monkeypatch, tmp_pa
     monkeypatch.setattr(
         shutil, "which", lambda name, **options: str(fake) if name == "bwrap" else real(name, **options)
     )
-    sandbox.available.cache_clear()
+    sandbox._bubblewrap_available.cache_clear()
     try:
         assert sandbox.available() == "bubblewrap cannot make a sandbox here: bwrap: no permissions"
     finally:
-        sandbox.available.cache_clear()
+        sandbox._bubblewrap_available.cache_clear()
 
 
 def test_limits_are_checked():

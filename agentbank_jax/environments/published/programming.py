@@ -1,0 +1,112 @@
+"""Benchmarks of the skill `programming`."""
+
+import functools
+
+from agentbank_jax.environments import apps, humaneval, intercode_bash, intercode_data, intercode_sql, mbpp, sandbox
+from agentbank_jax.environments.benchmark_data import PublishedData
+from agentbank_jax.environments.code_problems import PROTOCOL, CodeEnvironment
+from agentbank_jax.environments.instructions import FORM
+from agentbank_jax.environments.registry import EnvironmentSpec
+
+_PROGRAM = (
+    f"Write a Python program for the task. {FORM} The action is a block of Python code, or submit; you see which of "
+    "its tests fail."
+)
+_NEEDS_PYTHON = functools.partial(sandbox.available, file_system=False, python=True)
+
+HUMANEVAL = PublishedData(
+    name="humaneval",
+    files={"test": ("HumanEval*.jsonl*", "humaneval*.jsonl*")},
+    read=humaneval.read_instances,
+    source="github.com/openai/human-eval (data/HumanEval.jsonl.gz)",
+    engine=_NEEDS_PYTHON,
+)
+MBPP = PublishedData(
+    name="mbpp",
+    files={"test": ("*mbpp*.json", "*mbpp*.jsonl*")},
+    read=mbpp.read_instances,
+    source="github.com/princeton-nlp/intercode (data/python/mbpp/ic_mbpp.json)",
+    engine=_NEEDS_PYTHON,
+)
+APPS = PublishedData(
+    name="apps",
+    files={
+        "test": ("test/*/question.txt", "test*.jsonl*"),
+        "train": ("train/*/question.txt", "train*.jsonl*"),
+    },
+    read=apps.read_instances,
+    source="github.com/hendrycks/apps (APPS.tar.gz)",
+    engine=_NEEDS_PYTHON,
+)
+INTERCODE_SQL = PublishedData(
+    name="intercode_sql",
+    files={"test": ("*spider_dev*.json", "*spider_dev*.jsonl*")},
+    read=intercode_data.read_sql,
+    source="github.com/princeton-nlp/intercode (data/sql/spider/ic_spider_dev.json)",
+    engine=intercode_data.databases_missing,
+)
+INTERCODE_BASH = PublishedData(
+    name="intercode_bash",
+    files={"test": ("queries_fs_*.json", "nl2bash_fs_*.json")},
+    read=intercode_data.read_bash,
+    source="github.com/princeton-nlp/intercode (data/nl2bash)",
+    engine=sandbox.available,
+)
+
+
+def _code(data: PublishedData, *, licence: str, file: str) -> EnvironmentSpec:
+    return EnvironmentSpec(
+        name=data.name,
+        skill="programming",
+        action_space="continuous",
+        max_steps=10,
+        protocol=PROTOCOL,
+        instruction=_PROGRAM,
+        licence=licence,
+        requires=(file, "bubblewrap", "Python 3 of the system"),
+        make=CodeEnvironment,
+        instance=data.instance,
+        size=data.size,
+        data_version=data.version,
+        available=data.available,
+    )
+
+
+SPECS = (
+    _code(HUMANEVAL, licence="MIT", file="HumanEval.jsonl.gz, from its publisher"),
+    _code(MBPP, licence="CC-BY-4.0", file="MBPP's problems, from their publisher or InterCode"),
+    _code(APPS, licence="MIT", file="APPS's folder, from its publisher"),
+    EnvironmentSpec(
+        name="intercode_sql",
+        skill="programming",
+        action_space="continuous",
+        max_steps=10,
+        protocol=intercode_sql.PROTOCOL,
+        instruction=f"Answer the question from a database. {FORM} The action is a block of SQL, SHOW TABLES and "
+        "DESC table included, or submit when the last result is right.",
+        licence="CC-BY-SA-4.0",
+        requires=("Spider's questions in InterCode's layout, and its databases",),
+        make=intercode_sql.InterCodeSQLEnvironment,
+        instance=INTERCODE_SQL.instance,
+        size=INTERCODE_SQL.size,
+        data_version=INTERCODE_SQL.version,
+        available=INTERCODE_SQL.available,
+    ),
+    EnvironmentSpec(
+        name="intercode_bash",
+        skill="programming",
+        action_space="continuous",
+        max_steps=10,
+        protocol=intercode_bash.PROTOCOL,
+        instruction=f"Do the task in a Bash shell. {FORM} The action is a block of Bash, or submit when the task is "
+        "done.",
+        licence="MIT",
+        requires=("NL2Bash's queries and their file systems, from InterCode", "bubblewrap"),
+        held_out=True,
+        make=intercode_bash.InterCodeBashEnvironment,
+        instance=INTERCODE_BASH.instance,
+        size=INTERCODE_BASH.size,
+        data_version=INTERCODE_BASH.version,
+        available=INTERCODE_BASH.available,
+    ),
+)
