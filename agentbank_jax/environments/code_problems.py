@@ -38,7 +38,7 @@ class CodeProblem:
       tests: decide.
       solution: a published program that passes them.
       opening: source that runs before the agent's program, where that stands alone.
-      signature: what the agent's program continues, where it does not define `entry_point` itself; with `opening`.
+      signature: what an indented program continues, after `opening`.
       entry_point: name of the function that is asked for; empty where none is.
       public: whether the task shows the tests, so that observations may.
       seconds: for all function tests together; for each call or run of the other kinds.
@@ -97,7 +97,7 @@ class CodeEnvironment(TextEnvironment):
             return "Submitted.", reward, True, False, self._info(success=reward == 1, **self._last)
         final = action.startswith(FINAL_ANSWER_PREFIX)
         program = program_of(action.removeprefix(FINAL_ANSWER_PREFIX))
-        if not program or len(program.encode("utf-8", "replace")) > MAX_COMMAND_BYTES or "\0" in program:
+        if not program.strip() or len(program.encode("utf-8", "replace")) > MAX_COMMAND_BYTES or "\0" in program:
             info = self._info(success=False, **self._last) if final else self._info()
             return "Not a program; write one in a fenced python block.", 0.0, final, False, info | _INVALID
         verdict = self._judge(problem, program)
@@ -113,14 +113,14 @@ class CodeEnvironment(TextEnvironment):
         return _observation(problem, verdict), float(solved), solved or final, False, info
 
     def _judge(self, problem: CodeProblem, program: str) -> Verdict:
-        opening = problem.opening
-        if problem.signature and not re.search(rf"^\s*(async\s+)?def\s+{problem.entry_point}\b", program, re.MULTILINE):
+        # An indented text goes on where the signature stops.
+        if problem.signature and program.lstrip("\n")[:1] in (" ", "\t"):
             program = problem.signature + program
         return judge(
             program,
             problem.tests,
             seconds=problem.seconds,
-            preamble=opening,
+            preamble=problem.opening,
             limits=unit_test_limits(problem.all_seconds),
         )
 
@@ -150,7 +150,7 @@ def program_of(action: str) -> str:
     A block that is not closed, as of a reply that was cut off, counts up to its end.
     """
     blocks = _FENCE.findall(action if action.count("```") % 2 == 0 else f"{action}\n```")
-    return "\n\n".join(blocks) if blocks else action.strip("\n`")
+    return "\n\n".join(blocks) if blocks else action.strip("` \n")
 
 
 def _observation(problem: CodeProblem, verdict: Verdict) -> str:

@@ -1,5 +1,6 @@
 """HumanEval's problems: Chen et al. 2021, arXiv 2107.03374. The user has the file; the project ships none of it."""
 
+import ast
 import doctest
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,8 +50,9 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
 def _examples(function: str) -> tuple[tuple[str, str], ...]:
     """Expressions and their written values, of the docstring's lines that begin with `>>>`."""
     try:
-        found = doctest.DocTestParser().get_examples(function)
-    except ValueError:  # not as doctest has them
+        docstring = ast.get_docstring(ast.parse(function).body[0]) or ""  # type: ignore[arg-type]
+        found = doctest.DocTestParser().get_examples(docstring)
+    except (SyntaxError, ValueError):  # the prompt stops before its docstring does, or has none of doctest's examples
         return ()
     return tuple((each.source.strip(), each.want.strip()) for each in found if each.want and _is_expression(each))
 

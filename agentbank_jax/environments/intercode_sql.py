@@ -22,11 +22,13 @@ _DESCRIBE = re.compile(r"^(?:desc|describe|show\s+columns\s+from)\s+[`'\"]?(.+?)
 
 # What a query may do; everything else (writing, ATTACH, PRAGMA, extensions) is refused.
 _PERMITTED = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE})
-_MAX_VALUE_BYTES = 200_000
+# A function such as instr takes the square of this, and time is only looked at between the steps of a query.
+_MAX_VALUE_BYTES = 50_000
+_MAX_FUNCTIONS = 100
 _MAX_RESULT_BYTES = 10_000_000
 _MAX_SQL_BYTES = 20_000
 _MAX_HEAP_BYTES = 1 << 29
-_CHECK_EVERY = 10_000
+_CHECK_EVERY = 1_000
 
 Row = tuple[Any, ...]
 
@@ -116,12 +118,21 @@ class ReadOnlyDatabase:
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, _MAX_SQL_BYTES)
         self._connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 100)
-        self._connection.set_authorizer(_authorize)
+        self._connection.set_authorizer(self._authorize)
         self._deadline = 0.0
+        self._functions = 0
         self._connection.set_progress_handler(self._is_late, _CHECK_EVERY)
 
     def _is_late(self) -> bool:
         return time.monotonic() > self._deadline
+
+    def _authorize(
+        self, action: int, first: str | None, second: str | None, database: str | None, source: str | None
+    ) -> int:
+        if action not in _PERMITTED or (action == sqlite3.SQLITE_FUNCTION and second == "load_extension"):
+            return sqlite3.SQLITE_DENY
+        self._functions += action == sqlite3.SQLITE_FUNCTION
+        return sqlite3.SQLITE_OK if self._functions <= _MAX_FUNCTIONS else sqlite3.SQLITE_DENY
 
     def run(self, sql: str) -> list[Row] | None:
         """Runs one statement and returns its rows; None where it was empty or a comment.
@@ -137,6 +148,7 @@ class ReadOnlyDatabase:
         if describe := _DESCRIBE.match(sql):
             return list(self._describe(describe[1]))
         self._deadline = time.monotonic() + self._timeout_s
+        self._functions = 0
         try:
             cursor = self._connection.execute(sql)
             return None if cursor.description is None else self._fetch(cursor)
@@ -162,12 +174,6 @@ class ReadOnlyDatabase:
                 cursor.close()
                 raise QueryError("the result is too large; add a LIMIT")
         return rows
-
-
-def _authorize(action: int, first: str | None, second: str | None, database: str | None, source: str | None) -> int:
-    if action not in _PERMITTED or (action == sqlite3.SQLITE_FUNCTION and second == "load_extension"):
-        return sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_OK
 
 
 @functools.lru_cache(maxsize=16)

@@ -105,7 +105,7 @@ def _holds(path: Path, mark: bytes) -> bool:
 
 
 def _exceeded(pid: int, root: Path, limits: Limits, count_processes: bool) -> StopReason | None:
-    pids = list(_descendants(pid))
+    pids = list(descendants(pid))
     if count_processes and len(pids) > limits.processes:
         return "processes"
     memory = 0
@@ -131,10 +131,11 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def descendants(pid: int) -> Iterator[int]:
+    """The processes that a process has started, and that they have."""
     for child in _children(pid):
         yield child
-        yield from _descendants(child)
+        yield from descendants(child)
 
 
 def _private_bytes(pid: int) -> int:

@@ -55,7 +55,8 @@ class _Replies(_pickle.Pickler):
 
     def persistent_id(self, value):
         kind = type(value)
-        if kind in _PLAIN:
+        # The two classes are part of how their values are written.
+        if kind in _PLAIN or value is complex or value is range:
             return None
         for base in _BASES:
             # An ordered dictionary is a dictionary, a named tuple a tuple: equal to one, so it may go as one.

@@ -7,6 +7,7 @@ has. So nothing that a program does to its own interpreter makes a test pass.
 
 import _pickle
 import builtins
+import contextlib
 import ctypes
 import fcntl
 import io
@@ -18,8 +19,7 @@ import sys
 import time
 
 _MAX_REPLY_BYTES = 32 << 20
-_GLOBALS = {("builtins", "complex"): complex, ("builtins", "range"): range, ("builtins", "set"): set,
-            ("builtins", "frozenset"): frozenset}  # fmt: skip
+_CLASSES = {("builtins", "complex"): complex, ("builtins", "range"): range}
 _SHOWN_BYTES = 2000
 _PR_SET_DUMPABLE = 4
 
@@ -94,11 +94,12 @@ class Program:
     def end(self):
         """Kills the program and, where this is the first process, all that it has started."""
         for pid in (-self.pid, self.pid, *([-1] if os.getpid() == 1 else [])):
-            try:
+            with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-            except OSError:
-                continue
-        os.waitpid(self.pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            while os.getpid() == 1:
+                os.wait()
+            os.waitpid(self.pid, 0)
         for descriptor in (self._requests, self._replies, self._output, self._pidfd):
             os.close(descriptor)
 
@@ -114,12 +115,14 @@ class Program:
         rest = memoryview(message)
         while rest:
             self._wait([], [self._requests])
-            try:
-                rest = rest[os.write(self._requests, rest) :]
-            except BlockingIOError:
-                pass
-            except OSError:
-                raise ProgramEnded from None
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[self._write(rest) :]
+
+    def _write(self, message):
+        try:
+            return os.write(self._requests, message)
+        except BrokenPipeError:
+            raise ProgramEnded from None
 
     def _receive(self, size):
         parts = []
@@ -205,7 +208,7 @@ class _Replies(_pickle.Unpickler):
         self._program = program
 
     def find_class(self, module, name):
-        return _GLOBALS[module, name]
+        return _CLASSES[module, name]
 
     def persistent_load(self, identity):
         kind, value = identity
@@ -238,10 +241,8 @@ def _exception(name, text, line):
     if isinstance(kind, type) and issubclass(kind, Exception):
         # Tests may expect one of these.
         known = type(kind.__name__, (kind, ProgramError), {"__init__": ProgramError.__init__})
-        try:
+        with contextlib.suppress(Exception):
             return known(name, text, line)
-        except Exception:
-            pass
     return ProgramError(name, text, line)
 
 
@@ -370,11 +371,8 @@ def test_outputs(request):
 
 
 def main(requests, verdicts):
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("1000")
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")
     # No other process of this user may look into this one from here on.
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 
 from agentbank_jax.environments import sandbox
-from agentbank_jax.environments.sandbox import Completed, Limits, SandboxError, run_shell, sandbox_root
+from agentbank_jax.environments.sandbox import (
+    Completed,
+    Limits,
+    SandboxConfig,
+    SandboxError,
+    run_python,
+    run_shell,
+    sandbox_root,
+)
 
 needs_bubblewrap = pytest.mark.skipif(sandbox.available() is not None, reason=str(sandbox.available()))
 
@@ -165,3 +173,97 @@ def test_an_unusable_bubblewrap_is_reported_in_its_own_words(monkeypatch, tmp_pa
 def test_limits_are_checked():
     with pytest.raises(SandboxError, match="wall_seconds is 0"):
         Limits(wall_seconds=0)
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize(
+    ("command", "limits", "stopped"),
+    [
+        ("for i in 1 2 3 4; do python3 -c 'x = bytearray(90 << 20); import time; time.sleep(9)' & done; wait",
+         {"memory_bytes": 200 << 20}, "memory_bytes"),
+        ("for i in $(seq 9); do head -c 900000 /dev/zero > /$i; done; sleep 9", {"disk_bytes": 1 << 20}, "disk_bytes"),
+        # Done before anyone looks: it is looked at in the end.
+        ("head -c 2000000 /dev/zero > /x", {"disk_bytes": 1 << 20}, "disk_bytes"),
+        ("truncate -s 2000000 /x", {"disk_bytes": 1 << 20}, "disk_bytes"),
+        ("exec 3> /x; rm /x; head -c 2000000 /dev/zero >&3; sleep 9", {"disk_bytes": 1 << 20}, "disk_bytes"),
+        ("touch /{1..60}; sleep 9", {"files": 50}, "files"),
+        ("cd /; for i in $(seq 110); do mkdir d; cd d; done", {}, "files"),
+    ],
+)  # fmt: skip
+def test_all_processes_and_files_of_a_command_are_limited_together(command: str, limits: dict, stopped: str):
+    completed = run(command, **limits)
+    assert (completed.stopped, completed.exit_code) == (stopped, None)
+    assert completed.seconds < 5
+
+
+@needs_bubblewrap
+def test_a_command_within_its_limits_is_not_stopped():
+    command = "head -c 900000 /dev/zero > /x; touch /{1..30}; python3 -c 'x = bytearray(90 << 20)'; sleep 0.2"
+    completed = run(command, disk_bytes=1 << 20, files=50, memory_bytes=200 << 20)
+    assert (completed.stopped, completed.exit_code) == (None, 0)
+
+
+@needs_bubblewrap
+def test_only_the_root_can_be_written_to():
+    command = "for d in / /tmp /dev /dev/shm /etc /proc /usr /bin; do touch $d/x 2> /dev/null && echo $d; done"
+    assert run(command).output == "/\n/tmp\n"
+
+
+@needs_bubblewrap
+def test_the_root_is_removed_whatever_is_in_it():
+    with sandbox_root() as root:
+        run_shell("mkdir -p /a/b && echo x > /a/b/c && chmod 000 /a/b /a; for i in $(seq 1500); do mkdir d; cd d; done",
+                  root=root)  # fmt: skip
+    assert not root.exists()
+
+
+@needs_bubblewrap
+def test_python_is_run_with_its_arguments():
+    with sandbox_root() as root:
+        completed = run_python("import sys; print(sys.argv[1:]); sys.exit(4)", root=root, arguments=["a", "b c"])
+    assert (completed.output, completed.exit_code) == ("['a', 'b c']\n", 4)
+
+
+@pytest.fixture
+def weaker(monkeypatch):
+    monkeypatch.setenv("AGENTBANK_SANDBOX", "bubblewrap")
+    sandbox.configure(SandboxConfig(isolation="rlimits"))
+
+
+def test_the_weaker_isolation_says_once_what_it_does_not_hold(monkeypatch, capsys):
+    monkeypatch.setenv("AGENTBANK_SANDBOX", "bubblewrap")
+    sandbox.configure(SandboxConfig())
+    assert (sandbox.isolation(), capsys.readouterr().err) == ("bubblewrap", "")
+    for _ in range(2):
+        sandbox.configure(SandboxConfig(isolation="rlimits"))
+    said = capsys.readouterr().err
+    assert sandbox.isolation() == "rlimits" and said.count("\n") == 1
+    for word in ("weaker", "network", "read every file", "write", "other processes", "leave processes behind"):
+        assert word in said
+
+
+def test_the_weaker_isolation_keeps_the_limits(weaker):
+    assert run("yes", output_bytes=1000).stopped == "output_bytes"
+    assert run("sleep 9", wall_seconds=0.3).stopped == "wall_seconds"
+    assert run("head -c 2000000 /dev/zero > x; sleep 9", disk_bytes=1 << 20).stopped == "disk_bytes"
+    assert run("for i in $(seq 20); do sleep 9 & done; wait", processes=9).stopped == "processes"
+    assert run("head -c 5000000 /dev/zero > x; stat -c %s x", file_bytes=1 << 20).output.endswith("1048576\n")
+    assert run("while :; do :; done", cpu_seconds=1, wall_seconds=8).stopped is None
+    completed = run("pwd; id -u; env; exit 3")
+    assert completed.exit_code == 3 and "agentbank-sandbox-" in completed.output and "PYTEST" not in completed.output
+    assert os.geteuid() != 0 or str(sandbox.SANDBOX_UID) in completed.output
+
+
+def test_nothing_survives_a_command_under_the_weaker_isolation(weaker):
+    mark = f"sleep 5432.{os.getpid()}"
+    run(f"setsid {mark} > /dev/null 2>&1 & ({mark} &) ; exit 0")
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not any(mark.replace(" ", "\0").encode() in command for command in commands)
+
+
+def test_an_unknown_isolation_is_refused_with_the_known_ones(monkeypatch):
+    with pytest.raises(SandboxError, match="is 'rlimit'; expected bubblewrap or rlimits"):
+        SandboxConfig(isolation="rlimit")
+    monkeypatch.setenv("AGENTBANK_SANDBOX", "none")
+    with pytest.raises(SandboxError, match="'none'"):
+        sandbox.isolation()

@@ -1,0 +1,184 @@
+"""Programming benchmarks: read in their publishers' layouts, and solved by their published solutions."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from agentbank_jax.environments import registry, sandbox
+from agentbank_jax.environments.registry import EnvironmentSpec
+from agentbank_jax.errors import AgentBankError
+from tests.environments import made_apps
+
+needs_bubblewrap = pytest.mark.skipif(
+    sandbox.available(python=True) is not None, reason=str(sandbox.available(python=True))
+)
+
+
+def unsolved(spec: EnvironmentSpec, numbers: range | None = None) -> list[str]:
+    """The ids of the test problems that the expert's steps do not solve."""
+    environment = spec.make()
+    failed = []
+    for number in numbers or range(spec.size("test") or 0):
+        instance = spec.instance("test", number)
+        environment.reset(options={"instance": instance})
+        for step in environment.expert_steps():
+            _, reward, terminated, _, info = environment.step(step.action)
+        if not (reward >= spec.success_threshold and terminated and info["success"]):
+            failed.append(instance.id)
+    environment.close()
+    return failed
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize(("name", "size"), [("humaneval", 82), ("mbpp", 487)])
+def test_published_programs_pass_the_published_tests(benchmarks: Path, name: str, size: int) -> None:
+    spec = registry.get(name)
+    assert spec.available() is None and spec.size("test") == size
+    assert unsolved(spec, range(0, size, size // 20)) == []
+
+
+@needs_bubblewrap
+@pytest.mark.arena
+@pytest.mark.parametrize(("name", "size", "most"), [("humaneval", 82, 0), ("mbpp", 487, 2)])
+def test_all_published_programs_pass_the_published_tests(benchmarks: Path, name: str, size: int, most: int) -> None:
+    assert registry.get(name).size("test") == size
+    assert len(unsolved(registry.get(name))) <= most
+
+
+def test_gold_queries_of_intercode_sql_earn_their_reward(benchmarks: Path) -> None:
+    spec = registry.get("intercode_sql")
+    assert spec.available() is None and spec.size("test") == 493
+    assert unsolved(spec) == []
+
+
+@needs_bubblewrap
+def test_gold_commands_of_intercode_bash_earn_their_reward(benchmarks: Path) -> None:
+    # Every sixth of two file systems' 60 each.
+    assert unsolved(registry.get("intercode_bash"), range(0, 120, 6)) == []
+
+
+@needs_bubblewrap
+@pytest.mark.arena
+def test_all_gold_commands_of_intercode_bash_but_those_about_the_disk_earn_their_reward(benchmarks: Path) -> None:
+    spec = registry.get("intercode_bash")
+    assert spec.size("test") == 120
+    # `df` tells how full the machine's own disk is, which differs from one moment to the next.
+    told = {number for number in range(120) if "df " in spec.instance("test", number).payload.gold}
+    failed = set(unsolved(spec))
+    assert failed <= {spec.instance("test", number).id for number in told}
+    assert len(failed) <= 0.03 * 120
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("layout", ["folders", "rows"])
+def test_solutions_of_made_problems_in_the_layouts_of_apps_pass(own_benchmarks: Path, layout: str) -> None:
+    if layout == "folders":
+        made_apps.write_folders(own_benchmarks / "apps")
+    else:
+        made_apps.write_rows(own_benchmarks / "apps" / "test.jsonl")
+    spec = registry.get("apps")
+    assert spec.available() is None and spec.size("test") == 4
+    assert unsolved(spec) == []
+    assert [spec.instance("test", number).id for number in (0, 3)] == ["apps/test/0000", "apps/test/0003"]
+    assert [spec.instance("test", number).difficulty for number in range(3)] == [1, 2, 3]
+    tasks = [spec.instance("test", number).payload.task for number in range(2)]
+    assert tasks[0].endswith("Use Standard Input format") and tasks[1].endswith("Use Call-Based format")
+    assert "def both" in tasks[1]
+
+
+def test_the_train_split_of_apps_is_told_apart(own_benchmarks: Path) -> None:
+    made_apps.write_folders(own_benchmarks / "apps", "train")
+    spec = registry.get("apps")
+    assert spec.size("train") == 4 and spec.instance("train", 0).id == "apps/train/0000"
+    assert "holds no test/*/question.txt" in (spec.available() or "")
+
+
+def write(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+HUMANEVAL_ROW = {
+    "task_id": "HumanEval/7",
+    "prompt": "import math\n\ndef half(x):\n    return x / 2\n\n"
+    'def root(x):\n    """ The root.\n    >>> root(4)\n    2.0\n    >>> y = 1\n    >>> root(9)\n    3.0\n    """\n',
+    "entry_point": "root",
+    "canonical_solution": "    return math.sqrt(x)\n",
+    "test": "def check(candidate):\n    assert candidate(16) == 4\n    assert half(candidate(64)) == 4\n",
+}
+
+
+def test_a_row_of_humaneval_keeps_what_comes_before_its_function_and_its_examples(own_benchmarks: Path) -> None:
+    write(own_benchmarks / "humaneval" / "HumanEval.jsonl", json.dumps(HUMANEVAL_ROW))
+    instance = registry.get("humaneval").instance("test", 0)
+    assert instance.id == "humaneval/test/7"
+    assert instance.payload.opening == "import math\n\ndef half(x):\n    return x / 2\n\n"
+    assert instance.payload.signature.startswith("def root(x):")
+    assert instance.payload.tests.examples == (("root(4)", "2.0"), ("root(9)", "3.0"))
+
+
+MBPP_ROW = {
+    "task_id": 4,
+    "query": "Add.",
+    "gold": "def sum(a, b):\r\n  return a + b",
+    "tests": ["assert sum(1, 2) == 3"],
+}
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("layout", ["intercode", "publisher", "list"])
+def test_rows_of_mbpp_are_read_in_each_layout(own_benchmarks: Path, layout: str) -> None:
+    row = dict(MBPP_ROW)
+    if layout == "publisher":
+        row = {"task_id": 4, "text": row["query"], "code": row["gold"], "test_list": row["tests"]}
+    name, text = ("ic_mbpp.json", json.dumps([row])) if layout == "list" else ("mbpp.jsonl", json.dumps(row))
+    write(own_benchmarks / "mbpp" / name, text)
+    spec = registry.get("mbpp")
+    assert spec.instance("test", 0).payload.task == "Add.\nYour code should pass these tests:\nassert sum(1, 2) == 3"
+    assert unsolved(spec) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "expected"),
+    [
+        ("humaneval", "HumanEval.jsonl", '{"task_id": "HumanEval/0"}', ":1:prompt: None; expected a string"),
+        ("humaneval", "HumanEval.jsonl", json.dumps({**HUMANEVAL_ROW, "entry_point": "no"}), ":1:entry_point: 'no'"),
+        ("humaneval", "HumanEval.jsonl", "{", ":1: not JSON"),
+        ("mbpp", "mbpp.jsonl", '{"task_id": "4"}', ":1:task_id: '4'; expected a whole number"),
+        ("mbpp", "mbpp.jsonl", json.dumps({**MBPP_ROW, "tests": []}), ":1:tests: []"),
+        ("mbpp", "mbpp.jsonl", json.dumps({**MBPP_ROW, "gold": "def f("}), ":1:gold: not Python"),
+        ("mbpp", "mbpp.json", "[3]", ":1:task_id: int"),
+        ("apps", "test.jsonl", '{"problem_id": 0, "question": "Q", "input_output": "{}"}', "'inputs' and 'outputs'"),
+        ("apps", "test.jsonl", '{"problem_id": 0, "question": "Q", "input_output": "{"}', ":input_output: not JSON"),
+        ("intercode_sql", "ic_spider_dev.json", '[{"db": "no", "query": "Q", "gold": "G"}]', ":1:db: 'no'; expected"),
+        ("intercode_bash", "nl2bash_fs_9.json", '[{"query": "Q", "gold": "G"}]', "filesystem_9.json"),
+    ],
+)
+def test_a_broken_row_is_named_with_file_row_and_field(
+    own_benchmarks: Path, name: str, file: str, content: str, expected: str
+) -> None:
+    path = own_benchmarks / name / file
+    write(path, content)
+    with pytest.raises(AgentBankError) as error:
+        registry.get(name).size("test")
+    assert str(path.parent) in str(error.value) and expected in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["databases/songs.sqlite", "database/songs/songs.sqlite"])
+def test_databases_are_found_in_both_places(own_benchmarks: Path, place: str) -> None:
+    folder = own_benchmarks / "intercode_sql"
+    write(folder / "ic_spider_dev.json", json.dumps([{"db": "songs", "query": "How many?", "gold": "SELECT 2"}]))
+    spec = registry.get("intercode_sql")
+    assert "holds no databases/*.sqlite" in (spec.available() or "")
+    (folder / place).parent.mkdir(parents=True)
+    with sqlite3.connect(folder / place) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    assert spec.available() is None and unsolved(spec) == []
+
+
+def test_programming_benchmarks_cannot_run_without_a_sandbox_and_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTBANK_SANDBOX", "rlimits")
+    assert "SandboxConfig.isolation='bubblewrap'" in (sandbox.available() or "")
+    assert sandbox.available(file_system=False) is None
