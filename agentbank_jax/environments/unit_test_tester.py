@@ -22,6 +22,8 @@ _MAX_REPLY_BYTES = 32 << 20
 _CLASSES = {("builtins", "complex"): complex, ("builtins", "range"): range}
 _SHOWN_BYTES = 2000
 _PR_SET_DUMPABLE = 4
+# A numerical library starts as many threads as the machine has cores, which count as processes.
+_ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class ProgramError(Exception):
@@ -55,7 +57,7 @@ class Program:
         actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(high)]
         python = request["python"]
         self.pid = os.posix_spawn(
-            python, [python, "-I", "-c", request["harness"]], os.environ, file_actions=actions, setpgroup=0
+            python, [python, "-I", "-c", request["harness"]], _ENVIRONMENT, file_actions=actions, setpgroup=0
         )
         for descriptor in (*high, theirs, ours, given):
             os.close(descriptor)

@@ -18,6 +18,8 @@ from agentbank_jax.environments.sandbox import PYTHON, Limits, SandboxError, ava
 
 # A second interpreter, and what is put aside for starting both.
 _START_SECONDS = 5.0
+# For libraries such as NumPy, and for the tests beside the program.
+_MEMORY_BYTES = 1 << 30
 _MAX_VERDICT_BYTES = 16 << 20
 # Of one result, for what is expected to be this long; more of it is wrong anyway.
 _SPARE_CHARACTERS = 1000
@@ -293,4 +295,6 @@ def _rounded(line: str) -> frozenset[float] | None:
 
 def unit_test_limits(seconds: float) -> Limits:
     """The limits for tests that may take `seconds` together."""
-    return Limits(wall_seconds=seconds + _START_SECONDS, cpu_seconds=max(1, math.ceil(seconds)))
+    return Limits(
+        wall_seconds=seconds + _START_SECONDS, cpu_seconds=max(1, math.ceil(seconds)), memory_bytes=_MEMORY_BYTES
+    )

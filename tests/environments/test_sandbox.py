@@ -6,8 +6,10 @@ import subprocess
 import time
 from pathlib import Path
 
+import gin
 import pytest
 
+from agentbank_jax.configuration import bindings
 from agentbank_jax.environments import sandbox
 from agentbank_jax.environments.sandbox import (
     Completed,
@@ -267,3 +269,12 @@ def test_an_unknown_isolation_is_refused_with_the_known_ones(monkeypatch):
     monkeypatch.setenv("AGENTBANK_SANDBOX", "none")
     with pytest.raises(SandboxError, match="'none'"):
         sandbox.isolation()
+
+
+def test_the_isolation_is_bound_by_its_gin_name():
+    with gin.unlock_config():
+        gin.parse_config("SandboxConfig.isolation = 'rlimits'")
+    try:
+        assert bindings.build(SandboxConfig) == SandboxConfig(isolation="rlimits")
+    finally:
+        gin.clear_config()

@@ -108,6 +108,17 @@ def test_modules_of_the_prelude_are_the_tests_own() -> None:
     assert judged(program, FunctionTests(tests=tests)).passed == 1
 
 
+# Writes a verdict to all descriptors and leaves.
+FORGING = """
+import os
+for number in range(3, 64):
+    try:
+        os.write(number, repr({"began": None, "output": "", "tests": [None, None], "examples": []}).encode())
+    except OSError:
+        pass
+os._exit(0)
+"""
+
 CHEATS = {
     "leave before the tests": "import sys; sys.exit(0)",
     "leave with the tests": "import os\ndef f(x): os._exit(0)",
@@ -121,12 +132,12 @@ CHEATS = {
     "patched exec": "import builtins\nbuiltins.exec = builtins.eval = builtins.compile = lambda *_: None\n"
     "def f(x): return 0",
     "say it at the end": "import atexit, os\natexit.register(lambda: os._exit(0))\ndef f(x): return 0",
-    "verdicts to every descriptor": "import os\nfor n in range(64):\n  try: os.write(n, repr({'began': None, 'output': "
-    "'', 'tests': [None, None], 'examples': []}).encode())\n  except OSError: pass\ndef f(x): return 0",
+    "verdicts to every descriptor": f"{FORGING}\ndef f(x): return 0",
     "verdicts through /proc": "import os\nfor p in os.listdir('/proc'):\n  for n in range(20):\n    try: "
     "open(f'/proc/{p}/fd/{n}', 'w').write(\"{'began': None, 'tests': [None, None], 'examples': []}\")\n"
     "    except OSError: pass\ndef f(x): return 0",
-    "code in a pickle": "import os\nm = b'\\x80\\x05cposix\\nsystem\\n(X\\x04\\x00\\x00\\x00exittR.'\n"
+    "code in a pickle": f"import os\ncode = {FORGING!r}.encode()\n"
+    "m = b'\\x80\\x05cbuiltins\\nexec\\n(X' + len(code).to_bytes(4, 'little') + code + b'tR.'\n"
     "for n in range(3, 64):\n  try: os.write(n, len(m).to_bytes(4, 'big') + m)\n  except OSError: pass\n"
     "def f(x): return 0",
     "patched pickling": "import _pickle\nclass P:\n  def __init__(s, f, o): s.f = f\n  def dump(s, o): "
@@ -138,9 +149,13 @@ CHEATS = {
     "read the tests in memory": "import gc\ndef f(x):\n  wanted = ''.join(['assert', ' f('])\n  for o in "
     "gc.get_objects():\n    if wanted in str(o)[:9999]: return x * x",
     "read the tests of the neighbour": "import os\ndef f(x):\n  for p in filter(str.isdigit, os.listdir('/proc')):\n"
-    "    for n in ('mem', 'environ', 'cmdline', 'fd/3', 'fd/4', 'fd/5') if int(p) != os.getpid() else ():\n      try:\n"
-    "        if b'assert f(2)' in open(f'/proc/{p}/{n}', 'rb').read(1 << 20): return x * x\n"
+    "    for n in ('environ', 'cmdline', *(f'fd/{n}' for n in range(3, 64))) if int(p) != os.getpid() else ():\n"
+    "      try:\n        if b'assert f(2)' in open(f'/proc/{p}/{n}', 'rb').read(1 << 20): return x * x\n"
     "      except (OSError, ValueError): pass",
+    "read the memory of the neighbour": "import os, re\ndef f(x):\n  with open('/proc/1/maps') as maps, "
+    "open('/proc/1/mem', 'rb') as memory:\n    for line in maps:\n      first, last = re.match('(.*?)-(.*?) ', "
+    "line).groups()\n      try:\n        memory.seek(int(first, 16))\n        if b'assert f(2)' in memory.read("
+    "int(last, 16) - int(first, 16)): return x * x\n      except (OSError, ValueError, OverflowError): pass",
     "trace the neighbour": "import ctypes\nlibc = ctypes.CDLL(None)\ndef f(x):\n  if libc.ptrace(16, 1, 0, 0) == 0: "
     "return x * x",
     "kill the tester": "import os\nfor s in (2, 9, 15): os.kill(1, s)\ndef f(x): return 0",

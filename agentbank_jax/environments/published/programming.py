@@ -54,7 +54,7 @@ INTERCODE_BASH = PublishedData(
 )
 
 
-def _code(data: PublishedData, *, licence: str, file: str) -> EnvironmentSpec:
+def _code(data: PublishedData, *, licence: str, file: str, step_seconds: float = 60.0) -> EnvironmentSpec:
     return EnvironmentSpec(
         name=data.name,
         skill="programming",
@@ -69,21 +69,22 @@ def _code(data: PublishedData, *, licence: str, file: str) -> EnvironmentSpec:
         size=data.size,
         data_version=data.version,
         available=data.available,
+        step_seconds=step_seconds,
     )
 
 
 SPECS = (
     _code(HUMANEVAL, licence="MIT", file="HumanEval.jsonl.gz, from its publisher"),
     _code(MBPP, licence="CC-BY-4.0", file="MBPP's problems, from their publisher or InterCode"),
-    _code(APPS, licence="MIT", file="APPS's folder, from its publisher"),
+    _code(APPS, licence="MIT", file="APPS's folder, from its publisher", step_seconds=120.0),
     EnvironmentSpec(
         name="intercode_sql",
         skill="programming",
         action_space="continuous",
         max_steps=10,
         protocol=intercode_sql.PROTOCOL,
-        instruction=f"Answer the question from a database. {FORM} The action is a block of SQL, SHOW TABLES and "
-        "DESC table included, or submit when the last result is right.",
+        instruction=f"Answer the question from a database. {FORM} The action is a block of SQL, such as SHOW TABLES, or "
+        "submit when the last result is right.",
         licence="CC-BY-SA-4.0",
         requires=("Spider's questions in InterCode's layout, and its databases",),
         make=intercode_sql.InterCodeSQLEnvironment,

@@ -55,20 +55,23 @@ def test_gold_queries_of_intercode_sql_earn_their_reward(benchmarks: Path) -> No
 
 @needs_bubblewrap
 def test_gold_commands_of_intercode_bash_earn_their_reward(benchmarks: Path) -> None:
-    # Every sixth of two file systems' 60 each.
-    assert unsolved(registry.get("intercode_bash"), range(0, 120, 6)) == []
+    # Every sixth of two file systems' 60 each, none of which depends on the moment.
+    assert unsolved(registry.get("intercode_bash"), range(3, 120, 6)) == []
 
 
 @needs_bubblewrap
 @pytest.mark.arena
-def test_all_gold_commands_of_intercode_bash_but_those_about_the_disk_earn_their_reward(benchmarks: Path) -> None:
+def test_all_gold_commands_of_intercode_bash_but_those_about_the_moment_earn_their_reward(benchmarks: Path) -> None:
     spec = registry.get("intercode_bash")
     assert spec.size("test") == 120
-    # `df` tells how full the machine's own disk is, which differs from one moment to the next.
-    told = {number for number in range(120) if "df " in spec.instance("test", number).payload.gold}
+    # How full the machine's disk is, and what all files are called, those of /proc included, differ between two runs.
+    passing = {
+        instance.id
+        for instance in (spec.instance("test", number) for number in range(120))
+        if instance.payload.gold.startswith(("df ", "find ${DIRECTORY} ", "grep -r Hello *"))
+    }
     failed = set(unsolved(spec))
-    assert failed <= {spec.instance("test", number).id for number in told}
-    assert len(failed) <= 0.03 * 120
+    assert failed <= passing and len(failed) <= 0.03 * 120
 
 
 @needs_bubblewrap
