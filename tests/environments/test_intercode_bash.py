@@ -19,6 +19,7 @@ from agentbank_jax.environments.intercode_bash import (
     read_manifest,
     tfidf_cosine,
 )
+from agentbank_jax.errors import AgentBankError
 
 needs_bubblewrap = pytest.mark.skipif(sandbox.available() is not None, reason=str(sandbox.available()))
 
@@ -176,3 +177,23 @@ def test_a_manifest_is_read(tmp_path):
 def test_paths_outside_the_tree_are_refused(path):
     with pytest.raises(ManifestError, match="path"):
         Entry(path=path)
+
+
+@needs_bubblewrap
+def test_a_gold_command_has_more_time_than_the_agent():
+    environment = episode("sleep 0.6; echo done now", limits=sandbox.Limits(wall_seconds=0.3))
+    assert environment.step("submit")[1] < 1
+
+
+@needs_bubblewrap
+def test_a_tree_that_is_too_deep_or_too_large_is_compared_all_the_same(monkeypatch):
+    monkeypatch.setattr("agentbank_jax.environments.intercode_bash._MAX_COMPARED_BYTES", 100)
+    environment = episode("true")
+    environment.step("cd /work; head -c 200 /dev/zero > big; for i in $(seq 150); do mkdir d; cd d; done")
+    assert environment.step("submit")[1] < 1
+
+
+def test_it_needs_a_file_system_of_its_own_and_says_so(monkeypatch):
+    monkeypatch.setenv("AGENTBANK_SANDBOX", "rlimits")
+    with pytest.raises(AgentBankError, match="needs SandboxConfig"):
+        episode("true")

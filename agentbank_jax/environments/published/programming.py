@@ -83,8 +83,8 @@ SPECS = (
         action_space="continuous",
         max_steps=10,
         protocol=intercode_sql.PROTOCOL,
-        instruction=f"Answer the question from a database. {FORM} The action is a block of SQL, such as SHOW TABLES, or "
-        "submit when the last result is right.",
+        instruction=f"Answer the question from a database. {FORM} The action is a block of SQL, such as SHOW TABLES, "
+        "or submit when the last result is right.",
         licence="CC-BY-SA-4.0",
         requires=("Spider's questions in InterCode's layout, and its databases",),
         make=intercode_sql.InterCodeSQLEnvironment,
@@ -109,5 +109,6 @@ SPECS = (
         size=INTERCODE_BASH.size,
         data_version=INTERCODE_BASH.version,
         available=INTERCODE_BASH.available,
+        step_seconds=120.0,
     ),
 )
