@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from agentbank_jax.environments.sandbox import PYTHON, Limits, SandboxError, available, run_program, sandbox_root
+from agentbank_jax.environments.sandbox import (
+    PYTHON,
+    Limits,
+    SandboxError,
+    available,
+    isolation,
+    run_program,
+    sandbox_root,
+)
 
 # A second interpreter, and what is put aside for starting both.
 _START_SECONDS = 5.0
@@ -128,7 +136,7 @@ def judge(program: str, tests: Tests, *, seconds: float, preamble: str = "", lim
     limits = limits or Limits()
     if PYTHON is None:
         raise SandboxError(available(file_system=False, python=True) or "")
-    request = {
+    request: dict[str, Any] = {
         **_request(tests),
         "program": program.encode("utf-8", "replace").decode(),
         "preamble": preamble,
@@ -141,9 +149,10 @@ def judge(program: str, tests: Tests, *, seconds: float, preamble: str = "", lim
             "RLIMIT_CPU": limits.cpu_seconds,
             "RLIMIT_AS": limits.memory_bytes,
             "RLIMIT_FSIZE": limits.file_bytes,
-            "RLIMIT_NPROC": limits.processes,
         },
     }
+    if isolation() == "bubblewrap":  # else it would count all processes of the user
+        request["limits"]["RLIMIT_NPROC"] = limits.processes
     requests, verdicts = os.memfd_create("requests"), os.memfd_create("verdicts")
     try:
         os.write(requests, pickle.dumps(request))
