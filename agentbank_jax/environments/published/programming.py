@@ -1,6 +1,7 @@
 """Benchmarks of the skill `programming`."""
 
 import functools
+from pathlib import Path
 
 from agentbank_jax.environments import apps, humaneval, intercode_bash, intercode_data, intercode_sql, mbpp, sandbox
 from agentbank_jax.environments.benchmark_data import PublishedData
@@ -60,7 +61,8 @@ def _code(data: PublishedData, *, licence: str, file: str, step_seconds: float =
         skill="programming",
         action_space="continuous",
         max_steps=10,
-        protocol=PROTOCOL,
+        # Which programs pass depends on the interpreter, too.
+        protocol=f"{PROTOCOL} ({Path(sandbox.PYTHON).resolve().name if sandbox.PYTHON else 'no python'})",
         instruction=_PROGRAM,
         licence=licence,
         requires=(file, "bubblewrap", "Python 3 of the system"),

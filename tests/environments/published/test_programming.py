@@ -1,6 +1,7 @@
 """Programming benchmarks: read in their publishers' layouts, and solved by their published solutions."""
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -37,6 +38,19 @@ def test_published_programs_pass_the_published_tests(benchmarks: Path, name: str
     spec = registry.get(name)
     assert spec.available() is None and spec.size("test") == size
     assert unsolved(spec, range(0, size, size // 20)) == []
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("name", ["humaneval", "mbpp"])
+def test_programs_that_do_nothing_pass_no_published_tests(benchmarks: Path, name: str) -> None:
+    spec = registry.get(name)
+    environment = spec.make()
+    for number in range(0, 80, 8):
+        instance = spec.instance("test", number)
+        environment.reset(options={"instance": instance})
+        program = f"def {instance.payload.entry_point}(*_, **__): return None"
+        assert environment.step(f"```python\n{program}\n```")[1] == 0, instance.id
+    assert re.fullmatch(r"code/1 \(python3\.\d+\)", spec.protocol)
 
 
 @needs_bubblewrap
