@@ -32,7 +32,7 @@ class Episode:
       spec: the environment; its instruction is the system turn, the same that training used.
       instance: makes the problem; called once, when the episode begins.
       agent: how the policy is driven.
-      max_steps: the most actions in one trial; None takes the environment's own limit.
+      max_steps: the most actions in one trial; None takes the limits of the environment and of its problems.
       answers: how a stated answer is compared with the published one.
       seed: decides chance in the policy and the environment.
     """

@@ -59,6 +59,7 @@ class EpisodeRun:
             instance=self.instance,
             seed=self.episode.seed,
             answers=self.episode.answers,
+            max_steps=self.episode.max_steps,
             wants=self.wants,
             draw=self._draw(),
         )

@@ -81,8 +81,8 @@ class TextEnvironment(gymnasium.Env[str, str], abc.ABC):
 
         Args:
           seed: decides chance, where the environment has any.
-          options: `instance`, an `Instance`, and, where an answer is judged, `answers`, an `AnswerProtocol`
-            (`exact` where it is left out).
+          options: `instance`, an `Instance`; where an answer is judged, `answers`, an `AnswerProtocol` (`exact` where
+            it is left out); and `max_steps`, in place of a limit that the problem has of its own.
         """
 
     @abc.abstractmethod

@@ -31,7 +31,7 @@ class Begin:
     Fields:
       kind: names the environment; one of the same kind is used again.
       make: makes it.
-      instance, seed, answers: of the problem; see `TextEnvironment.reset`.
+      instance, seed, answers, max_steps: of the problem; see `TextEnvironment.reset`.
       wants: what is told beside, now and after each action.
       draw: decides what is drawn at random.
     """
@@ -41,6 +41,7 @@ class Begin:
     instance: Instance
     seed: int = 0
     answers: AnswerProtocol = "exact"
+    max_steps: int | None = None
     wants: Wants = field(default_factory=Wants)
     draw: str = ""
 
@@ -95,7 +96,9 @@ class Held:
             self.close()
             self._environment, self._kind = message.make(), message.kind
         self._wants = message.wants
-        options = {"instance": message.instance, "answers": message.answers}
+        options: dict[str, Any] = {"instance": message.instance, "answers": message.answers}
+        if message.max_steps is not None:
+            options["max_steps"] = message.max_steps
         observation, info = self._environment.reset(seed=message.seed, options=options)
         steps = tuple(self._environment.expert_steps()) if self._wants.expert_steps else None
         return Seen(observation=observation, info=info, expert_steps=steps, **self._offers(message.draw))

@@ -149,15 +149,11 @@ class ScienceWorldEnvironment(TextGame):
     The world of a problem is always the same, but the simulator draws some of what happens in it anew, such as what
     bees pollinate, and the order in which its own solution tries things: episodes differ a little from run to run.
 
-    Args:
-      step_limits: whether an episode is truncated after its task's published number of actions (120 where none is
-        published). Some of the simulator's own solutions are longer.
+    An episode is truncated after its task's published number of actions (120 where none is published), unless `reset`
+    is given `max_steps`. Some of the simulator's own solutions are longer.
     """
 
     impossible = _UNKNOWN
-
-    def __init__(self, *, step_limits: bool = True) -> None:
-        self._step_limits = step_limits
 
     def begin(self, payload: ScienceProblem) -> str:
         self._problem = payload
@@ -179,8 +175,8 @@ class ScienceWorldEnvironment(TextGame):
             figures={"score": score, "task": self._problem.task.name},
         )
 
-    def step_limit(self) -> int | None:
-        return (self._problem.task.limit or LONGEST_LIMIT) if self._step_limits else None
+    def step_limit(self) -> int:
+        return self._problem.task.limit or LONGEST_LIMIT
 
     def valid_actions(self) -> list[str]:
         return sorted(set(self._game.get_valid_action_object_combinations()))

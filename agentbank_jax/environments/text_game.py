@@ -52,6 +52,7 @@ class TextGame(TextEnvironment):
     # The engine, kept from one episode to the next.
     _game: Any = None
     _last: Outcome | None = None
+    _limit: int | None = None
 
     @abc.abstractmethod
     def begin(self, payload: Any) -> str:
@@ -62,7 +63,7 @@ class TextGame(TextEnvironment):
         """Gives the game one line, and returns what it did."""
 
     def step_limit(self) -> int | None:
-        """After how many actions the game begun last is cut off; None for never."""
+        """After how many actions a game is cut off where nobody asks for another limit; None for never."""
         return None
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -72,6 +73,7 @@ class TextGame(TextEnvironment):
         self._last = None
         observation = self.begin(instance.payload)
         self._steps = 0
+        self._limit = (options or {}).get("max_steps", self.step_limit())
         self._last = Outcome(observation=observation, reward=0.0)
         return observation, {"invalid_action": False}
 
@@ -88,8 +90,7 @@ class TextGame(TextEnvironment):
             outcome = self.act(line)
         self._last = outcome
         self._steps += 1
-        limit = self.step_limit()
-        truncated = not outcome.ended and limit is not None and self._steps >= limit
+        truncated = not outcome.ended and self._limit is not None and self._steps >= self._limit
         info: dict[str, Any] = {"invalid_action": outcome.invalid, **outcome.figures}
         if outcome.ended or truncated:
             info |= {"success": outcome.reward >= 1, "steps": self._steps}

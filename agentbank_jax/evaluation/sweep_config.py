@@ -35,7 +35,7 @@ class SweepConfig:
       trials: of the agent `reflexion`.
       answers: how a stated answer is compared with the published one: `exact` or `mint`.
       max_new_tokens: longest reply of a model, in tokens.
-      max_steps: assistant turns in an episode; None takes each environment's own limit.
+      max_steps: actions in a trial; None takes the limits of each environment and of its problems.
       max_unparseable: an episode ends after so many replies in a row without an action.
       slots: episodes at once.
       max_length: tokens in a conversation; None takes the model's limit.

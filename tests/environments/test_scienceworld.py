@@ -21,7 +21,7 @@ SPEC = registry.get("scienceworld")
 def engine():
     if reason := SPEC.available():
         pytest.skip(reason)
-    environment = ScienceWorldEnvironment(step_limits=False)
+    environment = ScienceWorldEnvironment()
     yield environment
     environment.close()
     environment.close()
@@ -81,7 +81,7 @@ def test_listing_the_problems_starts_no_engine():
 
 @pytest.mark.arena
 def test_tasks_and_splits_are_those_of_the_package(engine):
-    engine.reset(options={"instance": SPEC.instance("test", 0)})
+    engine.reset(options={"max_steps": 400, "instance": SPEC.instance("test", 0)})
     game = engine._game
     assert [task.name for task in TASKS] == game.task_names
     for task in TASKS:
@@ -94,7 +94,7 @@ def test_tasks_and_splits_are_those_of_the_package(engine):
 @pytest.mark.arena
 @pytest.mark.parametrize("index", range(30), ids=lambda index: TASKS[index].name)
 def test_the_gold_path_of_each_task_reaches_a_score_of_100(engine, index):
-    engine.reset(options={"instance": SPEC.instance("test", index)})
+    engine.reset(options={"max_steps": 400, "instance": SPEC.instance("test", index)})
     for step in engine.expert_steps():
         _, reward, terminated, _, info = engine.step(step.action)
         assert not info["invalid_action"], step.action
