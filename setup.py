@@ -96,7 +96,10 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["agentbank_jax", "agentbank_jax.*"]), *PACKAGE_DIRS],
     package_dir=PACKAGE_DIRS,
-    package_data={"agentbank_jax.gin_files": ["*.gin", "**/*.gin"], "agentbank_jax": ["py.typed"]},
+    package_data={
+        "agentbank_jax.gin_files": ["*.gin", "**/*.gin"],
+        "agentbank_jax": ["py.typed", "evaluation/episodes.*"],
+    },
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
     classifiers=[

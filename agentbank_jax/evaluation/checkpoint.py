@@ -18,11 +18,13 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.acting_model import ActingModel
 from agentbank_jax.evaluation.contamination import MANIFEST_FILE, TrainingManifest
 from agentbank_jax.evaluation.contender import baseline_contenders
+from agentbank_jax.evaluation.cost_tables import detail_table
+from agentbank_jax.evaluation.joining import Source
 from agentbank_jax.evaluation.report import Report, write_report
 from agentbank_jax.evaluation.sweep import run_sweep
 from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.evaluation.sweep_result import SweepResult
-from agentbank_jax.evaluation.tables import detail_table, success_table
+from agentbank_jax.evaluation.tables import success_table
 from agentbank_jax.progress import Progress
 from agentbank_jax.training.metrics import read_metrics
 
@@ -60,7 +62,7 @@ def evaluate_checkpoint(
     Args:
       sweep_configs: at least one; their names differ.
       checkpoint: a run's folder (its last checkpoint), or the folder of one step.
-      output_dir: gets `<sweep>/<model>/<task>.jsonl`, `report.md` and `report.html`.
+      output_dir: gets the sweeps' results (see `sweep_file`) and the report (see `report.write_report`).
       model_name: column of the table; the name of the run's folder if None.
       untrained_seed: of the fresh weights of the baseline `untrained`.
       console: where to print; standard output if None.
@@ -90,23 +92,23 @@ def evaluate_checkpoint(
             contenders = (*model.contenders(config, manifest), *baseline_contenders(config))
             results.append(run_sweep(config, contenders, output, progress=show))
     seconds = time.perf_counter() - started
-    for result in results:
-        console.print(success_table(result).to_rich())
-        console.print(detail_table(result).to_rich())
     report = Report(
         title=f"{model.name}: how it acts",
         facts=model.report_facts(sweep_configs, manifest, seconds),
-        model=model.name,
-        results=tuple(results),
+        sources=tuple(Source(run=model.name, result=result) for result in results),
         losses=tuple(
             (record["step"], record["loss"])
             for record in read_metrics(model.model_dir)
             if math.isfinite(record.get("loss", math.nan))
         ),
     )
-    markdown, page = write_report(report, output)
-    console.print(f"report: {page} and {markdown.name}; evaluated in {seconds:.0f} s", highlight=False, soft_wrap=True)
-    return Evaluation(results=tuple(results), markdown=markdown, page=page, seconds=seconds)
+    for sheet, _ in report.sheets:
+        console.print(success_table(sheet).to_rich())
+        console.print(detail_table(sheet).to_rich())
+    files = write_report(report, output)
+    others = ", ".join(path.name for path in files if path != files.page)
+    console.print(f"report: {files.page} and {others}; evaluated in {seconds:.0f} s", highlight=False, soft_wrap=True)
+    return Evaluation(results=tuple(results), markdown=files.markdown, page=files.page, seconds=seconds)
 
 
 def check_sweeps(sweep_configs: Sequence[SweepConfig]) -> None:

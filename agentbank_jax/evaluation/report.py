@@ -1,24 +1,43 @@
-"""The report of an evaluation: what is in it, and its Markdown form. `page` makes the HTML."""
+"""The report of evaluations: what is in it, and its Markdown form.
+
+`page`, `report_csv` and `report_latex` make the others.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.evaluation.cost_tables import cost_table, detail_table, figures_table, reasons_table
 from agentbank_jax.evaluation.episode import EpisodeRecord
-from agentbank_jax.evaluation.sweep_result import SweepResult
-from agentbank_jax.evaluation.tables import detail_table, reasons_table, success_table
-from agentbank_jax.presentation.printable import printable
+from agentbank_jax.evaluation.episode_data import episode_turns
+from agentbank_jax.evaluation.failure import explain
+from agentbank_jax.evaluation.gains import Gains
+from agentbank_jax.evaluation.joining import Source, join
+from agentbank_jax.evaluation.sheet import Sheet
+from agentbank_jax.evaluation.tables import gain_table, overview_table, reward_table, skill_table, success_table
 from agentbank_jax.presentation.table import Table
 from agentbank_jax.whole_files import whole_file
 
 MEANING = (
-    "Success: reward at or above the environment's threshold. Average reward and success rate are sums over all "
-    "episodes; one that an error of the environment ended counts as 0. Intervals: 95 %, "
-    "Wilson's. Invalid: share of replies that held no action or one that the environment "
-    "refused. All models play the same instances; the oracle plays the expert's actions."
+    "Success: reward at or above the environment's threshold. Success rates and average rewards are sums over all "
+    "episodes, divided by their number; one that an error of the environment ended counts as 0 and is listed. A "
+    "task that did not run counts nowhere. Means are over tasks, each with the same weight; a held-out task that a "
+    "model was trained on is not in its mean, and instances that were trained on are in no held-in figure.",
+    "Intervals hold 95 %. Those of success are Wilson's, of as many independent episodes as tell as much: several "
+    "seeds of one instance are alike, so that their number is divided by the design effect, with instances as "
+    "clusters; with one seed it is the number of episodes. Those of rewards and gains are bootstrap percentiles of "
+    "10,000 resamples with a fixed seed: instances are drawn anew within each task, all episodes of one together. "
+    "No interval is shown where all instances are alike, since resampling then has nothing to vary.",
+    "A gain is model minus base, paired by instance: over the instances that both played, the difference of the "
+    "means over their seeds. The intervals are about other instances of the same tasks, not about other tasks.",
+    "Invalid: share of replies that held no action or one that the environment refused. The oracle plays the "
+    "expert's actions.",
 )
+"""What figures and intervals mean, in paragraphs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,53 +47,88 @@ class Report:
     Fields:
       title: its heading.
       facts: name → value, shown first.
-      model: the model whose episodes are shown.
-      results: the sweeps.
+      sources: the sweeps, fresh or read from files.
+      base: with whom every model is compared; None takes each sweep's own base.
       losses: (step, training loss); may be empty.
-      episodes_per_outcome: at most so many successes and so many failures per task are shown whole.
+      episodes: the page holds at most so many episodes of each task and model; None for all.
     """
 
     title: str
     facts: Mapping[str, str]
-    model: str
-    results: tuple[SweepResult, ...]
+    sources: tuple[Source, ...]
+    base: str | None = None
     losses: Sequence[tuple[float, float]] = ()
-    episodes_per_outcome: int = 1
+    episodes: int | None = None
 
-    def tables(self, result: SweepResult) -> tuple[Table, ...]:
-        return success_table(result), detail_table(result), reasons_table(result)
+    @cached_property
+    def sheets(self) -> tuple[tuple[Sheet, Gains], ...]:
+        """The sweeps, those of one name joined.
 
-    def episodes(self) -> list[EpisodeRecord]:
-        """The episodes to show: the first successes and the first failures of each task."""
+        Raises:
+          AgentBankError: nobody is called as `base` is.
+        """
+        return tuple((sheet, Gains(sheet)) for sheet in join(self.sources, base=self.base))
+
+    def overview(self) -> Table:
+        return overview_table(self.sheets)
+
+    def tables(self, sheet: Sheet, gains: Gains) -> tuple[Table, ...]:
+        """What every form of the report shows."""
+        tables = (
+            success_table(sheet),
+            reward_table(sheet, gains),
+            skill_table(sheet),
+            gain_table(sheet, gains),
+            reasons_table(sheet),
+            cost_table(sheet),
+            detail_table(sheet),
+            figures_table(sheet),
+        )
+        return tuple(table for table in tables if table is not None)
+
+    def examples(self) -> list[EpisodeRecord]:
+        """The first success and the first failure of each task, of the first column of each sweep."""
         chosen = []
-        for result in self.results:
-            for task in result.tasks:
-                records = task.records.get(self.model, ())
+        for sheet, _ in self.sheets:
+            for row in sheet.rows:
+                cell = row.cells.get(sheet.players[0].name)
+                records = cell.records if cell is not None else ()
                 for outcome in (True, False):
-                    chosen += [r for r in records if r.success is outcome][: self.episodes_per_outcome]
+                    chosen += [record for record in records if record.success is outcome][:1]
         return chosen
 
 
-def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
-    """Writes `report.md` and `report.html`, each whole or not at all, and returns their paths.
+class ReportFiles(NamedTuple):
+    """Where a report is."""
+
+    markdown: Path
+    page: Path
+    csv: Path
+    latex: Path
+
+
+def write_report(report: Report, folder: Path) -> ReportFiles:
+    """Writes `report.md`, `report.html`, `report.csv` and `report.tex`, each whole or not at all.
 
     Raises:
-      AgentBankError: the folder cannot be written.
+      AgentBankError: the folder cannot be written, or nobody is called as the base is.
     """
     from agentbank_jax.evaluation.page import to_html
+    from agentbank_jax.evaluation.report_csv import to_csv
+    from agentbank_jax.evaluation.report_latex import to_latex
 
-    contents = {folder / "report.md": to_markdown(report), folder / "report.html": to_html(report)}
-    for path, content in contents.items():
+    files = ReportFiles(*(folder / f"report.{suffix}" for suffix in ("md", "html", "csv", "tex")))
+    contents = (to_markdown(report), to_html(report), to_csv(report), to_latex(report))
+    for path, content in zip(files, contents, strict=True):
         try:
             with whole_file(path) as temporary:
-                temporary.write_text(content, encoding="utf-8", errors="replace")
+                temporary.write_text(content, encoding="utf-8", errors="replace", newline="")
         except OSError as error:
             raise AgentBankError(
                 f"{path}: cannot write the report ({error.strerror}); expected a folder that can be written, "
-                "choose another with --model_dir."
+                "choose another."
             ) from error
-    markdown, page = contents
-    return markdown, page
+    return files
 
 
 def to_markdown(report: Report) -> str:
@@ -83,12 +137,14 @@ def to_markdown(report: Report) -> str:
     if report.losses:
         (first, loss), (last, final) = report.losses[0], report.losses[-1]
         parts.append(f"Training loss: {loss:.3f} at step {first:,.0f}, {final:.3f} at step {last:,.0f}.")
-    for result in report.results:
-        parts += [table.to_markdown() for table in report.tables(result)]
-    parts.append(f"_{MEANING}_")
-    parts.append("## Episodes")
-    for record in report.episodes():
-        parts.append(f"### {episode_title(record)}")
+    parts.append(report.overview().to_markdown())
+    for sheet, gains in report.sheets:
+        parts.append(f"## Sweep {sheet.name}")
+        parts += [table.to_markdown() for table in report.tables(sheet, gains)]
+    parts += ["## How to read this", *MEANING, "## Episodes"]
+    parts.append("The first success and the first failure of each task; report.html has every episode.")
+    for record in report.examples():
+        parts += [f"### {episode_title(record)}", " ".join(explain(record))]
         for speaker, text in episode_turns(record):
             fence = _fence(text)
             parts.append(f"**{speaker}**\n\n{fence}text\n{text}\n{fence}")
@@ -100,17 +156,6 @@ def episode_title(record: EpisodeRecord) -> str:
     verdict = "success" if record.success else "failure"
     reason = "" if record.terminate_reason == "success" else f" ({record.terminate_reason.replace('_', ' ')})"
     return f"{record.id}: {verdict}{reason}, reward {record.reward:.2f}, {record.steps} steps"
-
-
-def episode_turns(record: EpisodeRecord) -> list[tuple[str, str]]:
-    """(speaker, text) of each turn, and what came after the last action."""
-    speakers = {"human": "environment", "gpt": "agent"}
-    turns = [(speakers[turn["from"]], turn["value"]) for turn in record.conversations]
-    if record.final_observation is not None:
-        turns.append(("environment", record.final_observation))
-    if record.error:
-        turns.append(("error", record.error))
-    return [(speaker, printable(text)) for speaker, text in turns]
 
 
 def _fence(text: str) -> str:

@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.episode import EpisodeRecord
+from agentbank_jax.evaluation.intervals import independent_episodes, wilson_interval
 from agentbank_jax.whole_files import whole_file
 
 
@@ -87,38 +88,50 @@ class Summary:
 
     Fields:
       episodes: how many count: all but `left_out`.
+      instances: how many problems they are of: with several seeds, each was played several times.
+      independent: how many independent episodes tell as much (see `intervals.independent_episodes`).
       success_rate, average_reward: sums divided by all that count; an episode that an
         environment error ended counts as 0 and is listed in `environment_errors`.
-      interval: 95 % interval of the success rate (Wilson).
+      interval: 95 % interval of the success rate (Wilson's, of `independent` episodes).
       steps: mean assistant turns of an episode.
       invalid_rate: invalid actions divided by all assistant turns.
-      tokens: mean tokens generated in an episode.
+      tokens, prompt_tokens: mean tokens generated, and read, in an episode.
       seconds: mean wall time of an episode, in the company of its batch.
       environment_errors: episodes that the environment, not the agent, ended.
       left_out: episodes whose instance was trained on.
       reasons: termination reason → episodes.
+      figures: what the environment measures → its mean over the episodes that have it.
     """
 
     task: str
     skill: str
     model: str
     episodes: int
+    instances: int
+    independent: float
     success_rate: float
     average_reward: float
     interval: tuple[float, float]
     steps: float
     invalid_rate: float
     tokens: float
+    prompt_tokens: float
     seconds: float
     environment_errors: int
     left_out: int
     reasons: Mapping[str, int]
+    figures: Mapping[str, float]
 
 
 def summarize(records: Sequence[EpisodeRecord], *, task: str, skill: str, model: str) -> Summary:
     """Computes the figures; with no episode that counts they are 0 and the interval is (0, 1)."""
     counted = [record for record in records if not record.trained_on]
     episodes = len(counted)
+    by_instance = defaultdict(list)
+    for record in counted:
+        by_instance[record.index].append(record.success)
+    won = list(by_instance.values())
+    independent = independent_episodes([sum(each) for each in won], [len(each) for each in won])
     successes = sum(record.success for record in counted)
     steps = sum(record.steps for record in counted)
     each = max(episodes, 1)
@@ -127,39 +140,28 @@ def summarize(records: Sequence[EpisodeRecord], *, task: str, skill: str, model:
         skill=skill,
         model=model,
         episodes=episodes,
+        instances=len(won),
+        independent=independent,
         success_rate=successes / each,
         average_reward=sum(record.reward for record in counted) / each,
-        interval=wilson_interval(successes / each, episodes),
+        interval=wilson_interval(successes / each, independent),
         steps=steps / each,
         invalid_rate=sum(record.invalid_actions for record in counted) / max(steps, 1),
         tokens=sum(record.tokens for record in counted) / each,
+        prompt_tokens=sum(record.prompt_tokens for record in counted) / each,
         seconds=sum(record.seconds for record in counted) / each,
         environment_errors=sum(record.terminate_reason == "environment_error" for record in counted),
         left_out=len(records) - episodes,
         reasons=dict(Counter(record.terminate_reason for record in counted)),
+        figures=_mean_figures(counted),
     )
 
 
-def wilson_interval(rate: float, episodes: float) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson, 1927); (0, 1) without episodes.
-
-    Args:
-      rate: successes divided by episodes.
-      episodes: how many; for a mean of tasks see `effective_episodes`.
-    """
-    if not episodes:
-        return 0.0, 1.0
-    z = 1.959963984540054
-    centre = rate + z * z / (2 * episodes)
-    margin = z * math.sqrt(rate * (1 - rate) / episodes + z * z / (4 * episodes * episodes))
-    scale = 1 + z * z / episodes
-    return max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)
-
-
-def effective_episodes(episodes: Sequence[int]) -> float:
-    """Episodes in one proportion that is as sure as the mean of several tasks' proportions.
-
-    With a common rate p the mean of K rates of n_k episodes has the variance p (1 - p) / n where
-    n = K^2 / sum(1 / n_k); where the tasks' rates differ, the variance is smaller still.
-    """
-    return len(episodes) ** 2 / sum(1 / count for count in episodes)
+def _mean_figures(records: Sequence[EpisodeRecord]) -> dict[str, float]:
+    """Means of the figures that are numbers, in the order in which they are met."""
+    values = defaultdict(list)
+    for record in records:
+        for name, value in record.figures.items():
+            if isinstance(value, int | float) and math.isfinite(value):
+                values[name].append(float(value))
+    return {name: sum(each) / len(each) for name, each in values.items()}

@@ -69,6 +69,7 @@ def run_sweep(
         split=config.split,
         answers=config.answers,
         seeds=tuple(config.seeds),
+        first_index=config.first_index,
         columns=tuple(columns),
         base=_base(config, contenders),
         tasks=tuple(

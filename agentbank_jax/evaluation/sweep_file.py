@@ -35,6 +35,7 @@ def write_sweep(result: SweepResult, folder: Path) -> None:
         "split": result.split,
         "answers": result.answers,
         "seeds": result.seeds,
+        "first_index": result.first_index,
         "base": result.base,
         "columns": [dataclasses.asdict(column) for column in result.columns],
         "tasks": [
@@ -76,6 +77,7 @@ def read_sweep(folder: Path) -> SweepResult:
             split=content["split"],
             answers=content["answers"],
             seeds=tuple(content["seeds"]),
+            first_index=content["first_index"],
             base=content["base"],
             columns=tuple(Column(**column) for column in content["columns"]),
             tasks=tuple(
@@ -94,6 +96,7 @@ def read_sweep(folder: Path) -> SweepResult:
     for task in result.tasks:
         for column in result.columns:
             if task.not_run is None:
-                records = ResultFile(result_path(folder.parent, result.name, column, task.facts.name)).read()
-                task.add(column, [records[place] for place in sorted(records)])
+                records = ResultFile(result_path(folder.parent, folder.name, column, task.facts.name)).read()
+                # A file may also hold episodes of an earlier sweep of the same name, which played more.
+                task.add(column, [records[place] for place in result.places(task) if place in records])
     return result

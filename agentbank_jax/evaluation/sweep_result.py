@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.evaluation.episode import EpisodeRecord
-from agentbank_jax.evaluation.results import Summary, effective_episodes, summarize, wilson_interval
+from agentbank_jax.evaluation.intervals import effective_episodes, wilson_interval
+from agentbank_jax.evaluation.results import Summary, summarize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ class SweepResult:
 
     Fields:
       name: of the sweep.
-      split, answers, seeds: see `SweepConfig`.
+      split, answers, seeds, first_index: see `SweepConfig`.
       columns: in the order of tables: the models first.
       base: the model that the others are compared with; None where there is none.
       tasks: in the order of the sweep.
@@ -101,9 +102,15 @@ class SweepResult:
     split: str
     answers: str
     seeds: tuple[int, ...]
+    first_index: int
     columns: tuple[Column, ...]
     base: str | None
     tasks: tuple[TaskResult, ...]
+
+    def places(self, task: TaskResult) -> list[tuple[int, int]]:
+        """The seed and index of each episode of a task, in the order in which they are reported."""
+        indices = range(self.first_index, self.first_index + task.facts.episodes)
+        return [(seed, index) for seed in self.seeds for index in indices]
 
     def mean(self, column: str, *, held_out: bool, skill: str | None = None) -> Mean | None:
         """Mean of a column over the held-in or held-out tasks that ran, optionally those of one skill.
@@ -120,12 +127,17 @@ class SweepResult:
             and column in task.summaries
             and task.summaries[column].episodes
         ]
-        if not summaries:
-            return None
-        rate = sum(summary.success_rate for summary in summaries) / len(summaries)
-        return Mean(
-            tasks=len(summaries),
-            success_rate=rate,
-            average_reward=sum(summary.average_reward for summary in summaries) / len(summaries),
-            interval=wilson_interval(rate, effective_episodes([summary.episodes for summary in summaries])),
-        )
+        return mean_of(summaries)
+
+
+def mean_of(summaries: Sequence[Summary]) -> Mean | None:
+    """The mean of one column's figures in several tasks; None of none."""
+    if not summaries:
+        return None
+    rate = sum(summary.success_rate for summary in summaries) / len(summaries)
+    return Mean(
+        tasks=len(summaries),
+        success_rate=rate,
+        average_reward=sum(summary.average_reward for summary in summaries) / len(summaries),
+        interval=wilson_interval(rate, effective_episodes([summary.independent for summary in summaries])),
+    )

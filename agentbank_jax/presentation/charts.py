@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+COLOURS = 8
+"""How many series the page's style sheet tells apart; then they begin anew."""
+
 _LARGEST = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """One bar: a rate from 0 to 1 with its interval, if it has one; None where there is no value."""
+    """One bar: a rate from 0 to 1, or None, with its interval, if it has one, and a label beside it."""
 
     value: float | None
     interval: tuple[float, float] | None = None
@@ -29,14 +32,13 @@ def bar_chart(groups: Sequence[tuple[str, Sequence[Bar]]], series: Sequence[str]
       series: names, in the order of the bars.
       title: for readers who cannot see the picture.
     """
-    left, width, right, bar, gap, top = 250, 480, 60, 13, 14, 34
+    left, width, bar, gap = 250, 480, 13, 14
+    labels = [value.label for _, bars in groups for value in bars if value.value is not None]
+    right = 60 + 7 * max(map(len, labels), default=0)
+    styles = list(map(series_style, range(len(series))))
+    legend, top = _legend(series, styles, left, left + width + right)
     height = top + sum(len(bars) * bar + gap for _, bars in groups) + 24
-    parts = [_open(left + width + right, height, title)]
-    x = float(left)
-    for index, name in enumerate(series):
-        parts.append(f'<rect class="series-{index}" x="{x:.1f}" y="6" width="11" height="11" rx="2"/>')
-        parts.append(f'<text class="label" x="{x + 16:.1f}" y="16">{escape(name)}</text>')
-        x += 34 + 7 * len(name)
+    parts = [_open(left + width + right, height, title), legend]
     bottom = height - 20
     for percent in (0, 25, 50, 75, 100):
         at = left + width * percent / 100
@@ -45,7 +47,7 @@ def bar_chart(groups: Sequence[tuple[str, Sequence[Bar]]], series: Sequence[str]
     y = float(top)
     for name, bars in groups:
         middle = y + len(bars) * bar / 2 + 4
-        parts.append(f'<text class="label" x="{left - 8}" y="{middle:.1f}" text-anchor="end">{escape(name)}</text>')
+        parts.append(_row_label(name, left, middle))
         for index, value in enumerate(bars):
             parts.append(_bar(value, index, series[index], name, left, width, y, bar))
             y += bar
@@ -63,12 +65,139 @@ def _bar(value: Bar, index: int, series: str, group: str, left: int, width: int,
         low, high = (left + width * bound for bound in value.interval)
         middle, end = y + size / 2, max(end, high)
         whisker = f'<line class="whisker" x1="{low:.1f}" y1="{middle:.1f}" x2="{high:.1f}" y2="{middle:.1f}"/>'
+    shown = f"{100 * value.value:.0f} {escape(value.label)}".strip()
     return (
         f"<g><title>{escape(text)}</title>"
-        f'<rect class="series-{index}" x="{left}" y="{y + 1:.1f}" width="{max(length, 1.5):.1f}" height="{size - 2}" '
-        f'rx="2"/>{whisker}'
-        f'<text class="axis" x="{end + 5:.1f}" y="{y + size - 3:.1f}">{100 * value.value:.0f}</text></g>'
+        f'<rect class="{series_style(index)}" x="{left}" y="{y + 1:.1f}" width="{max(length, 1.5):.1f}" '
+        f'height="{size - 2}" rx="2"/>{whisker}'
+        f'<text class="axis" x="{end + 5:.1f}" y="{y + size - 3:.1f}">{shown}</text></g>'
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A difference with its interval, if it has one; a strong one sums others up, and a note stands beside it."""
+
+    label: str
+    value: float
+    interval: tuple[float, float] | None = None
+    series: int = 0
+    strong: bool = False
+    note: str = ""
+
+
+def series_style(index: int) -> str:
+    """The class of a series in the page's style sheet."""
+    return f"series-{index % COLOURS}"
+
+
+def forest_chart(
+    points: Sequence[Point], series: Sequence[str], styles: Sequence[str], *, title: str, x_label: str
+) -> str:
+    """Differences as points with intervals, a line each, about a line at 0.
+
+    Args:
+      points: from above to below; of finite values. A label that is that of the point above is not repeated.
+      series: names; each point says which is its.
+      styles: their classes in the page's style sheet.
+      title: for readers who cannot see the picture.
+      x_label: what the values are.
+    """
+    left, width, line = 250, 480, 20
+    right = 60 + 7 * max((len(point.note) for point in points), default=0)
+    legend, top = _legend(series, styles, left, left + width + right)
+    ends = [0.0, *(end for point in points for end in (point.interval or (point.value, point.value)))]
+    step = _round_step((max(ends) - min(ends)) or 1.0)
+    low, high = step * math.floor(min(ends) / step), step * math.ceil(max(ends) / step)
+    high = high if high > low else low + step
+    bottom = top + line * len(points)
+    parts = [_open(left + width + right, bottom + 42, title), legend]
+
+    def at(value: float) -> float:
+        return left + width * (value - low) / (high - low)
+
+    for tick in range(round((high - low) / step) + 1):
+        value = low + tick * step
+        kind = "zero" if abs(value) < step / 2 else "grid"
+        parts.append(f'<line class="{kind}" x1="{at(value):.1f}" y1="{top - 6}" x2="{at(value):.1f}" y2="{bottom}"/>')
+        place = f'x="{at(value):.1f}" y="{bottom + 16}" text-anchor="middle"'
+        parts.append(f'<text class="axis" {place}>{value:+g}</text>')
+    for number, point in enumerate(points):
+        y = top + line * (number + 0.5)
+        told = f"{point.label}, {series[point.series]}: {point.value:+.1f}"
+        if not number or points[number - 1].label != point.label:
+            parts.append(_row_label(point.label, left, y + 4, strong=point.strong))
+        parts.append(f"<g><title>{escape(told)}</title>")
+        if point.interval is not None:
+            x1, x2 = map(at, point.interval)
+            parts.append(f'<line class="whisker" x1="{x1:.1f}" y1="{y:.1f}" x2="{x2:.1f}" y2="{y:.1f}"/>')
+        size = 6 if point.strong else 4.5
+        parts.append(f'<circle class="{styles[point.series]}" cx="{at(point.value):.1f}" cy="{y:.1f}" r="{size}"/></g>')
+        place = f'x="{left + width + 8}" y="{y + 4:.1f}"'
+        parts.append(f'<text class="axis" {place}>{point.value:+.1f} {escape(point.note)}</text>')
+    place = f'x="{left + width / 2:.0f}" y="{bottom + 36}" text-anchor="middle"'
+    return "".join([*parts, f'<text class="label" {place}>{escape(x_label)}</text></svg>'])
+
+
+def stacked_chart(
+    rows: Sequence[tuple[str, Sequence[int]]], parts: Sequence[str], styles: Sequence[str], *, title: str
+) -> str:
+    """Horizontal bars of one length, each divided as its counts are.
+
+    Args:
+      rows: (name, one count for each part).
+      parts: what is counted; those of which no row has any are not shown.
+      styles: their classes in the page's style sheet.
+      title: for readers who cannot see the picture.
+    """
+    left, width, right, bar, gap = 250, 480, 60, 18, 6
+    shown = [place for place in range(len(parts)) if any(counts[place] for _, counts in rows)]
+    legend, top = _legend([parts[at] for at in shown], [styles[at] for at in shown], left, left + width + right)
+    pieces = [_open(left + width + right, top + (bar + gap) * len(rows) + 6, title), legend]
+    for number, (name, counts) in enumerate(rows):
+        y, x, total = top + (bar + gap) * number, float(left), sum(counts)
+        pieces.append(_row_label(name, left, y + bar - 5))
+        for place in shown:
+            length = width * counts[place] / max(total, 1)
+            if counts[place]:
+                told = f"{name}, {parts[place]}: {counts[place]:,} of {total:,}"
+                pieces.append(
+                    f'<g><title>{escape(told)}</title><rect class="{styles[place]}" x="{x:.1f}" y="{y}" '
+                    f'width="{max(length - 1, 1):.1f}" height="{bar}"/></g>'
+                )
+                x += length
+        pieces.append(f'<text class="axis" x="{left + width + 8}" y="{y + bar - 5}">{total:,}</text>')
+    return "".join([*pieces, "</svg>"])
+
+
+def _legend(names: Sequence[str], styles: Sequence[str], left: int, right: int) -> tuple[str, int]:
+    """The names beside their colours, in as many lines as they need, and where the picture begins below them."""
+    parts, x, y = [], float(left), 6
+    for name, style in zip(names, styles, strict=True):
+        size = 34 + 7 * len(name)
+        if x > left and x + size > right:
+            x, y = float(left), y + 18
+        parts.append(f'<rect class="{style}" x="{x:.1f}" y="{y}" width="11" height="11" rx="2"/>')
+        parts.append(f'<text class="label" x="{x + 16:.1f}" y="{y + 10}">{escape(name)}</text>')
+        x += size
+    return "".join(parts), y + 28
+
+
+def _row_label(name: str, left: int, y: float, *, strong: bool = False) -> str:
+    """A name beside its line; what is too long for the place is cut, and whole as a tooltip."""
+    fits = left // 7
+    shown = name if len(name) <= fits else name[: fits - 1] + "…"
+    kind = "label strong" if strong else "label"
+    return (
+        f'<text class="{kind}" x="{left - 8}" y="{y:.1f}" text-anchor="end"><title>{escape(name)}</title>'
+        f"{escape(shown)}</text>"
+    )
+
+
+def _round_step(spread: float) -> float:
+    """A step of 1, 2 or 5 times a power of ten that divides a spread into about five."""
+    power = 10.0 ** math.floor(math.log10(spread / 5))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= spread / 5)
 
 
 def histogram(edges: Sequence[int], counts: Sequence[int], *, title: str, x_label: str, y_label: str) -> str:

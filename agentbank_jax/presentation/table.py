@@ -1,4 +1,4 @@
-"""A table, made once and shown in the terminal, in Markdown and in HTML."""
+"""A table, made once and shown in the terminal, in Markdown, in HTML and in LaTeX."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import rich.table
+
+
+BESIDE = " · "
+"""Between a figure and what is said beside it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +22,7 @@ class Table:
       columns: headings; the first `text_columns` are text, the others figures.
       rows: cells, as many as there are columns.
       strong: indices of rows that sum others up.
+      marked: (row, column) of cells that must not be overlooked.
       notes: what a reader must know, a line each.
     """
 
@@ -26,6 +31,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     text_columns: int = 2
     strong: frozenset[int] = frozenset()
+    marked: frozenset[tuple[int, int]] = frozenset()
     notes: tuple[str, ...] = ()
 
     def to_rich(self) -> "rich.table.Table":
@@ -56,13 +62,28 @@ class Table:
         lines = [f"### {self.title}", "", line(self.columns), line(rule), *map(line, rows), *([""] if notes else [])]
         return "\n".join([*lines, *notes])
 
+    def to_latex(self) -> str:
+        """The table for a document that uses the packages `latex.PACKAGES`."""
+        from agentbank_jax.presentation.latex import table_to_latex
+
+        return table_to_latex(self)
+
     def to_html(self) -> str:
-        def cells(tag: str, row: tuple[str, ...]) -> str:
-            kinds = [""] * self.text_columns + [' class="figure"'] * (len(row) - self.text_columns)
-            return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for kind, cell in zip(kinds, row, strict=True))
+        def cells(tag: str, row: tuple[str, ...], number: int | None = None) -> str:
+            parts = []
+            for place, cell in enumerate(row):
+                kinds = ["figure"] * (place >= self.text_columns) + ["marked"] * ((number, place) in self.marked)
+                kind = f' class="{" ".join(kinds)}"' if kinds else ""
+                # What is said beside a figure stands below it: many columns are to fit beside each other.
+                shown = escape(cell).replace(BESIDE, "<br/>") if place >= self.text_columns else escape(cell)
+                parts.append(f"<{tag}{kind}>{shown}</{tag}>")
+            return "".join(parts)
 
         kinds = [' class="strong"' if index in self.strong else "" for index in range(len(self.rows))]
-        rows = "".join(f"<tr{kind}>{cells('td', row)}</tr>" for kind, row in zip(kinds, self.rows, strict=True))
+        rows = "".join(
+            f"<tr{kind}>{cells('td', row, number)}</tr>"
+            for number, (kind, row) in enumerate(zip(kinds, self.rows, strict=True))
+        )
         notes = "".join(f'<p class="note">{escape(note)}</p>' for note in self.notes)
         head = cells("th", self.columns)
         return (

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentbank_jax.evaluation.results import effective_episodes, summarize, wilson_interval
+from agentbank_jax.evaluation.intervals import effective_episodes, wilson_interval
+from agentbank_jax.evaluation.results import summarize
 
 
 @pytest.mark.parametrize(
