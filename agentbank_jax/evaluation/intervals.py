@@ -37,7 +37,7 @@ def independent_episodes(successes: Sequence[int], episodes: Sequence[int]) -> f
     instances as clusters is V = sum (s_i - p k_i)^2 / n^2 (the ratio estimator of Cochran, Sampling Techniques, 1977,
     section 9A), and p (1 - p) / V independent episodes have it too: n over the design effect (Kish, 1965). Never more
     than n, and never fewer than n^2 / sum k_i^2, which is the number of instances where all were played equally often:
-    so few where each instance always ends alike, and where nothing varies. With one seed it is n.
+    so few where each instance always ends alike, and where all episodes do. With one seed it is n.
 
     Args:
       successes, episodes: of each instance.
@@ -48,7 +48,9 @@ def independent_episodes(successes: Sequence[int], episodes: Sequence[int]) -> f
     rate = sum(successes) / total
     scatter = sum((won - rate * played) ** 2 for won, played in zip(successes, episodes, strict=True))
     least = total**2 / sum(played**2 for played in episodes)
-    return least if not scatter else min(max(rate * (1 - rate) * total**2 / scatter, least), float(total))
+    if sum(successes) in (0, total):
+        return least
+    return float(total) if not scatter else min(max(rate * (1 - rate) * total**2 / scatter, least), float(total))
 
 
 def effective_episodes(episodes: Sequence[float]) -> float:

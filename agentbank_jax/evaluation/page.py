@@ -36,7 +36,6 @@ from agentbank_jax.presentation.charts import (
 )
 from agentbank_jax.presentation.page import facts_list, page
 from agentbank_jax.presentation.printable import printable
-from agentbank_jax.presentation.table import Table
 
 _HERE = Path(__file__).parent
 _KINDS = ((False, "held-in"), (True, "held-out"))
@@ -47,8 +46,8 @@ def to_html(report: Report) -> str:
     """The whole page."""
     packed = pack([sheet for sheet, _ in report.sheets], limit=report.episodes)
     parts = [
-        f"<h1>{escape(printable(report.title))}</h1>",
-        facts_list({name: printable(value) for name, value in report.facts.items()}),
+        f"<h1>{escape(report.title)}</h1>",
+        facts_list(report.facts),
         report.overview().to_html(),
     ]
     for sheet, gains in report.sheets:
@@ -60,36 +59,31 @@ def to_html(report: Report) -> str:
     parts += _episodes(packed, report.episodes)
     style = (_HERE / "episodes.css").read_text(encoding="utf-8")
     script = (_HERE / "episodes.js").read_text(encoding="utf-8")
-    return page(printable(report.title), parts, style=style, script=script)
+    # Whoever wrote a name or a text, nothing in the page commands whoever shows it.
+    return printable(page(report.title, parts, style=style, script=script))
 
 
 def _sweep(sheet: Sheet, gains: Gains) -> Iterator[str]:
-    yield f"<h2>Sweep ‘{escape(printable(sheet.name))}’</h2>"
-    yield from (f'<p class="alarm">{escape(printable(note))}</p>' for note in sheet.notes)
-    yield _shown(success_table(sheet))
+    yield f"<h2>Sweep ‘{escape(sheet.name)}’</h2>"
+    yield from (f'<p class="alarm">{escape(note)}</p>' for note in sheet.notes)
+    yield success_table(sheet).to_html()
     yield _chart("Success per task", _task_bars(sheet))
-    yield _shown(skill_table(sheet))
+    yield skill_table(sheet).to_html()
     yield _chart("Success per skill", _skill_bars(sheet))
     if (gained := gain_table(sheet, gains)) is not None:
-        yield _shown(gained)
+        yield gained.to_html()
         yield _chart("Gain on the base", _gain_points(sheet, gains))
-    yield _shown(reasons_table(sheet))
+    yield reasons_table(sheet).to_html()
     yield _chart("Why episodes ended", _reason_bars(sheet))
-    yield _shown(cost_table(sheet))
+    yield cost_table(sheet).to_html()
     others = (reward_table(sheet, gains), figures_table(sheet), detail_table(sheet), task_reasons_table(sheet))
     for table in others:
         if table is not None:
-            yield (
-                f'<details class="tables"><summary>{escape(printable(table.title))}</summary>{_shown(table)}</details>'
-            )
-
-
-def _shown(table: Table) -> str:
-    return printable(table.to_html())
+            yield f'<details class="tables"><summary>{escape(table.title)}</summary>{table.to_html()}</details>'
 
 
 def _chart(title: str, svg: str) -> str:
-    return f'<figure class="chart" aria-label="{escape(title)}">{printable(svg)}</figure>'
+    return f'<figure class="chart" aria-label="{escape(title)}">{svg}</figure>'
 
 
 def _task_bars(sheet: Sheet) -> str:

@@ -19,6 +19,7 @@ from agentbank_jax.evaluation.gains import Gains
 from agentbank_jax.evaluation.joining import Source, join
 from agentbank_jax.evaluation.sheet import Sheet
 from agentbank_jax.evaluation.tables import gain_table, overview_table, reward_table, skill_table, success_table
+from agentbank_jax.presentation.printable import printable
 from agentbank_jax.presentation.table import Table
 from agentbank_jax.whole_files import whole_file
 
@@ -148,7 +149,7 @@ def to_markdown(report: Report) -> str:
         for speaker, text in episode_turns(record):
             fence = _fence(text)
             parts.append(f"**{speaker}**\n\n{fence}text\n{text}\n{fence}")
-    return "\n\n".join(parts) + "\n"
+    return printable("\n\n".join(parts) + "\n")
 
 
 def episode_title(record: EpisodeRecord) -> str:

@@ -27,7 +27,7 @@ def to_csv(report: Report) -> str:
     writer = csv.DictWriter(text, ordered, restval="")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue()
+    return printable(text.getvalue())
 
 
 def _row(sheet: Sheet, gains: Gains, row: Row, player: Player, cell: Cell) -> Mapping[str, object]:
@@ -76,10 +76,7 @@ def _row(sheet: Sheet, gains: Gains, row: Row, player: Player, cell: Cell) -> Ma
     }
     reasons = {f"ended_{reason}": summary.reasons.get(reason, 0) if cell.played else "" for reason in TERMINATE_REASONS}
     measured = {f"figure_{name}": value for name, value in summary.figures.items()}
-    return {
-        name: printable(value) if isinstance(value, str) else value
-        for name, value in {**facts, **figures, **reasons, **measured}.items()
-    }
+    return {**facts, **figures, **reasons, **measured}
 
 
 def _interval(estimate: Estimate | None, measure: str) -> tuple[float, float] | None:

@@ -19,7 +19,7 @@ def read_sources(folders: Sequence[str]) -> tuple[Source, ...]:
       AgentBankError: a folder is not there or holds no sweep, or a sweep cannot be read.
     """
     found = dict.fromkeys(path.resolve() for folder in folders for path in _sweeps(folder))
-    names = _run_names([path.parent for path in found])
+    names = _run_names(list(found))
     return tuple(Source(run=names[path.parent], result=read_sweep(path)) for path in found)
 
 
@@ -40,12 +40,13 @@ def _sweeps(name: str) -> list[Path]:
     )
 
 
-def _run_names(outputs: Sequence[Path]) -> dict[Path, str]:
-    """What the runs of outputs are called: as the folder that tells them apart, with as many above it as it takes."""
-    outputs = list(dict.fromkeys(outputs))
+def _run_names(sweeps: Sequence[Path]) -> dict[Path, str]:
+    """What the run of each output is called: as its folder, with as many above it as tell sweeps of one name apart."""
+    outputs = {path.parent for path in sweeps}
     names = {path: path.parent.name if path.match(_EVALUATIONS) else path.name for path in outputs}
-    most = max((len(path.parts) for path in outputs), default=0)
-    for length in range(2, most + 1):
-        clashes = Counter(names.values())
-        names |= {path: "/".join(path.parts[-length:]) for path, name in names.items() if clashes[name] > 1}
+    for length in range(2, max((len(path.parts) for path in outputs), default=0) + 1):
+        clashes = Counter((names[path.parent], path.name) for path in sweeps)
+        for path in sweeps:
+            if clashes[names[path.parent], path.name] > 1:
+                names[path.parent] = "/".join(path.parent.parts[-length:])
     return names

@@ -1,32 +1,40 @@
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from agentbank_jax.evaluation.intervals import effective_episodes, wilson_interval
 from agentbank_jax.evaluation.results import summarize
-
-
-@pytest.mark.parametrize(
-    ("successes", "episodes", "low", "high"),
-    # Reference values of the score interval: Newcombe (1998), table I.
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_the_wilson_interval_equals_published_values(successes: int, episodes: int, low: float, high: float) -> None:
-    assert wilson_interval(successes / episodes, episodes) == pytest.approx((low, high), abs=5e-5)
-
-
-@given(episodes=st.integers(1, 500), data=st.data())
-def test_the_interval_holds_the_rate_and_stays_within_0_and_1(episodes: int, data: st.DataObject) -> None:
-    successes = data.draw(st.integers(0, episodes))
-    low, high = wilson_interval(successes / episodes, episodes)
-    assert 0 <= low <= successes / episodes + 1e-9 and successes / episodes - 1e-9 <= high <= 1
-
-
-def test_a_mean_of_tasks_is_as_sure_as_all_their_episodes_where_they_are_equal() -> None:
-    assert effective_episodes([40, 40, 40]) == pytest.approx(120)
-    assert effective_episodes([10, 1000]) == pytest.approx(39.6, abs=0.01)
+from tests.evaluation.made_sweep import make_record
 
 
 def test_without_episodes_nothing_is_claimed() -> None:
     summary = summarize([], task="t", skill="math", model="m")
-    assert summary.episodes == 0 and summary.interval == (0.0, 1.0)
+    assert summary.episodes == 0 and summary.interval == (0.0, 1.0) and summary.figures == {}
+
+
+def test_figures_are_sums_over_episodes_by_hand() -> None:
+    records = [
+        make_record("t", 0, True, steps=2, invalid_actions=0, tokens=10, prompt_tokens=50,
+                    figures={"f1": 1.0, "note": "x"}),
+        make_record("t", 1, False, steps=6, invalid_actions=3, tokens=40, prompt_tokens=70, reward=0.25,
+                    figures={"f1": 0.5, "exact": True}),
+        make_record("t", 2, False, terminate_reason="environment_error", reward=0.0, steps=0, invalid_actions=0,
+                    tokens=1, prompt_tokens=0, figures={"f1": float("nan")}),
+        make_record("t", 3, True, trained_on=True),
+    ]  # fmt: skip
+    summary = summarize(records, task="t", skill="math", model="m")
+    assert (summary.episodes, summary.instances, summary.left_out, summary.environment_errors) == (3, 3, 1, 1)
+    assert summary.success_rate == 1 / 3 and summary.average_reward == 1.25 / 3
+    assert summary.steps == 8 / 3 and summary.invalid_rate == 3 / 8
+    assert summary.tokens == 17 and summary.prompt_tokens == 40
+    assert summary.figures == {"f1": 0.75, "exact": 1.0}
+    assert summary.reasons == {"success": 1, "max_steps": 1, "environment_error": 1}
+
+
+def test_seeds_of_one_instance_widen_the_interval() -> None:
+    def interval(seeds: int, alike: bool) -> tuple[float, float]:
+        records = [
+            make_record("t", index, (index if alike else index + seed) % 2 == 0, seed=seed)
+            for seed in range(seeds)
+            for index in range(20)
+        ]
+        return summarize(records, task="t", skill="math", model="m").interval
+
+    assert interval(4, alike=True) == interval(1, alike=True)
+    wide, narrow = interval(4, alike=True), interval(4, alike=False)
+    assert narrow[1] - narrow[0] < 0.6 * (wide[1] - wide[0])

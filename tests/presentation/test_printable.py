@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from agentbank_jax.presentation.printable import printable
 
 
-@pytest.mark.parametrize("harmful", ["\x1b[2J", "\x9b2J", "\x00", "\x07", "\x7f", "\ud800"])
-def test_control_characters_and_halves_of_pairs_are_replaced(harmful: str) -> None:
+@pytest.mark.parametrize("harmful", ["\x1b[2J", "\x9b2J", "\x00", "\x07", "\x7f", "\ud800", "\u202e", "\u2066"])
+def test_controls_of_terminals_and_of_direction_and_halves_of_pairs_are_replaced(harmful: str) -> None:
     assert printable(f"a{harmful}b") == f"a\N{REPLACEMENT CHARACTER}{harmful[1:]}b"
 
 
