@@ -5,7 +5,7 @@ suits a light and a dark page.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -32,7 +32,7 @@ def bar_chart(groups: Sequence[tuple[str, Sequence[Bar]]], series: Sequence[str]
       series: names, in the order of the bars.
       title: for readers who cannot see the picture.
     """
-    left, width, bar, gap = 250, 480, 13, 14
+    left, width, bar, gap = _room(name for name, _ in groups), 480, 13, 14
     labels = [value.label for _, bars in groups for value in bars if value.value is not None]
     right = 60 + 7 * max(map(len, labels), default=0)
     styles = list(map(series_style, range(len(series))))
@@ -103,7 +103,7 @@ def forest_chart(
       title: for readers who cannot see the picture.
       x_label: what the values are.
     """
-    left, width, line = 250, 480, 20
+    left, width, line = _room(point.label for point in points), 480, 20
     right = 60 + 7 * max((len(point.note) for point in points), default=0)
     legend, top = _legend(series, styles, left, left + width + right)
     ends = [0.0, *(end for point in points for end in (point.interval or (point.value, point.value)))]
@@ -118,10 +118,10 @@ def forest_chart(
 
     for tick in range(round((high - low) / step) + 1):
         value = low + tick * step
-        kind = "zero" if abs(value) < step / 2 else "grid"
+        kind, shown = ("zero", "0") if abs(value) < step / 2 else ("grid", f"{value:+g}")
         parts.append(f'<line class="{kind}" x1="{at(value):.1f}" y1="{top - 6}" x2="{at(value):.1f}" y2="{bottom}"/>')
         place = f'x="{at(value):.1f}" y="{bottom + 16}" text-anchor="middle"'
-        parts.append(f'<text class="axis" {place}>{value:+g}</text>')
+        parts.append(f'<text class="axis" {place}>{shown}</text>')
     for number, point in enumerate(points):
         y = top + line * (number + 0.5)
         told = f"{point.label}, {series[point.series]}: {point.value:+.1f}"
@@ -150,7 +150,7 @@ def stacked_chart(
       styles: their classes in the page's style sheet.
       title: for readers who cannot see the picture.
     """
-    left, width, right, bar, gap = 250, 480, 60, 18, 6
+    left, width, right, bar, gap = _room(name for name, _ in rows), 480, 60, 18, 6
     shown = [place for place in range(len(parts)) if any(counts[place] for _, counts in rows)]
     legend, top = _legend([parts[at] for at in shown], [styles[at] for at in shown], left, left + width + right)
     pieces = [_open(left + width + right, top + (bar + gap) * len(rows) + 6, title), legend]
@@ -183,9 +183,14 @@ def _legend(names: Sequence[str], styles: Sequence[str], left: int, right: int) 
     return "".join(parts), y + 28
 
 
+def _room(names: Iterable[str]) -> int:
+    """How wide the names beside the lines of a picture are; at most a third of it."""
+    return min(250, max(60, 20 + 7 * max(map(len, names), default=0)))
+
+
 def _row_label(name: str, left: int, y: float, *, strong: bool = False) -> str:
     """A name beside its line; what is too long for the place is cut, and whole as a tooltip."""
-    fits = left // 7
+    fits = (left - 8) // 7
     shown = name if len(name) <= fits else name[: fits - 1] + "…"
     kind = "label strong" if strong else "label"
     return (
