@@ -53,6 +53,11 @@ def test_every_gin_file_is_installed_inside_the_package(installed: Path) -> None
     assert found == shipped and shipped
 
 
+def test_the_parts_of_the_reports_page_are_installed(installed: Path) -> None:
+    folder = installed / "agentbank_jax/evaluation"
+    assert {path.name for path in folder.iterdir() if path.suffix in (".css", ".js")} == {"episodes.css", "episodes.js"}
+
+
 def test_nothing_is_installed_beside_the_package(installed: Path) -> None:
     assert {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")} == {"agentbank_jax"}
 

@@ -1,7 +1,9 @@
 """The report as one HTML page that needs nothing beside it: styles, charts and every episode are inside."""
 
+from collections import Counter
 from collections.abc import Iterator
 from html import escape
+from itertools import accumulate
 from pathlib import Path
 
 from agentbank_jax.agents.episode import TERMINATE_REASONS
@@ -26,11 +28,14 @@ from agentbank_jax.evaluation.tables import (
     task_name,
 )
 from agentbank_jax.presentation.charts import (
+    COLOURS,
     Bar,
+    Curve,
     Point,
     bar_chart,
     forest_chart,
     line_chart,
+    overlay_chart,
     series_style,
     stacked_chart,
 )
@@ -76,6 +81,7 @@ def _sweep(sheet: Sheet, gains: Gains) -> Iterator[str]:
     yield reasons_table(sheet).to_html()
     yield _chart("Why episodes ended", _reason_bars(sheet))
     yield cost_table(sheet).to_html()
+    yield _chart("Success by number of steps", _step_curves(sheet))
     others = (reward_table(sheet, gains), figures_table(sheet), detail_table(sheet), task_reasons_table(sheet))
     for table in others:
         if table is not None:
@@ -155,6 +161,21 @@ def _reason_bars(sheet: Sheet) -> str:
     names = [reason.replace("_", " ") for reason in TERMINATE_REASONS]
     styles = [f"reason-{reason.replace('_', '-')}" for reason in TERMINATE_REASONS]
     return stacked_chart(rows, names, styles, title=f"Why episodes ended, sweep {sheet.name}")
+
+
+def _step_curves(sheet: Sheet) -> str:
+    """The share of all episodes of a player that succeed within so many steps."""
+    curves = []
+    for number, player in enumerate(sheet.players):
+        records = [one for _, cell in sheet.cells(player.name) for one in cell.records if not one.trained_on]
+        won = Counter(record.steps for record in records if record.success)
+        steps = range(max((record.steps for record in records), default=0) + 1)
+        shares = accumulate(100 * won[step] / max(len(records), 1) for step in steps)
+        style = f"line-{number % COLOURS}"
+        curves.append(Curve(points=list(zip(steps, shares, strict=True)), name=player.name, style=style))
+    title = f"Success by number of steps, sweep {sheet.name}"
+    label = "% of all episodes that succeed within"
+    return overlay_chart(curves, title=title, x_label="steps (replies)", y_label=label, legend=True)
 
 
 def _names(sheet: Sheet) -> list[str]:

@@ -259,7 +259,15 @@ def line_chart(points: Sequence[tuple[float, float]], *, title: str, x_label: st
     return overlay_chart([curve], title=title, x_label=x_label, y_label=y_label, logarithmic=logarithmic)
 
 
-def overlay_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label: str, logarithmic: bool = False) -> str:
+def overlay_chart(
+    curves: Sequence[Curve],
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    logarithmic: bool = False,
+    legend: bool = False,
+) -> str:
     """Curves over each other, each with its name as a tooltip; a curve of one point is a dot.
 
     Args:
@@ -267,9 +275,12 @@ def overlay_chart(curves: Sequence[Curve], *, title: str, x_label: str, y_label:
       title: for readers who cannot see the picture.
       x_label, y_label: what the axes are.
       logarithmic: the scale of the y axis.
+      legend: whether the names also stand above.
     """
-    left, top, width, height = 62, 14, 660, 240
-    parts = [_open(left + width + 20, top + height + 46, title)]
+    left, width, height = 62, 660, 240
+    names, styles = [curve.name for curve in curves], [curve.style for curve in curves]
+    key, top = _legend(names, styles, left, left + width) if legend else ("", 14)
+    parts = [_open(left + width + 20, top + height + 46, title), key]
     scaled = [
         [
             (x, math.log10(y) if logarithmic else y)

@@ -41,6 +41,7 @@ def test_one_call_gives_tables_results_and_report_and_a_second_one_plays_nothing
     assert "held-out mean" in printed.getvalue() and "parrot: 6 episodes" in printed.getvalue()
     page = first.page.read_text()
     assert "parrot, step 5" in page and "Training loss" in page
+    assert {path.suffix for path in tmp_path.glob("report.*")} == {".md", ".html", ".csv", ".tex"}
     assert {path.name for path in (tmp_path / "held_in").iterdir()} == {column.name for column in result.columns} | {
         "sweep.json"
     }

@@ -165,7 +165,8 @@ def test_names_cannot_break_any_form_of_the_report(name: str, tmp_path: Path) ->
     result = make_result({name: {"t": [Y, N]}, "untrained": {"t": [N, N]}}, not_run={"u": name}, record={"error": name})
     files = write_report(replace(report_of(result), title=name, facts={name: name}), tmp_path)
     check_page(files.page.read_text(), scripts=1)
-    assert "\u202e" not in files.page.read_text()
+    for path in files:
+        assert not re.search("[\x00-\x08\u202e\ud800]", path.read_bytes().decode("utf-8"))
     assert len(list(csv.DictReader(io.StringIO(files.csv.read_text())))) == 4
     check_latex(files.latex.read_text())
 
@@ -301,3 +302,13 @@ def test_a_folder_that_cannot_be_written_and_an_unknown_base_leave_nothing(tmp_p
     with pytest.raises(AgentBankError, match="--base=n"):
         write_report(report_of(result, base="n"), tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_curve_tells_how_many_episodes_succeed_within_so_many_steps() -> None:
+    result = make_result({"m": {"t": [Y, Y, N, N]}})
+    column, records = result.columns[0], result.tasks[0].records["m"]
+    steps = (1, 3, 4, 4)
+    result.tasks[0].add(column, [replace(one, steps=count) for one, count in zip(records, steps, strict=True)])
+    ((path,),) = (re.findall(r'class="line-0" d="([^"]*)"', to_html(report_of(result))),)
+    # 0, 25, 25, 50 and 50 per cent at 0 to 4 steps, in half units of a picture of 660 x 240.
+    assert path == "M0 458 l0 0 330 -218 330 0 330 -218 330 0"

@@ -68,6 +68,19 @@ def test_curves_over_each_other_share_their_axes_and_carry_their_names() -> None
     assert "a<b" in [element.text for element in root.iter() if element.tag.endswith("title")]
 
 
+def test_curves_with_a_legend_make_room_for_it() -> None:
+    curves = [Curve(points=[(0, 1), (10, 3)], name=f"curve {number} of many", style="one") for number in range(12)]
+    with_key, without = (
+        ElementTree.fromstring(overlay_chart(curves, title="t", x_label="x", y_label="y", legend=legend))
+        for legend in (True, False)
+    )
+    heights = [float(root.get("viewBox", "").split()[3]) for root in (with_key, without)]
+    assert heights[0] > heights[1]
+    names = [one for one in with_key.iter() if one.tag.endswith("text") and (one.text or "").startswith("curve")]
+    grid = [float(one.get("y1", "nan")) for one in with_key.iter() if one.get("class") == "grid"]
+    assert len(names) == 12 and max(float(one.get("y", "nan")) for one in names) < min(grid)
+
+
 def test_a_logarithmic_axis_leaves_out_what_has_no_logarithm_and_shows_values() -> None:
     curve = Curve(points=[(0, 1), (1, 0), (2, -5), (3, 100), (4, float("nan"))], name="a")
     root = ElementTree.fromstring(overlay_chart([curve], title="t", x_label="x", y_label="y", logarithmic=True))
