@@ -27,20 +27,11 @@ from agentbank_jax.evaluation.tables import (
     success_table,
     task_name,
 )
-from agentbank_jax.presentation.charts import (
-    COLOURS,
-    Bar,
-    Curve,
-    Point,
-    bar_chart,
-    forest_chart,
-    line_chart,
-    overlay_chart,
-    series_style,
-    stacked_chart,
-)
+from agentbank_jax.presentation.charts import Bar, Curve, bar_chart, line_chart, overlay_chart
+from agentbank_jax.presentation.line_charts import Point, forest_chart, stacked_chart
 from agentbank_jax.presentation.page import facts_list, page
 from agentbank_jax.presentation.printable import printable
+from agentbank_jax.presentation.svg import COLOURS, series_style
 
 _HERE = Path(__file__).parent
 _KINDS = ((False, "held-in"), (True, "held-out"))
