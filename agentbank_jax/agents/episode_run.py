@@ -36,6 +36,7 @@ class EpisodeRun:
     steps: int = 0
     trial_steps: int = 0
     invalid_actions: int = 0
+    first_invalid: int | None = None
     unparseable: int = 0
     tokens: int = 0
     prompt_tokens: int = 0
@@ -91,7 +92,8 @@ class EpisodeRun:
             return self._go_on(Told(text=answer.observation))
         self.reward = answer.reward
         self.info = dict(answer.info)
-        self.invalid_actions += bool(answer.info.get("invalid_action", False))
+        if answer.info.get("invalid_action", False):
+            self._count_invalid()
         if answer.terminated:
             success = self.reward >= self.episode.spec.success_threshold
             return self._end_trial("success" if success else "finished", answer.observation)
@@ -106,6 +108,11 @@ class EpisodeRun:
     def _count(self) -> None:
         self.steps += 1
         self.trial_steps += 1
+
+    def _count_invalid(self) -> None:
+        self.invalid_actions += 1
+        if self.first_invalid is None:
+            self.first_invalid = sum(turn.role == "assistant" for turn in self.turns)
 
     def _go_on(self, told: str | Told | None) -> Message | None:
         """Lets the agent say what it wants next."""
@@ -141,7 +148,7 @@ class EpisodeRun:
         if wish.action is not None:
             self.unparseable = 0
             return Act(action=wish.action, draw=self._draw())
-        self.invalid_actions += 1
+        self._count_invalid()
         self.unparseable += 1
         if self.unparseable >= self.max_unparseable:
             return self._end_trial("unparseable", None, wish.refusal)
@@ -156,7 +163,7 @@ class EpisodeRun:
     def _try_again(self) -> Begin:
         self.earlier = (*self.earlier, self.turns)
         self.trial += 1
-        self.turns, self.final_observation, self.reason = (), None, None
+        self.turns, self.final_observation, self.reason, self.first_invalid = (), None, None, None
         self.reward, self.info, self.trial_steps, self.unparseable = 0.0, {}, 0, 0
         return self.begin()
 
@@ -179,6 +186,7 @@ class EpisodeRun:
             success=self.reason != "environment_error" and self.reward >= self.episode.spec.success_threshold,
             steps=self.steps,
             invalid_actions=self.invalid_actions,
+            first_invalid=self.first_invalid,
             terminate_reason=self.reason,
             tokens=self.tokens,
             prompt_tokens=self.prompt_tokens,

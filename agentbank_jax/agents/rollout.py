@@ -154,6 +154,7 @@ def _not_begun(episode: Episode, error: Exception, seconds: float) -> Outcome:
         success=False,
         steps=0,
         invalid_actions=0,
+        first_invalid=None,
         terminate_reason="environment_error",
         tokens=0,
         prompt_tokens=0,

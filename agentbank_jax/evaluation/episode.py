@@ -29,7 +29,7 @@ class EpisodeRecord:
       data: hash of the instances, and of what they are played with, such as an index of passages.
       instance_id, fingerprint: of the instance; None where making it failed.
       model: the name of the policy. agent: how it was driven.
-      reward, success, steps, invalid_actions, terminate_reason, tokens, prompt_tokens, seconds, error,
+      reward, success, steps, invalid_actions, first_invalid, terminate_reason, tokens, prompt_tokens, seconds, error,
         final_observation: see `agents.episode.Outcome`.
       figures: what the environment measured at the end, such as `f1`.
       earlier: the conversations of an agent's earlier trials.
@@ -55,6 +55,7 @@ class EpisodeRecord:
     success: bool
     steps: int
     invalid_actions: int
+    first_invalid: int | None
     terminate_reason: str
     tokens: int
     prompt_tokens: int
@@ -98,6 +99,7 @@ class EpisodeRecord:
             success=outcome.success,
             steps=outcome.steps,
             invalid_actions=outcome.invalid_actions,
+            first_invalid=outcome.first_invalid,
             terminate_reason=outcome.terminate_reason,
             tokens=outcome.tokens,
             prompt_tokens=outcome.prompt_tokens,

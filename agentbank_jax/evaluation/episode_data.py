@@ -9,7 +9,7 @@ from typing import Any
 
 from agentbank_jax.agents.episode import TERMINATE_REASONS
 from agentbank_jax.evaluation.episode import EpisodeRecord
-from agentbank_jax.evaluation.failure import explain, first_without_action
+from agentbank_jax.evaluation.failure import explain, first_invalid
 from agentbank_jax.evaluation.sheet import Sheet
 from agentbank_jax.presentation.printable import printable
 
@@ -125,7 +125,7 @@ def _content(record: EpisodeRecord) -> dict[str, Any]:
         "earlier": [_turns(trial) for trial in record.earlier],
         "why": explain(record),
         "seen": "" if record.success else printable(last)[:_SHORT],
-        "invalid": first_without_action(record),
+        "invalid": first_invalid(record),
         "facts": [(name, printable(value)) for name, value in _facts(record).items()],
     }
 

@@ -144,7 +144,7 @@
 
   function speech([speaker, text], invalid) {
     const turn = make("div", "turn " + speaker), said = make("pre");
-    turn.append(make("div", "speaker", speaker + (invalid ? ": no action in this reply" : "")), said);
+    turn.append(make("div", "speaker", speaker + (invalid ? ": no action in this reply, or a refused one" : "")), said);
     if (invalid) turn.classList.add("invalid");
     text.split("\n").forEach((line, number) => {
       if (number) said.append("\n");

@@ -1,6 +1,5 @@
 """Why an episode failed, in words, as far as its record tells."""
 
-from agentbank_jax.agents.react import ReAct
 from agentbank_jax.evaluation.episode import EpisodeRecord
 
 _REASONS = {
@@ -11,7 +10,6 @@ _REASONS = {
     "context_exhausted": "The conversation no longer fitted into the model's context.",
     "environment_error": "The environment failed, not the agent.",
 }
-_PARSED_BY_LINES = ("react", "act", "reflexion")
 
 
 def explain(record: EpisodeRecord) -> list[str]:
@@ -22,27 +20,15 @@ def explain(record: EpisodeRecord) -> list[str]:
     if record.invalid_actions:
         said.append(
             f"{record.invalid_actions} of {record.steps} replies held no action, or one that the environment refused"
-            f"{_first_invalid(record)}."
+            + (f"; reply {record.first_invalid} is the first." if record.first_invalid is not None else ".")
         )
     if record.trained_on:
         said.append("The instance was trained on, and is in no figure.")
     return said
 
 
-def first_without_action(record: EpisodeRecord) -> int | None:
-    """Which message of the last trial is the first reply that held no action; None where each did, or it is unknown."""
-    if record.agent not in _PARSED_BY_LINES:
-        return None
-    parser = ReAct()
-    for place, message in enumerate(record.conversations):
-        if message["from"] == "gpt" and parser.parse(message["value"]) is None:
-            return place
-    return None
-
-
-def _first_invalid(record: EpisodeRecord) -> str:
-    place = first_without_action(record)
-    if place is None:
-        return ""
-    number = sum(message["from"] == "gpt" for message in record.conversations[: place + 1])
-    return f"; reply {number} is the first without an action"
+def first_invalid(record: EpisodeRecord) -> int | None:
+    """Which message of the last trial is the first reply that held no action, or a refused one; None where none was."""
+    replies = [place for place, message in enumerate(record.conversations) if message["from"] == "gpt"]
+    number = record.first_invalid
+    return replies[number - 1] if number is not None and 0 < number <= len(replies) else None

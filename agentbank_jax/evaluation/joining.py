@@ -64,8 +64,15 @@ class _Entry:
             "split": f"split {result.split}",
             "steps": f"at most {facts.max_steps} steps",
             "threshold": f"success from {facts.success_threshold:g}",
+            "data": f"data {self.data}",
             "held out": "held out" if facts.held_out else "held in",
         }
+
+    @property
+    def data(self) -> str:
+        """The version of the instances, as their episodes say."""
+        columns = self.source.result.columns
+        return _each(dict.fromkeys(record.data for column in columns for record in self.records(column)))
 
     def is_stale(self, record: EpisodeRecord) -> bool:
         """Whether an episode was played otherwise than the sweep plays now: it waits for being played again."""

@@ -115,6 +115,18 @@ def test_a_parseable_reply_starts_the_count_of_unparseable_ones_anew() -> None:
     assert outcome.success and policy_limit_two.success and outcome.invalid_actions == 2
 
 
+@pytest.mark.parametrize(
+    ("texts", "first"),
+    [
+        (("Action: add 1", "Action: dance", "blah", "Final Answer: 2"), 2),
+        (("Action: add 1", "blah", "Action: dance", "Final Answer: 2"), 2),
+        (("Action: add 2", "Final Answer: 2"), None),
+    ],
+)
+def test_the_first_reply_that_was_refused_or_held_no_action_is_known(texts: tuple[str, ...], first: int | None) -> None:
+    assert one(ScriptedPolicy(*texts)).first_invalid == first
+
+
 def test_actions_that_the_environment_refuses_count_as_invalid_until_the_step_limit() -> None:
     outcome = one(ScriptedPolicy("Action: dance"), max_steps=4)
     assert (outcome.terminate_reason, outcome.steps, outcome.invalid_actions) == ("max_steps", 4, 4)

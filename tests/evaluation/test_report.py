@@ -16,7 +16,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.contender import Contender
 from agentbank_jax.evaluation.cost_tables import cost_table, detail_table, figures_table, reasons_table
-from agentbank_jax.evaluation.failure import explain, first_without_action
+from agentbank_jax.evaluation.failure import explain, first_invalid
 from agentbank_jax.evaluation.joining import Source
 from agentbank_jax.evaluation.page import to_html
 from agentbank_jax.evaluation.report import MEANING, Report, to_markdown, write_report
@@ -217,16 +217,16 @@ def test_why_an_episode_failed_is_said_in_words() -> None:
         {"from": "human", "value": "Observation: 1"},
         {"from": "gpt", "value": "I would rather not."},
     ]
-    lost = make_record("t", 0, False, conversations=talk, terminate_reason="unparseable", reward=0.25, trained_on=True)
-    assert first_without_action(lost) == 3
+    lost = make_record("t", 0, False, conversations=talk, terminate_reason="unparseable", reward=0.25, trained_on=True,
+                       first_invalid=2)  # fmt: skip
+    assert first_invalid(lost) == 3
     assert explain(lost) == [
         "Too many replies in a row held no action.",
         "Its last step was worth a reward of 0.25, below what counts as success.",
-        "1 of 4 replies held no action, or one that the environment refused; reply 2 is the first without an action.",
+        "1 of 4 replies held no action, or one that the environment refused; reply 2 is the first.",
         "The instance was trained on, and is in no figure.",
     ]
-    assert first_without_action(replace(lost, agent="rewoo")) is None  # its plans are read otherwise
-    assert first_without_action(make_record("t", 0, True)) is None
+    assert first_invalid(make_record("t", 0, True)) is None
 
 
 def test_earlier_trials_are_in_the_page() -> None:

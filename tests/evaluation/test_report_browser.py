@@ -40,7 +40,7 @@ def page(browser, tmp_path: Path):
     )
     column = result.columns[0]
     special = make_record(
-        "u", 1, False, model="m", terminate_reason="unparseable",
+        "u", 1, False, model="m", terminate_reason="unparseable", first_invalid=1,
         earlier=(({"from": "gpt", "value": "an early try"},),),
         conversations=({"from": "human", "value": "Go."}, {"from": "gpt", "value": "a needle, and no action"}),
         final_observation="Invalid format.",
@@ -115,7 +115,7 @@ def test_an_episode_opens_with_why_it_failed_its_turns_and_its_earlier_trials(pa
         "const done = arguments[0], one = document.querySelector('.episode');"
         "const wait = () => one.querySelector('.turn') ? done(one.textContent) : setTimeout(wait, 50); wait()"
     )
-    for expected in ("Too many replies in a row held no action.", "reply 1 is the first without an action",
+    for expected in ("Too many replies in a row held no action.", "reply 1 is the first",
                      "a needle, and no action", "Last observation", "Invalid format.", "Trial 1 of 2",
                      "an early try"):  # fmt: skip
         assert expected in text
