@@ -44,6 +44,9 @@ ALGEBRA = "math-verify[antlr4_13_2]>=0.9.0"
 # The OpenAI interface over HTTP (scripts/serve.py).
 SERVE = ["fastapi>=0.165", "uvicorn>=0.54", "pydantic>=2.14", "prometheus-client>=0.26"]
 
+# Models behind such interfaces, as agents.
+ENDPOINT = ["httpx2>=2.16"]
+
 EXTRAS = {
     "tpu": ["jax[tpu]"],
     # The compiler of TPUs, for hosts that have none: JAX names the libtpu that goes with it (684 MB).
@@ -60,13 +63,14 @@ EXTRAS = {
     # SeqIO's cache command, which runs on it, takes google-crc32c for its files.
     "beam": ["apache-beam>=2.77", "google-crc32c>=1.8"],
     "serve": SERVE,
+    "endpoint": ENDPOINT,
     # What speaks to the server as users do; lm-eval asks for an older fsspec than constraints.txt has.
     "clients": ["lm-eval[api]>=0.4.13", "inspect-ai>=0.3.285", "openai>=3.57"],
     "test": [
         *SERVE,
         ALGEBRA,
         "openai>=3.57",  # a client of the server
-        "httpx2>=2.16",
+        *ENDPOINT,
         "pytest>=8",
         "pytest-xdist>=3.6",
         "hypothesis>=6.130",

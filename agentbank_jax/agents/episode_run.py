@@ -32,6 +32,7 @@ class EpisodeRun:
     final_observation: str | None = None
     reward: float = 0.0
     info: dict[str, object] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
     trial: int = 1
     steps: int = 0
     trial_steps: int = 0
@@ -69,6 +70,11 @@ class EpisodeRun:
         """Takes an assistant turn."""
         self.tokens += reply.tokens
         self.prompt_tokens += reply.prompt_tokens
+        self.figures |= reply.figures
+        if reply.ended is not None and self.reason is not None:
+            # The trial had ended; only the words about it are missing.
+            self.turns = self.turns[:-1]
+            return None
         if reply.ended is not None:
             self.reason = reply.ended
             if reply.text:
@@ -138,6 +144,10 @@ class EpisodeRun:
             agent=self.episode.agent,
             purpose=wish.purpose,
             seed=self.episode.seed,
+            task=self.episode.spec.name,
+            episode=self.episode.id,
+            instance_id=self.instance.id,
+            trial=self.trial,
             expert_steps=self._expert.expert_steps,
             valid_actions=self._seen.valid_actions,
             random_action=self._seen.random_action,
@@ -175,7 +185,7 @@ class EpisodeRun:
         assert self.reason is not None
         turns, final_observation = self.turns, self.final_observation
         if self.trial_steps and turns and turns[-1].role == "user":  # nobody answered it
-            turns, final_observation = turns[:-1], turns[-1].content
+            turns, final_observation = turns[:-1], turns[-1].content.removeprefix("Observation: ")
         return Outcome(
             episode=self.episode,
             instance=self.instance,
@@ -191,6 +201,6 @@ class EpisodeRun:
             tokens=self.tokens,
             prompt_tokens=self.prompt_tokens,
             seconds=time.perf_counter() - self.started,
-            info=self.info,
+            info={**self.info, **self.figures},
             error=self.error,
         )

@@ -1,6 +1,5 @@
 """A model as a policy: conversations stay resident in the engine from turn to turn."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -112,9 +111,7 @@ class ModelPolicy:
         actions = request.valid_actions if self._choose_actions and request.purpose == "act" else None
         episode.actions, episode.thought, episode.tokens = actions or (), "", 0
         episode.prompt_tokens = len(episode.ids)
-        # The same in every process: from what names the reply.
-        name = f"{self._sampling.seed}/{request.seed}/{request.conversation}/{len(request.turns)}"
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
+        seed = request.draw(self._sampling.seed, 7)
         stop = self._sampling.stop
         if actions:
             answers = any(action.startswith(FINAL_ANSWER_PREFIX) for action in actions)

@@ -1,7 +1,9 @@
 """Who writes the assistant turns: a model, chance, or the expert. All over one code path."""
 
 import abc
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from agentbank_jax.agents.agent import Agent, Purpose
@@ -21,6 +23,10 @@ class Request:
       purpose: what the turn is for.
       seed: decides chance, together with the conversation's name.
       agent: who asks, and how it writes actions.
+      task: the environment's name.
+      episode: the episode's id.
+      instance_id: of the problem.
+      trial: which trial of the episode it is, from 1.
       expert_steps: the expert's plan from the start, where the policy `wants` it.
       valid_actions, random_action: of the environment as it is now, where the policy `wants` them.
     """
@@ -30,9 +36,18 @@ class Request:
     agent: Agent
     purpose: Purpose = "act"
     seed: int = 0
+    task: str = ""
+    episode: str = ""
+    instance_id: str = ""
+    trial: int = 1
     expert_steps: tuple[ExpertStep, ...] | None = None
     valid_actions: tuple[str, ...] | None = None
     random_action: str | None = None
+
+    def draw(self, seed: int, size: int) -> int:
+        """A seed for the reply, of `size` bytes: the same in every process, from what names the reply."""
+        name = f"{seed}/{self.seed}/{self.conversation}/{len(self.turns)}"
+        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:size])
 
     def written(self, steps: tuple[tuple[str, str], ...]) -> str:
         """(Thought, action) pairs as the agent reads them: all of them in a plan, else the first."""
@@ -49,13 +64,16 @@ class Reply:
       text: what was written.
       tokens: how many tokens the model generated for it, stop token included.
       prompt_tokens: how many tokens the conversation before it has.
-      ended: why no further turn can follow, if so: the context is full. `text` may then be cut off or empty.
+      ended: why no further turn can follow, if so: the context is full, or the policy has nothing to reply. `text` may
+        then be cut off or empty.
+      figures: what the policy measured so far in the conversation; recorded with the episode.
     """
 
     text: str
     tokens: int = 0
     prompt_tokens: int = 0
-    ended: Literal["context_exhausted"] | None = None
+    ended: Literal["context_exhausted", "no_reply"] | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Policy(Protocol):

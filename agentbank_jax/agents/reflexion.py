@@ -21,7 +21,7 @@ _MEMORY = "You have tried this before, without success. What you noted after eac
 
 @dataclass(frozen=True, kw_only=True)
 class Reflexion(ReAct):
-    """ReAct in several trials.
+    """ReAct in several trials. One that fills the context is the last: there is no room to reflect on it.
 
     Fields:
       trials: at most so many; the episode is that of the last one.
@@ -39,7 +39,7 @@ class Reflexion(ReAct):
 
     @property
     def facts(self) -> tuple[str, ...]:
-        return *super().facts, str(self.trials), str(self.memory)
+        return *super().facts, str(self.trials), str(self.memory), _REFLECT, _MEMORY
 
     def play(self, instruction: str, observation: str) -> Play:
         """Tries until a trial succeeds or was the last."""

@@ -32,7 +32,7 @@ class ReWOO(ReAct):
 
     @property
     def facts(self) -> tuple[str, ...]:
-        return *super().facts, self.plan_reminder
+        return *super().facts, self.plan_reminder, _HOW_TO_PLAN, _SOLVE
 
     def play(self, instruction: str, observation: str) -> Play:
         """Takes all actions of a plan, then those that the solution needs."""

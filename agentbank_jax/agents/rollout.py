@@ -7,7 +7,7 @@ on itself alone, never on its neighbours.
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from agentbank_jax.agents.episode import Episode, Outcome
 from agentbank_jax.agents.episode_run import EpisodeRun, Message
@@ -26,7 +26,7 @@ def roll_out(
     pool: EnvironmentPool | None = None,
     max_unparseable: int = 3,
     retries: int = 1,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Plays episodes and yields each as it ends.
 
     Args:

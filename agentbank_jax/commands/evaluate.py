@@ -1,9 +1,10 @@
-"""`python evaluate.py`: sweeps over a checkpoint that exists."""
+"""`python evaluate.py`: sweeps over models that exist. JAX is imported only where a checkpoint plays."""
 
 from pathlib import Path
 
+from rich.console import Console
+
 from agentbank_jax.commands.console import make_console
-from agentbank_jax.commands.watch import watch_run
 from agentbank_jax.configuration import bindings
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.configuration import EvaluationConfiguration, read_evaluation, read_gin
@@ -11,10 +12,8 @@ from agentbank_jax.configuration.gin_files import write_operative_config
 from agentbank_jax.environments import benchmark_data, sandbox_limits
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
-from agentbank_jax.parallel.distributed import check_alone
-from agentbank_jax.training.best_checkpoint import resolve_checkpoint
-from agentbank_jax.training.checkpoint_files import FOLDER as CHECKPOINTS
-from agentbank_jax.training.compilation_cache import enable_compilation_cache
+from agentbank_jax.evaluation.participants import kind_of, run_folder
+from agentbank_jax.parallel.distributed import DistributedConfig, check_alone
 from agentbank_jax.training.train_config import TrainConfig
 
 
@@ -24,9 +23,10 @@ def evaluate(command_line: CommandLine) -> int:
     Raises:
       AgentBankError: on whatever the user can mend; nothing long has begun then.
     """
-    check_alone(command_line.distributed, "evaluate.py")
     loader = read_gin(command_line)
     evaluation = read_evaluation(loader)
+    if _plays_checkpoint(command_line, evaluation) or command_line.distributed != DistributedConfig():
+        check_alone(command_line.distributed, "evaluate.py")
     benchmark_data.configure(evaluation.benchmarks)
     sandbox_limits.configure(evaluation.sandbox)
     check_sweeps(evaluation.sweeps)
@@ -35,31 +35,58 @@ def evaluate(command_line: CommandLine) -> int:
         for line in sweep_lines(evaluation):
             console.print(line, highlight=False, soft_wrap=True)
         return 0
-    named = [path for path in (command_line.checkpoint, command_line.watch) if path is not None]
-    if len(named) != 1:
-        raise AgentBankError(
-            "no checkpoint is named; expected --checkpoint=PATH, such as runs/samoyed_tiny, or --watch=MODEL_DIR."
-            if not named
-            else "both --checkpoint and --watch are named; expected one of them."
-        )
-    checkpoint = resolve_checkpoint(named[0])
-    output = _output_dir(command_line, checkpoint)
-    enable_compilation_cache()
+    if command_line.checkpoint and command_line.watch:
+        raise AgentBankError("both --checkpoint and --watch are named; expected one of them.")
     if command_line.watch:
-        metric, mode = _best_by()
-        watch_run(
-            checkpoint,
-            evaluation.sweeps,
-            output,
-            console,
-            best_metric=metric,
-            best_mode=mode,
-            newest=command_line.watch_newest,
-        )
+        output = _watch(command_line, evaluation, console)
     else:
-        evaluate_checkpoint(evaluation.sweeps, checkpoint, output, console=console)
+        output = _play(command_line, evaluation, console)
     write_operative_config(output / "operative_config.gin", loader)
     return 0
+
+
+def _play(command_line: CommandLine, evaluation: EvaluationConfiguration, console: Console) -> Path:
+    checkpoint: Path | None = None
+    if command_line.checkpoint:
+        from agentbank_jax.training.best_checkpoint import resolve_checkpoint
+
+        checkpoint = resolve_checkpoint(command_line.checkpoint)
+    if _plays_checkpoint(command_line, evaluation):
+        from agentbank_jax.training.compilation_cache import enable_compilation_cache
+
+        enable_compilation_cache()
+    output = _output_dir(command_line, checkpoint)
+    evaluate_checkpoint(evaluation.sweeps, checkpoint, output, console=console)
+    return output
+
+
+def _plays_checkpoint(command_line: CommandLine, evaluation: EvaluationConfiguration) -> bool:
+    """Whether a model is run here, by JAX."""
+    places = [place for sweep in evaluation.sweeps for place in sweep.models]
+    named = command_line.checkpoint or command_line.watch
+    return named is not None or any(kind_of(place) == "checkpoint" for place in places)
+
+
+def _watch(command_line: CommandLine, evaluation: EvaluationConfiguration, console: Console) -> Path:
+    from agentbank_jax.commands.watch import watch_run
+    from agentbank_jax.training.best_checkpoint import resolve_checkpoint
+    from agentbank_jax.training.compilation_cache import enable_compilation_cache
+
+    assert command_line.watch is not None
+    run = resolve_checkpoint(command_line.watch)
+    output = _output_dir(command_line, run)
+    enable_compilation_cache()
+    metric, mode = _best_by()
+    watch_run(
+        run,
+        evaluation.sweeps,
+        output,
+        console,
+        best_metric=metric,
+        best_mode=mode,
+        newest=command_line.watch_newest,
+    )
+    return output
 
 
 def _best_by() -> tuple[str, str]:
@@ -74,7 +101,7 @@ def sweep_lines(evaluation: EvaluationConfiguration) -> list[str]:
     """Says what would be played."""
     lines = []
     for sweep in evaluation.sweeps:
-        against = ", ".join(sweep.baselines) or "nothing"
+        against = ", ".join((*sweep.models, *sweep.baselines)) or "nothing"
         lines.append(f"sweep {sweep.name}: {sweep.episodes_per_task} {sweep.split} episodes a task, beside {against}")
         for spec in sweep.specs():
             reason = spec.available()
@@ -82,17 +109,10 @@ def sweep_lines(evaluation: EvaluationConfiguration) -> list[str]:
     return lines
 
 
-def _output_dir(command_line: CommandLine, checkpoint: Path) -> Path:
-    """Returns where the results go: `--model_dir`, or a folder of the sweeps' name in the checkpoint's run."""
+def _output_dir(command_line: CommandLine, checkpoint: Path | None) -> Path:
+    """Where the results go: `--model_dir`, or a folder of the sweeps' name in the checkpoint's run, or in `runs`."""
     if command_line.model_dir:
         return Path(command_line.model_dir).expanduser()
     names = "+".join(Path(name).stem for name in command_line.gin_files)
-    return _run_folder(checkpoint.absolute()) / f"evaluation-{names}"
-
-
-def _run_folder(checkpoint: Path) -> Path:
-    """Returns the run that a path belongs to: itself, its `checkpoints`, or one step of these."""
-    for folder in (checkpoint, checkpoint.parent):
-        if folder.name == CHECKPOINTS:
-            return folder.parent
-    return checkpoint
+    parent = Path("runs") if checkpoint is None else run_folder(checkpoint.absolute())
+    return parent / f"evaluation-{names}"

@@ -38,6 +38,7 @@ from agentbank_jax.data.remote import fetch_tasks
 from agentbank_jax.data.token_cache import TokenCache
 from agentbank_jax.environments import benchmark_data, sandbox_limits
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
+from agentbank_jax.evaluation.participants import find_participants
 from agentbank_jax.parallel.distributed import check_alike, start_processes
 from agentbank_jax.parallel.mesh import make_mesh
 from agentbank_jax.parallel.sharding import batch_sharding, rows_of_process
@@ -74,6 +75,7 @@ def train(command_line: CommandLine, began: float) -> int:
     if training.eval.sweep_every:
         check_sweeps(evaluation.while_training)
     model_dir = default_model_dir(command_line)
+    find_participants(evaluation.sweeps, model_dir)
     console = make_console()
     if command_line.dry_run:
         print_plan(console, training, evaluation, model_dir)

@@ -1,48 +1,40 @@
 """The one place where gin meets the library: which dataclasses it may fill, and how values are checked.
 
 The library's dataclasses know nothing of gin. Each gets a gin name here, equal to its class
-name, and its parameters are its fields.
+name, and its parameters are its fields. Its module is imported when it is first named: a sweep
+in which no checkpoint plays does without those that import JAX.
 """
 
 import dataclasses
+import functools
+import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 import gin
 
-from agentbank_jax.configuration.run_config import DataConfig, EvalConfig, RunConfig
-from agentbank_jax.data.samoyed import SamoyedConfig
-from agentbank_jax.environments.benchmark_data import BenchmarkConfig
-from agentbank_jax.environments.sandbox_limits import SandboxConfig
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.evaluation.sweep_config import SweepConfig
-from agentbank_jax.models.llama_config import LlamaConfig
-from agentbank_jax.models.lora import LoraConfig
-from agentbank_jax.models.sharding_rules import ShardingRules
-from agentbank_jax.parallel.mesh import MeshConfig
-from agentbank_jax.training.optimizer import OptimizerConfig
-from agentbank_jax.training.train_config import TrainConfig
 
 Config = TypeVar("Config")
 
-CONFIG_CLASSES: tuple[type[Any], ...] = (
-    BenchmarkConfig,
-    DataConfig,
-    EvalConfig,
-    LlamaConfig,
-    LoraConfig,
-    MeshConfig,
-    OptimizerConfig,
-    RunConfig,
-    SamoyedConfig,
-    SandboxConfig,
-    ShardingRules,
-    SweepConfig,
-    TrainConfig,
-)
+_MODULES: dict[str, str] = {
+    "BenchmarkConfig": "environments.benchmark_data",
+    "DataConfig": "configuration.run_config",
+    "EvalConfig": "configuration.run_config",
+    "LlamaConfig": "models.llama_config",
+    "LoraConfig": "models.lora",
+    "MeshConfig": "parallel.mesh",
+    "OptimizerConfig": "training.optimizer",
+    "RunConfig": "configuration.run_config",
+    "SamoyedConfig": "data.samoyed",
+    "SandboxConfig": "environments.sandbox_limits",
+    "ShardingRules": "models.sharding_rules",
+    "SweepConfig": "evaluation.sweep_config",
+    "TrainConfig": "training.train_config",
+}
 
 
 def _type_name(expected: Any) -> str:
@@ -134,22 +126,48 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     return inspect.Parameter.empty
 
 
-_FACTORIES: dict[str, Callable[..., Any]] = {
-    config.__name__: gin.external_configurable(_make_factory(config), name=config.__name__, module="agentbank_jax")
-    for config in CONFIG_CLASSES
-}
+def _config_class(name: str) -> type[Any]:
+    config: type[Any] = getattr(importlib.import_module(f"agentbank_jax.{_MODULES[name]}"), name)
+    return config
 
-KNOWN: Mapping[str, tuple[str, ...]] = {
-    config.__name__: tuple(field.name for field in dataclasses.fields(config) if field.init)
-    for config in CONFIG_CLASSES
-}
+
+@functools.cache
+def _factory(name: str) -> Callable[..., Any]:
+    """The function that gin calls, registered with it when it is first asked for."""
+    with gin.unlock_config():
+        return gin.external_configurable(_make_factory(_config_class(name)), name=name, module="agentbank_jax")
+
+
+class _Known(Mapping[str, tuple[str, ...]]):
+    """Gin name → its parameters; of a name that nobody asks for nothing is imported."""
+
+    def __getitem__(self, name: str) -> tuple[str, ...]:
+        if name not in _MODULES:
+            raise KeyError(name)
+        return tuple(field.name for field in dataclasses.fields(_config_class(name)) if field.init)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+KNOWN: Mapping[str, tuple[str, ...]] = _Known()
+
+
+def provide(selector: str) -> None:
+    """Lets gin know the dataclass that a selector means, where it means one."""
+    name = selector.rsplit(".", 1)[-1]
+    if name in _MODULES:
+        _factory(name)
 
 
 def build(config: type[Config], scope: str = "", **values: Any) -> Config:
     """Makes a dataclass from gin's bindings.
 
     Args:
-      config: one of `CONFIG_CLASSES`.
+      config: one of those that gin knows.
       scope: gin scope whose bindings win over unscoped ones.
       **values: what the caller decides itself, over any binding.
 
@@ -158,7 +176,7 @@ def build(config: type[Config], scope: str = "", **values: Any) -> Config:
     """
     with gin.config_scope(scope or None):
         try:
-            return _FACTORIES[config.__name__](**values)
+            return _factory(config.__name__)(**values)
         except AgentBankError as error:
             # gin appends where it was called from, which says nothing to the user.
             raise AgentBankError(str(error).split("\n  In call to configurable", 1)[0]) from None

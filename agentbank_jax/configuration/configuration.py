@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentbank_jax.configuration import bindings
 from agentbank_jax.configuration.command_line import CommandLine
@@ -14,24 +14,24 @@ from agentbank_jax.environments.benchmark_data import BenchmarkConfig
 from agentbank_jax.environments.sandbox_limits import SandboxConfig
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.sweep_config import SweepConfig
-from agentbank_jax.models.llama_config import LlamaConfig
-from agentbank_jax.models.lora import LoraConfig
-from agentbank_jax.models.sharding_rules import ShardingRules
-from agentbank_jax.parallel.mesh import MeshConfig
 from agentbank_jax.places import local_path
-from agentbank_jax.training.optimizer import OptimizerConfig
 from agentbank_jax.training.train_config import TrainConfig
+
+if TYPE_CHECKING:  # they import JAX, which not every evaluation needs
+    from agentbank_jax.models.llama_config import LlamaConfig
+    from agentbank_jax.parallel.mesh import MeshConfig
+    from agentbank_jax.training.optimizer import OptimizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfiguration:
     """What a training run is made of, sweeps aside."""
 
-    model: LlamaConfig
+    model: "LlamaConfig"
     data: DataConfig
     train: TrainConfig
-    optimizer: OptimizerConfig
-    mesh: MeshConfig
+    optimizer: "OptimizerConfig"
+    mesh: "MeshConfig"
     run: RunConfig
     eval: EvalConfig
 
@@ -90,6 +90,8 @@ def read_training() -> TrainingConfiguration:
     Raises:
       AgentBankError: on a missing or refused value, or a mixture that does not exist.
     """
+    from agentbank_jax.training.optimizer import OptimizerConfig
+
     return TrainingConfiguration(
         model=_read_model(),
         data=read_data(),
@@ -101,8 +103,11 @@ def read_training() -> TrainingConfiguration:
     )
 
 
-def _read_model() -> LlamaConfig:
+def _read_model() -> "LlamaConfig":
     """Makes the model, with adapters where gin holds anything of `LoraConfig`."""
+    from agentbank_jax.models.llama_config import LlamaConfig
+    from agentbank_jax.models.lora import LoraConfig
+
     if bindings.is_bound(LlamaConfig, "lora"):
         raise AgentBankError("LlamaConfig.lora is set by LoraConfig; bind LoraConfig.projections, LoraConfig.rank, …")
     adapted = any(bindings.is_bound(LoraConfig, name) for name in bindings.KNOWN[LoraConfig.__name__])
@@ -110,12 +115,15 @@ def _read_model() -> LlamaConfig:
     return bindings.build(LlamaConfig, lora=bindings.build(LoraConfig) if adapted else None)
 
 
-def read_mesh() -> MeshConfig:
+def read_mesh() -> "MeshConfig":
     """Makes what gin holds of the mesh, its rules included.
 
     Raises:
       AgentBankError: on a refused value.
     """
+    from agentbank_jax.models.sharding_rules import ShardingRules
+    from agentbank_jax.parallel.mesh import MeshConfig
+
     if bindings.is_bound(MeshConfig, "rules"):
         raise AgentBankError(
             "MeshConfig.rules has a gin name of its own: bind its fields, as ShardingRules.embed='fsdp'."

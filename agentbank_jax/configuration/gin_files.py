@@ -19,7 +19,7 @@ from gin import config as gin_config
 from gin import config_parser
 
 import agentbank_jax
-from agentbank_jax.configuration.bindings import KNOWN
+from agentbank_jax.configuration.bindings import KNOWN, provide
 from agentbank_jax.configuration.gin_imports import (
     ALLOW_IMPORTS,
     GinConfigError,
@@ -219,6 +219,7 @@ class GinLoader:
             registration.add(statement, module)
 
     def _check_configurable(self, selector: str) -> None:
+        provide(selector)
         if not is_configurable(selector) and self._registrations and (registration := self._registrations[-1]):
             registration.register(selector)
         if not is_configurable(selector):

@@ -1,9 +1,8 @@
 """A trained model with all that acting needs."""
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from agentbank_jax.agents.model_policy import ModelPolicy
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.contamination import TrainingManifest
-from agentbank_jax.evaluation.contender import Contender
+from agentbank_jax.evaluation.contender import Contender, hash_of
 from agentbank_jax.evaluation.sweep_config import BASELINES, SweepConfig
 from agentbank_jax.generation.engine import Engine
 from agentbank_jax.models import forward
@@ -90,7 +89,7 @@ class ActingModel:
         ) -> Contender:
             return Contender(
                 name=name,
-                identity=_hash([self.config.shape_facts, weights, template, limits]),
+                identity=hash_of([self.config.shape_facts, weights, template, limits]),
                 make=lambda: self._policy(name, params(), sweep),
                 manifest=seen,
             )
@@ -123,24 +122,16 @@ class ActingModel:
             name=name,
         )
 
-    def report_facts(self, sweeps: Sequence[SweepConfig], manifest: TrainingManifest, seconds: float) -> dict[str, str]:
-        """What a report says of the model and of how it acted."""
+    def facts(self, manifest: TrainingManifest) -> dict[str, str]:
+        """What a report says of the model."""
         config = self.config
-        trained = ", ".join(f"{task} ({len(ids):,})" for task, ids in manifest.ids.items())
         return {
             "checkpoint": f"{self.name}, step {self.step:,}",
             "model": f"{forward.count_parameters(config):,} parameters: {config.num_layers} layers, "
             f"width {config.hidden_size}, {config.num_heads} heads, vocabulary {config.vocab_size:,}",
-            "trained on": trained or "nothing that is listed",
-            "agent": "; ".join(dict.fromkeys(f"{', '.join(sweep.agents)}, {sweep.decoding()}" for sweep in sweeps)),
-            "limits": "; ".join(
-                f"{sweep.name}: {sweep.max_new_tokens} tokens a reply, "
-                f"{sweep.max_length or config.max_position_embeddings} a conversation, "
-                f"{sweep.max_unparseable} unparseable replies in a row"
-                for sweep in sweeps
-            ),
+            "longest conversation": f"{config.max_position_embeddings:,} tokens",
+            "trained on": manifest.describe(),
             "device": f"{jax.devices()[0].device_kind} ({jax.default_backend()}), jax {jax.__version__}",
-            "evaluated in": f"{seconds:.0f} s",
         }
 
 
@@ -156,7 +147,3 @@ def _digest(params: forward.Params) -> str:
     for leaf in jax.tree.leaves(params):
         digest.update(np.asarray(leaf).tobytes())
     return digest.hexdigest()
-
-
-def _hash(facts: object) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -42,6 +42,11 @@ class TrainingManifest:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise AgentBankError(f'{path}: expected {{"tasks": {{task: [trajectory id, …]}}}}.') from None
 
+    def describe(self) -> str:
+        """The tasks, and how many instances of each, in one line."""
+        tasks = ", ".join(f"{task} ({len(ids):,})" for task, ids in self.ids.items())
+        return tasks or "nothing that is listed"
+
     def trained_on_task(self, task: str) -> bool:
         return task in self.ids
 

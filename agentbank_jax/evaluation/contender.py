@@ -1,5 +1,7 @@
 """Who takes part in a sweep."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -38,3 +40,8 @@ def baseline_contenders(config: SweepConfig) -> tuple[Contender, ...]:
         ),
     }
     return tuple(known[name] for name in config.baselines if name in known)
+
+
+def hash_of(facts: object) -> str:
+    """A short name for facts that can be JSON."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

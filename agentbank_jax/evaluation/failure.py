@@ -8,6 +8,7 @@ _REASONS = {
     "max_steps": "The limit of steps was reached before the goal.",
     "unparseable": "Too many replies in a row held no action.",
     "context_exhausted": "The conversation no longer fitted into the model's context.",
+    "no_reply": "The recording that was played had no reply here.",
     "environment_error": "The environment failed, not the agent.",
 }
 

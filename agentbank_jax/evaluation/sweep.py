@@ -1,9 +1,7 @@
 """Runs a sweep: models times agents times tasks times seeds, many episodes at once, resumed where it was stopped."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from agentbank_jax.agents.rollout import roll_out
 from agentbank_jax.environments.base import Instance, check_answers
 from agentbank_jax.environments.pool import EnvironmentPool, LocalPool, ProcessPool
 from agentbank_jax.environments.registry import EnvironmentSpec
-from agentbank_jax.evaluation.contender import Contender
+from agentbank_jax.evaluation.contender import Contender, hash_of
 from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.evaluation.results import ResultFile
 from agentbank_jax.evaluation.sweep_config import SweepConfig
@@ -42,6 +40,7 @@ def run_sweep(
     contenders: Sequence[Contender],
     output_dir: Path,
     *,
+    earlier: SweepResult | None = None,
     progress: Progress | None = None,
 ) -> SweepResult:
     """Plays what is not yet recorded, and returns everything.
@@ -54,6 +53,7 @@ def run_sweep(
       config: what to play.
       contenders: who plays; the models first, as in the table.
       output_dir: where results go.
+      earlier: what some of the contenders have played in this process already; they need not play again.
       progress: told about every finished episode.
 
     Raises:
@@ -94,15 +94,29 @@ def run_sweep(
     with ExitStack() as resources:
         pool: EnvironmentPool = ProcessPool(config.slots) if config.processes else LocalPool()
         resources.enter_context(pool)
-        for contender in contenders:
-            chosen = [column for column in columns if column.model == contender.name]
-            players = [_Player(config, contender, column, agents[column.agent], turns, output_dir) for column in chosen]
-            for player in players:
+        for column in columns:
+            found = _found(earlier, column)
+            if found is None:
+                contender = next(one for one in contenders if one.name == column.model)
+                player = _Player(config, contender, column, agents[column.agent], turns, output_dir)
                 player.play(pool, contenders, progress)
-                for task in result.tasks:
-                    if task.not_run is None:
-                        task.add(player.column, player.recorded(task.facts.name, contenders))
+                found = {task.facts.name: player.recorded(task.facts.name) for task in result.tasks}
+            for task in result.tasks:
+                if task.not_run is None:
+                    task.add(column, _judged(found[task.facts.name], contenders))
     return result
+
+
+def _found(earlier: SweepResult | None, column: Column) -> dict[str, Sequence[EpisodeRecord]] | None:
+    """The episodes of a column that has played, by task."""
+    if earlier is None or column not in earlier.columns:
+        return None
+    return {task.facts.name: task.records.get(column.name, ()) for task in earlier.tasks}
+
+
+def _judged(records: Sequence[EpisodeRecord], contenders: Sequence[Contender]) -> list[EpisodeRecord]:
+    """The same, asked again whether they were trained on: a baseline's may be older than a model's manifest."""
+    return [replace(record, trained_on=_trained_on(contenders, record.task, record.instance_id)) for record in records]
 
 
 class _Player:
@@ -141,23 +155,27 @@ class _Player:
             return
         policy = self._contender.make()
         outcomes = roll_out(self._episodes(waiting), policy, pool=pool, max_unparseable=self._config.max_unparseable)
-        for outcome in outcomes:
-            turn = waiting[outcome.episode.id]
-            file = self._files[turn.spec.name]
-            record = EpisodeRecord.of(
-                outcome,
-                split=self._config.split,
-                index=turn.index,
-                data=turn.data,
-                model=self.column.model,
-                trained_on=_trained_on(contenders, turn.spec.name, outcome.instance.id if outcome.instance else None),
-                key=file.key,
-            )
-            file.append(record)
-            self._records[turn.spec.name][turn.seed, turn.index] = record
-            done += 1
-            if progress:
-                progress(self._config.name, self.column.name, done, len(self._turns))
+        # Closed here, where an outcome cannot be recorded: its places must be given back before the pool ends.
+        with closing(outcomes):
+            for outcome in outcomes:
+                turn = waiting[outcome.episode.id]
+                file = self._files[turn.spec.name]
+                record = EpisodeRecord.of(
+                    outcome,
+                    split=self._config.split,
+                    index=turn.index,
+                    data=turn.data,
+                    model=self.column.model,
+                    trained_on=_trained_on(
+                        contenders, turn.spec.name, outcome.instance.id if outcome.instance else None
+                    ),
+                    key=file.key,
+                )
+                file.append(record)
+                self._records[turn.spec.name][turn.seed, turn.index] = record
+                done += 1
+                if progress:
+                    progress(self._config.name, self.column.name, done, len(self._turns))
 
     def _episodes(self, waiting: dict[str, _Turn]) -> Iterator[Episode]:
         # What may take longest comes first: the end of a sweep is then not one long episode.
@@ -172,17 +190,9 @@ class _Player:
                 seed=turn.seed,
             )
 
-    def recorded(self, task: str, contenders: Sequence[Contender]) -> list[EpisodeRecord]:
-        """The episodes of a task, by seed and index.
-
-        Whether they were trained on is asked again: a baseline's may be older than a model's manifest.
-        """
-        return [
-            replace(record, trained_on=_trained_on(contenders, task, record.instance_id))
-            for turn in self._turns
-            if turn.spec.name == task
-            for record in (self._records[task][turn.seed, turn.index],)
-        ]
+    def recorded(self, task: str) -> list[EpisodeRecord]:
+        """The episodes of a task, by seed and index."""
+        return [self._records[task][turn.seed, turn.index] for turn in self._turns if turn.spec.name == task]
 
 
 def _columns(contenders: Sequence[Contender], agents: Sequence[str]) -> list[Column]:
@@ -234,4 +244,4 @@ def _key(config: SweepConfig, contender: Contender, turn: _Turn, agent: Agent) -
         "answers": config.answers,
         "agent": agent.facts,
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    return hash_of(facts)

@@ -1,7 +1,7 @@
 """What a sweep is: tasks, models, agents and seeds, and the limits of its episodes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from agentbank_jax.agents.agent import Agent
 from agentbank_jax.agents.registry import get_agent
@@ -28,6 +28,8 @@ class SweepConfig:
       first_index: the first instance.
       models: who plays beside the checkpoint of the command line: a checkpoint's folder, `http://HOST:PORT/v1#NAME`
         for a model behind an OpenAI-compatible server, or `recording:FOLDER` for the replies of recorded episodes.
+      manifests: name of a model behind a server, or of a recording → the `manifest.json` of its training; of one that
+        is not named here the report says that its training data are unknown.
       baselines: what to run beside the models: `untrained` (the same shape, fresh weights),
         `random`, `oracle`.
       base: with whom the report compares each model; None takes `untrained` where it plays.
@@ -54,6 +56,7 @@ class SweepConfig:
     split: str = "test"
     first_index: int = 0
     models: Sequence[str] = ()
+    manifests: Mapping[str, str] = field(default_factory=dict)
     baselines: Sequence[str] = BASELINES
     base: str | None = None
     agents: Sequence[str] = ("react",)

@@ -11,7 +11,6 @@ from agentbank_jax.models.llama_config import LlamaConfig
 from agentbank_jax.training.cross_entropy import LOGITS_AT_ONCE, summed_cross_entropy
 
 Batch = dict[str, Array]
-LOSS_KINDS = ("trained", "full")
 
 BUCKETS = 8
 """A capacity is a multiple of this share of a batch: that many programs at most, one or two in practice."""

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.training.loss import LOSS_KINDS
 
 BEST_MODES = ("min", "max")
+LOSS_KINDS = ("trained", "full")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,12 +37,12 @@ def make_run(folder: Path) -> Path:
     return folder
 
 
-def save_steps(folder: Path, *steps: int, total_steps: int | None = None) -> None:
+def save_steps(folder: Path, *steps: int, total_steps: int | None = None, max_length: int = 256) -> None:
     """Saves a checkpoint of a step's own weights for each."""
     tokenizer = Tokenizer.load(folder / "tokenizer.model")
     config = LlamaConfig(
         vocab_size=tokenizer.vocab_size, hidden_size=16, intermediate_size=32, num_layers=1, num_heads=2,
-        max_position_embeddings=256,
+        max_position_embeddings=max_length,
     )  # fmt: skip
     facts = {"template": "llama2/1", "tokenizer_sha256": tokenizer.fingerprint, "stop_ids": [tokenizer.eos_id]}
     with Checkpoints(folder, keep=100, config=config, facts=facts, total_steps=total_steps) as checkpoints:

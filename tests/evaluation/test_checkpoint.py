@@ -9,7 +9,7 @@ from rich.console import Console
 
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.acting_model import ActingModel
-from agentbank_jax.evaluation.checkpoint import evaluate_checkpoint
+from agentbank_jax.evaluation.checkpoint import evaluate_checkpoint, sweep_facts
 from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.sweep_config import SweepConfig
 from tests.evaluation.made_run import make_run, save_steps, vocabulary
@@ -57,11 +57,39 @@ def test_trained_and_untrained_models_share_their_compiled_programs(model_dir: P
 
     def compiled(sweep: SweepConfig, folder: Path) -> tuple[int, int]:
         jax.clear_caches()
-        evaluate_checkpoint([sweep], model_dir, folder, console=Console(file=io.StringIO()))
+        # How many episodes wait for a reply together must not depend on how fast processes are.
+        evaluate_checkpoint([replace(sweep, processes=False)], model_dir, folder, console=Console(file=io.StringIO()))
         return programs.decode._cache_size(), programs.prefill._cache_size()
 
     alone = compiled(replace(SWEEP, baselines=()), tmp_path / "alone")
     assert compiled(SWEEP, tmp_path / "both") == alone > (0, 0)
+
+
+@pytest.mark.usefixtures("specs")
+def test_every_agent_drives_a_model_and_none_changes_what_another_does(tmp_path: Path) -> None:
+    model_dir = make_run(tmp_path / "parrot")
+    save_steps(model_dir, 1, max_length=2048)
+    sweep = replace(SWEEP, tasks=("counting",), baselines=(), trials=2, max_length=None, processes=False)
+
+    def play(*agents: str) -> dict[str, list[object]]:
+        config = replace(sweep, agents=agents)
+        evaluation = evaluate_checkpoint(
+            [config], model_dir, tmp_path / "+".join(agents), console=Console(file=io.StringIO())
+        )
+        (task,) = evaluation.results[0].tasks
+        return {
+            records[0].agent: [
+                (one.conversations, one.earlier, one.steps, one.terminate_reason, one.tokens) for one in records
+            ]
+            for records in task.records.values()
+        }
+
+    together = play("react", "act", "reflexion", "rewoo")
+    for agent, episodes in together.items():
+        assert play(agent) == {agent: episodes}
+    # What fresh weights say is no action: both trials of Reflexion end by that, and the first is reflected on.
+    assert {len(earlier) for _, earlier, *_ in together["reflexion"]} == {1}
+    assert all(len(earlier[0]) == 2 * 4 for _, earlier, *_ in together["reflexion"])
 
 
 @pytest.mark.usefixtures("specs")
@@ -77,8 +105,7 @@ def test_a_model_that_draws_or_chooses_is_another_contender_and_the_report_says_
     ways = [SWEEP, replace(SWEEP, temperature=0.7), replace(SWEEP, temperature=0.7, top_p=0.5),
             replace(SWEEP, choose_actions=True)]  # fmt: skip
     assert len({model.contenders(sweep, TrainingManifest())[0].identity for sweep in ways}) == len(ways)
-    facts = model.report_facts(ways, TrainingManifest.of({}), 1.0)
-    assert facts["agent"] == (
+    assert sweep_facts(ways, 1.0)["agent"] == (
         "react, greedy decoding; react, temperature 0.7; react, temperature 0.7, top_p 0.5; "
         "react, greedy decoding, actions of the list"
     )
