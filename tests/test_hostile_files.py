@@ -267,6 +267,9 @@ _HARMLESS = {
     "environments/worker.py": "the errors of sending to its own parent",
     "environments/unit_tests.py": "writes only",
     "environments/unit_test_tester.py": "runs inside the sandbox, where the tests are",
+    "environments/unit_test_program.py": "runs inside the sandbox, where the program is",
+    "environments/python_cells.py": "a program for the sandbox, as text",
+    "environments/mathqa.py": "literals alone",
     "environments/rearrange.py": "an unpickler that refuses every name of code",
 }
 
