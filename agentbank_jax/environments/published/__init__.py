@@ -3,4 +3,4 @@
 A module is read whenever a name is looked up, so what an engine needs is imported when it is made.
 """
 
-MODULES = ("reasoning", "math", "programming", "embodied")
+MODULES = ("reasoning", "math", "programming", "web", "embodied")
