@@ -36,7 +36,7 @@ RELEASED = (
         "webshop",
         skill="web",
         action_space="discrete",
-        instruction=f"Buy what is asked for in the web shop. {FORM} The action is search[keywords] or click[value].",
+        environment="webshop",
         rows=5315,
         verified=False,
     ),

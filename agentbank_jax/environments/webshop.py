@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
-from agentbank_jax.environments.webshop_catalogue import Catalogue, Product, price_text
+from agentbank_jax.environments.webshop_catalogue import Product, ProductSearch, price_text
 from agentbank_jax.environments.webshop_reward import NounTagger, ShoppingGoal, purchase_reward
 from agentbank_jax.errors import AgentBankError
 
@@ -28,6 +28,7 @@ class WebShopConfig:
       repeat_instruction: begin every page with the instruction, not the search page alone.
       repeat_page_after_option: show the item page again after an option was clicked; else only
         `You have clicked <value>.`
+      search_anywhere: let a search begin on any page, not on the search page alone; WebShop's text environment does.
       rating: show the line `Rating: N.A.` on item pages.
       sub_pages: the further pages of an item, some of Description, Features, Reviews, Attributes.
     """
@@ -36,6 +37,7 @@ class WebShopConfig:
     max_results: int = 50
     repeat_instruction: bool = True
     repeat_page_after_option: bool = True
+    search_anywhere: bool = False
     rating: bool = True
     sub_pages: tuple[str, ...] = ("Description", "Features", "Reviews")
 
@@ -93,13 +95,13 @@ class WebShop(TextEnvironment):
     """
 
     def __init__(
-        self, load_catalogue: Callable[[str], Catalogue], tagger: NounTagger, config: WebShopConfig | None = None
+        self, load_catalogue: Callable[[str], ProductSearch], tagger: NounTagger, config: WebShopConfig | None = None
     ) -> None:
         self._load_catalogue = load_catalogue
         self._tagger = tagger
         self.config = config or WebShopConfig()
         self._task: ShoppingTask | None = None
-        self._catalogue: Catalogue | None = None
+        self._catalogue: ProductSearch | None = None
         self.state = ShopState()
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -121,7 +123,7 @@ class WebShop(TextEnvironment):
         return self._task.goal
 
     @property
-    def catalogue(self) -> Catalogue:
+    def catalogue(self) -> ProductSearch:
         if self._catalogue is None:
             raise AgentBankError("The shop has no catalogue yet; call reset(options={'instance': …}) first.")
         return self._catalogue
@@ -141,7 +143,7 @@ class WebShop(TextEnvironment):
             return self._invalid()
         argument = match[2].strip()
         if match[1].lower() == "search":
-            if state.page != "search" or not argument:
+            if not argument or (state.page != "search" and not self.config.search_anywhere):
                 return self._invalid()
             return self._show(ShopState(page="results", keywords=argument))
         return self._click(argument.lower())
@@ -244,7 +246,7 @@ class WebShop(TextEnvironment):
         if state.number * self.config.results_per_page < len(found):
             lines.append(NEXT_PAGE)
         for product in self.results_on_page():
-            lines += (product.id, product.title, price_text(product.price))
+            lines += (product.id, product.title, _tag(product))
         return lines
 
     def _item_lines(self) -> list[str]:
@@ -252,7 +254,7 @@ class WebShop(TextEnvironment):
         lines = [BACK_TO_SEARCH, PREVIOUS]
         for name, values in product.options:
             lines += (name, *values)
-        lines += (product.title, f"Price: {price_text(product.price)}")
+        lines += (product.title, f"Price: {_tag(product)}")
         if self.config.rating:
             lines.append("Rating: N.A.")
         return [*lines, *self.config.sub_pages, BUY_NOW]
@@ -286,3 +288,7 @@ class WebShop(TextEnvironment):
         from agentbank_jax.environments.webshop_expert import find_purchase
 
         return find_purchase(self)
+
+
+def _tag(product: Product) -> str:
+    return product.price_tag or price_text(product.price)

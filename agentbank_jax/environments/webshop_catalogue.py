@@ -4,8 +4,8 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from agentbank_jax.errors import AgentBankError
 
@@ -30,6 +30,7 @@ class Product:
       options: (name, values) in the order of the page, such as `("color", ("red", "blue"))`.
       description: the text of the page Description.
       features: the lines of the page Features.
+      price_tag: the price as pages show it, where that is not `price_text(price)`, such as `$5.0 to $7.0`.
     """
 
     id: str
@@ -41,11 +42,24 @@ class Product:
     options: tuple[tuple[str, tuple[str, ...]], ...] = ()
     description: str = ""
     features: tuple[str, ...] = ()
+    price_tag: str = field(default="", repr=False)  # part of no digest
 
 
 def price_text(price: float) -> str:
     """`$23` for whole dollars, else `$23.50`."""
     return f"${price:.0f}" if price == int(price) else f"${price:.2f}"
+
+
+class ProductSearch(Protocol):
+    """What a shop needs of its catalogue."""
+
+    def get(self, product_id: str) -> Product | None:
+        """The product of this id, in any case, or None."""
+        ...
+
+    def search(self, keywords: str, limit: int) -> tuple[Product, ...]:
+        """The `limit` best products for these words, best first."""
+        ...
 
 
 class Catalogue:

@@ -2,12 +2,13 @@
 
 import functools
 import re
+from collections.abc import Sequence
 
 from agentbank_jax.environments.base import ExpertStep
 from agentbank_jax.environments.heuristic_search import heuristic_search
 from agentbank_jax.environments.webshop import BUY_NOW, NEXT_PAGE, ShopState, WebShop
 from agentbank_jax.environments.webshop_catalogue import Product, price_text
-from agentbank_jax.environments.webshop_reward import ShoppingGoal
+from agentbank_jax.environments.webshop_reward import ShoppingGoal, option_matches
 from agentbank_jax.errors import AgentBankError
 
 MAX_EXPANSIONS = 500
@@ -43,9 +44,49 @@ def find_purchase(shop: WebShop) -> list[ExpertStep]:
             f"No purchase of reward 1 was found for {goal.instruction!r} within {MAX_EXPANSIONS} states; "
             "the catalogue may hold no product that fits the goal."
         )
+    return _explained(shop, result.actions)
+
+
+def find_described(shop: WebShop) -> list[ExpertStep]:
+    """Steps to the product that the goal was made from, found by its title; else as `find_purchase`.
+
+    For catalogues of real products, whose titles need not hold the words of a goal.
+    """
+    goal, config = shop.goal, shop.config
+    for keywords in (goal.name, *candidate_searches(goal)):
+        results = shop.catalogue.search(keywords, config.max_results)
+        for place, product in enumerate(results):
+            values = _fitting_options(goal, product)
+            if product.title != goal.name or values is None:
+                continue
+            pages = place // config.results_per_page
+            clicks = [*[NEXT_PAGE] * pages, product.id, *values, BUY_NOW]
+            return _explained(shop, [f"search[{keywords}]", *(f"click[{click}]" for click in clicks)])
+    return find_purchase(shop)
+
+
+def _fitting_options(goal: ShoppingGoal, product: Product) -> list[str] | None:
+    """An option value of the product for each that the goal asks for, each of another name; None where one lacks."""
+    chosen: dict[str, str] = {}
+    for _, wanted in goal.options:
+        fitting = [
+            (value != wanted, name, value)
+            for name, values in product.options
+            if name not in chosen
+            for value in values
+            if value == wanted or option_matches([wanted], [value])
+        ]
+        if not fitting:
+            return None
+        _, name, value = min(fitting)
+        chosen[name] = value
+    return list(chosen.values())
+
+
+def _explained(shop: WebShop, actions: Sequence[str]) -> list[ExpertStep]:
     start = shop.snapshot()
     try:
-        return [_explain(shop, action) for action in result.actions]
+        return [_explain(shop, action) for action in actions]
     finally:
         shop.restore(start)
 

@@ -1,12 +1,27 @@
 """Benchmarks of the skill `web`."""
 
-from agentbank_jax.environments import miniwob
+from agentbank_jax.environments import miniwob, webshop_published
 from agentbank_jax.environments.instructions import FORM
 from agentbank_jax.environments.registry import EnvironmentSpec
 
 BROWSER = "a Chromium and its driver (Debian: chromium, chromium-driver)"
 
 SPECS = (
+    EnvironmentSpec(
+        name="webshop",
+        skill="web",
+        action_space="discrete",
+        max_steps=10,
+        protocol=webshop_published.protocol(),
+        instruction=(f"Buy what is asked for in the web shop. {FORM} The action is search[keywords] or click[value]."),
+        licence="MIT",
+        requires=("WebShop's catalogue, attributes and goals, from its publisher",),
+        make=webshop_published.PublishedWebShop,
+        instance=webshop_published.WEBSHOP.instance,
+        size=webshop_published.WEBSHOP.size,
+        data_version=webshop_published.version,
+        available=webshop_published.WEBSHOP.available,
+    ),
     EnvironmentSpec(
         name="miniwob",
         skill="web",
