@@ -21,7 +21,7 @@ RELEASED = (
         "mind2web",
         skill="web",
         action_space="discrete",
-        instruction=_PAGE,
+        environment="mind2web",
         rows=7770,
     ),
     declare_released(

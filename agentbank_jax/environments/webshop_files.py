@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from agentbank_jax.environments.json_list import read_rows
 from agentbank_jax.environments.webshop_catalogue import Product
 from agentbank_jax.environments.webshop_reward import ShoppingGoal
 from agentbank_jax.errors import AgentBankError
@@ -27,7 +28,6 @@ NO_LIMIT = 1_000_000.0  # dollars; the limit of a goal for which there is none
 _UNKNOWN_PRICE = 100.0
 _LIMITS = [10.0 * step for step in range(1, 100)]
 _NEAR_LIMITS = 4
-_CHUNK, _ROW_LIMIT = 1 << 24, 1 << 26  # characters
 
 
 def find_files(folder: Path) -> tuple[Path, Path, Path]:
@@ -51,42 +51,6 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AgentBankError(f"{path}: cannot be read as JSON ({error}).") from None
-
-
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Yields the objects of a JSON list one by one, however long the file is.
-
-    Raises:
-      AgentBankError: where the file is no list of objects.
-    """
-    decoder, text, at = json.JSONDecoder(), "", 0
-    with path.open(encoding="utf-8") as file:
-        text = file.read(_CHUNK).lstrip()
-        if not text.startswith("["):
-            raise AgentBankError(f"{path}: begins with {text[:20]!r}; expected a JSON list of products.")
-        at, number = 1, 0
-        while True:
-            at = _skip(text, at)
-            if text[at : at + 1] == "]":
-                return
-            try:
-                row, after = decoder.raw_decode(text, at)
-                if not isinstance(row, dict):
-                    raise AgentBankError(f"{path}: row {number} is {str(row)[:40]}; expected an object.")
-            except ValueError as error:
-                more = file.read(_CHUNK) if len(text) - at < _ROW_LIMIT else ""
-                if not more:
-                    raise AgentBankError(f"{path}: row {number} is broken off or no JSON ({error}).") from None
-                text, at = text[at:] + more, 0
-                continue
-            yield row
-            at, number = after, number + 1
-
-
-def _skip(text: str, at: int) -> int:
-    while at < len(text) and text[at] in " \t\r\n,":
-        at += 1
-    return at
 
 
 def read_products(path: Path, attributes: dict[str, Any]) -> Iterator[Product]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agentbank_jax.environments import registry, webshop_files, webshop_published
-from agentbank_jax.environments.webshop_files import find_files, goals_of, read_products, read_rows
+from agentbank_jax.environments import json_list, registry, webshop_files, webshop_published
+from agentbank_jax.environments.webshop_files import find_files, goals_of, read_products
 from agentbank_jax.environments.webshop_index import StoredCatalogue, index_folder, read_goals
 from agentbank_jax.environments.webshop_taggers import TAGGER_VARIABLE, SpacyTagger, TitleWords, chosen_tagger
 from agentbank_jax.errors import AgentBankError
@@ -131,7 +131,7 @@ def test_the_full_catalogue_is_taken_before_the_small_one(made: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("items_shuffle_1000.json", "{}", "expected a JSON list of products"),
+        ("items_shuffle_1000.json", "{}", "expected a JSON list of objects"),
         ("items_shuffle_1000.json", "[1]", "row 0 is 1; expected an object"),
         ("items_shuffle_1000.json", '[{"asin": "B0", "name": "x"}', "row 1 is broken off"),
         ("items_shuffle_1000.json", '[{"asin": 3}]', "row 0: asin is 3; expected a string"),
@@ -154,10 +154,10 @@ def test_a_missing_file_is_named_with_its_source(made: Path) -> None:
 
 
 def test_rows_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webshop_files, "_CHUNK", 7)
+    monkeypatch.setattr(json_list, "_CHUNK", 7)
     rows = [{"a": number, "b": "],{" * number} for number in range(20)]
     (tmp_path / "rows.json").write_text(json.dumps(rows, indent=2))
-    assert list(read_rows(tmp_path / "rows.json")) == rows
+    assert list(json_list.read_rows(tmp_path / "rows.json")) == rows
 
 
 def test_the_version_follows_goals_and_catalogue(made: Path) -> None:

@@ -1,12 +1,39 @@
 """Benchmarks of the skill `web`."""
 
-from agentbank_jax.environments import miniwob, webshop_published
+from agentbank_jax.environments import mind2web, miniwob, webshop_published
+from agentbank_jax.environments.benchmark_data import PublishedData
 from agentbank_jax.environments.instructions import FORM
 from agentbank_jax.environments.registry import EnvironmentSpec
 
 BROWSER = "a Chromium and its driver (Debian: chromium, chromium-driver)"
 
+MIND2WEB = PublishedData(
+    name="mind2web",
+    # Of the three test sets the one with other tasks on the websites of training.
+    files={"test": ("test_task/*.json", "data/test_task/*.json"), "train": ("train/*.json", "data/train/*.json")},
+    read=mind2web.read_instances,
+    source="the dataset osunlp/Mind2Web on Hugging Face (data/train, and test.zip unpacked: test_task)",
+)
+
 SPECS = (
+    EnvironmentSpec(
+        name="mind2web",
+        skill="web",
+        action_space="discrete",
+        max_steps=40,
+        protocol=mind2web.PROTOCOL,
+        instruction=(
+            f"Choose the next operation on the web page. {FORM} The action is CLICK [number], TYPE [number] text or "
+            "SELECT [number] option."
+        ),
+        licence="CC-BY-4.0",
+        requires=("Mind2Web's test_task, from its publisher",),
+        make=mind2web.Mind2Web,
+        instance=MIND2WEB.instance,
+        size=MIND2WEB.size,
+        data_version=MIND2WEB.version,
+        available=MIND2WEB.available,
+    ),
     EnvironmentSpec(
         name="webshop",
         skill="web",
