@@ -1,7 +1,6 @@
 """Tasks of the skill `web`."""
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
-from agentbank_jax.environments.instructions import FORM
 from agentbank_jax.tasks.released import declare_released
 
 STARTER = declare_task(
@@ -13,8 +12,6 @@ STARTER = declare_task(
         remedy="make it with: python scripts/build_bank.py",
     )
 )
-
-_PAGE = f"Reach the goal on the web page. {FORM} The action is the next operation on the page."
 
 RELEASED = (
     declare_released(
@@ -28,7 +25,7 @@ RELEASED = (
         "webarena",
         skill="web",
         action_space="discrete",
-        instruction=_PAGE,
+        environment="webarena",
         rows=661,
         verified=False,
     ),

@@ -178,15 +178,18 @@ class Browser:
         """Goes to an address, which the caller has checked."""
         from selenium.common.exceptions import WebDriverException
 
-        def go(driver: "Chrome") -> None:
+        def go(driver: "Chrome") -> bool:
             try:
                 driver.get(url)
             except WebDriverException as error:
                 if "net::ERR" not in str(error):
                     raise
-                raise PageRefusal(f"{url[:200]} cannot be reached.") from None
+                return False
+            return True
 
-        self.call(go)
+        # Some failures are no error but a page that tells of it.
+        if not self.call(go) or self.script("return location.protocol;") == "chrome-error:":
+            raise PageRefusal(f"{url[:200]} cannot be reached.")
 
     def page(self) -> Page:
         """The page as it is when two looks at it agree, or after half a second."""
@@ -301,7 +304,7 @@ class Browser:
         from selenium.webdriver.common.keys import Keys
 
         *held, key = combination.split("+") if len(combination) > 1 else [combination]
-        names = {name.lower(): name for name in (*KEYS, *MODIFIERS)}
+        names = {"ctrl": "Control", **{name.lower(): name for name in (*KEYS, *MODIFIERS)}}
         held = [names.get(name.strip().lower(), name) for name in held]
         key = names.get(key.strip().lower(), key)
         if any(name not in MODIFIERS for name in held) or not (key in KEYS or (len(key) == 1 and key.isprintable())):
@@ -333,3 +336,15 @@ class Browser:
             sign,
             element,
         )
+
+
+def read_number(text: str, syntax: str) -> int:
+    """The number of an element as an action names it, with or without brackets.
+
+    Raises:
+      PageRefusal: where it is none; the message adds `syntax`.
+    """
+    text = text.strip().strip("[]")
+    if not re.fullmatch(r"-?[0-9]{1,6}", text):
+        raise PageRefusal(f"{text[:40]!r} is no number of an element. {syntax}")
+    return int(text)

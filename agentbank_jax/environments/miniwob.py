@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
-from agentbank_jax.environments.browser import Browser, Page, PageHangs, PageRefusal
+from agentbank_jax.environments.browser import Browser, Page, PageHangs, PageRefusal, read_number
 from agentbank_jax.environments.browser_process import missing
 from agentbank_jax.environments.registry import EnvironmentRegistryError, check_split
 from agentbank_jax.errors import AgentBankError
@@ -241,18 +241,11 @@ def perform(browser: Browser, action: str) -> None:
         ref, comma, text = argument.partition(",")
         if not comma:
             raise PageRefusal(f"type needs a number and a text. {_SYNTAX}")
-        browser.type(_number(ref), text.removeprefix(" "))
+        browser.type(read_number(ref, _SYNTAX), text.removeprefix(" "))
     elif verb == "drag":
-        first, *rest = (_number(part) for part in argument.split(","))
+        first, *rest = (read_number(part, _SYNTAX) for part in argument.split(","))
         if len(rest) not in (1, 2):
             raise PageRefusal(f"drag needs two or three numbers. {_SYNTAX}")
         browser.drag(first, rest[0] if len(rest) == 1 else (rest[0], rest[1]))
     else:
-        {"click": browser.click, "focus": browser.focus, "hover": browser.hover}[verb](_number(argument))
-
-
-def _number(text: str) -> int:
-    text = text.strip().strip("[]")
-    if not re.fullmatch(r"-?\d{1,6}", text):
-        raise PageRefusal(f"{text[:40]!r} is no number of an element. {_SYNTAX}")
-    return int(text)
+        {"click": browser.click, "focus": browser.focus, "hover": browser.hover}[verb](read_number(argument, _SYNTAX))

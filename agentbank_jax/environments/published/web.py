@@ -1,6 +1,13 @@
 """Benchmarks of the skill `web`."""
 
-from agentbank_jax.environments import mind2web, miniwob, webshop_published
+from agentbank_jax.environments import (
+    browser_process,
+    mind2web,
+    miniwob,
+    webarena,
+    webarena_tasks,
+    webshop_published,
+)
 from agentbank_jax.environments.benchmark_data import PublishedData
 from agentbank_jax.environments.instructions import FORM
 from agentbank_jax.environments.registry import EnvironmentSpec
@@ -15,7 +22,39 @@ MIND2WEB = PublishedData(
     source="the dataset osunlp/Mind2Web on Hugging Face (data/train, and test.zip unpacked: test_task)",
 )
 
+WEBARENA = PublishedData(
+    name="webarena",
+    files={"test": ("test.raw.json", "config_files/test.raw.json")},
+    read=webarena_tasks.read_instances,
+    source="github.com/web-arena-x/webarena (config_files/test.raw.json)",
+    engine=lambda: webarena_tasks.missing_sites() or browser_process.missing(),
+)
+
 SPECS = (
+    EnvironmentSpec(
+        name="webarena",
+        skill="web",
+        action_space="discrete",
+        max_steps=webarena.MAX_STEPS,
+        protocol=webarena.protocol(),
+        instruction=(
+            f"Reach the objective on the web page. {FORM} Actions: click [number], type [number] [text], press [keys], "
+            "scroll [down], goto [url], go_back, stop [answer]."
+        ),
+        licence="Apache-2.0",
+        requires=(
+            "WebArena's test.raw.json, from its publisher",
+            "its sites, self-hosted and named by SHOPPING, REDDIT, GITLAB, …",
+            "the package selenium (the extra environments)",
+            BROWSER,
+        ),
+        make=webarena.WebArena,
+        instance=WEBARENA.instance,
+        size=WEBARENA.size,
+        at_once=2,
+        data_version=WEBARENA.version,
+        available=WEBARENA.available,
+    ),
     EnvironmentSpec(
         name="mind2web",
         skill="web",
