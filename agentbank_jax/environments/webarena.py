@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_STEPS = 30
 
 _TABS = 8
+_STORED = "local_storage,indexeddb,service_workers,cache_storage,file_systems"  # beside cookies
 _EMPTY = ("about:blank", "data:,", "chrome://new-tab-page/", "chrome://newtab/")
 _AND = " |AND| "
 _ACTION = re.compile(r"\s*(\w+)\s*(.*?)\s*", re.DOTALL)
@@ -291,7 +292,7 @@ def _forget(driver: "Chrome") -> None:
     driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
     for url in site_urls().values():
         parts = urlsplit(url)
-        where = {"origin": f"{parts.scheme}://{parts.netloc}", "storageTypes": "all"}
+        where = {"origin": f"{parts.scheme}://{parts.netloc}", "storageTypes": _STORED}
         driver.execute_cdp_cmd("Storage.clearDataForOrigin", where)
 
 

@@ -103,8 +103,8 @@ def _product(row: dict[str, Any], attributes: dict[str, Any]) -> Product:
 def goals_of(product: Product, instructions: list[dict[str, Any]]) -> Iterator[ShoppingGoal]:
     """What people asked for with this product in mind; those that ask for no attribute are left out, as in WebShop.
 
-    The limit is one of the four next tens of dollars above the price. WebShop draws it anew at each start; here it
-    follows from the product and the number of the instruction.
+    The limit is the higher of two of the four next tens of dollars above the price. WebShop draws it anew at each
+    start; here it follows from the product and the number of the instruction.
     """
     for number, one in enumerate(instructions):
         if not one["instruction_attributes"]:

@@ -183,6 +183,18 @@ def _descendants(root: int) -> list[int]:
     return found
 
 
+def _with_folder(folder: Path) -> list[int]:
+    """The processes that were started with this folder as theirs, whoever their parents are now."""
+    found = []
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if f"TMPDIR={folder}/".encode() in environ.read_bytes():
+                found.append(int(environ.parent.name))
+        except OSError:
+            continue
+    return found
+
+
 def _alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -215,7 +227,7 @@ def test_a_killed_process_leaves_no_browser_and_no_file(short_folder: Path) -> N
     )
     assert worker.stdout is not None
     worker.stdout.readline()
-    started = _descendants(worker.pid)
+    started = _with_folder(short_folder)
     assert len(started) >= 4 and list(short_folder.iterdir()), "driver, browser and its helpers"
     worker.kill()
     worker.wait()

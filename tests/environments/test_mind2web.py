@@ -1,5 +1,6 @@
 """Mind2Web's recorded steps: what is shown, how an answer is read and judged, and the oracle."""
 
+import dataclasses
 import json
 import pickle
 import random
@@ -58,7 +59,9 @@ def test_a_page_shows_fifty_elements_in_its_order_with_what_tells_them_apart(mad
     assert sum('input type="text" placeholder="Where to?"' in line for line in lines) == 1
     links = [int(line.rpartition(" ")[2].strip('"')) for line in lines if '"Link ' in line]
     assert links == sorted(links)
-    assert begun(2)[1] == first, "drawn the same each time"
+    action = json.loads((made / "test_task" / "test_task_0.json").read_text())[2]["actions"][0]
+    assert candidates_of(action) == candidates_of(action), "drawn the same each time"
+    assert candidates_of(action) != candidates_of({**action, "action_uid": "other"}), "and another for another step"
     page = environment.step("CLICK [1]")[0].split("\n")
     assert page[0] == "Previous action: [textbox] Where to? -> TYPE: New York 2"
     assert any('select "City 0 City 1 City 2 City 3" aria_label="City"' in line for line in page)
@@ -124,6 +127,12 @@ def test_both_forms_of_an_answer_are_read(answer: str) -> None:
     parsed = parse(answer, STEP)
     assert parsed is not None
     assert score(STEP, *parsed).success
+
+
+def test_what_follows_a_click_does_not_count() -> None:
+    clicked = dataclasses.replace(STEP, operation="CLICK", value="")
+    parsed = parse("CLICK [2] the field", clicked)
+    assert parsed is not None and score(clicked, *parsed).success
 
 
 def test_the_wrong_element_or_word_is_no_success() -> None:

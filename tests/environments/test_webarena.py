@@ -263,8 +263,11 @@ def test_an_episode_leaves_nothing_for_the_next(environment: WebArena, shop: str
     begin(environment, f"{shop}/product/mug")
     cart = environment.step(f"click [{ref(environment, 'Add to Cart')}]")[0]
     assert '[4] item "Made mug"' in cart
+    environment.browser.script("localStorage.setItem('a', 'b');")
     environment.step("new_tab")
-    assert "Made mug" not in begin(environment, f"{shop}/cart")
+    seen = begin(environment, f"{shop}/cart")
+    assert "Made mug" not in seen and "Tabs" not in seen
+    assert environment.browser.script("return localStorage.length;") == 0
 
 
 @pytest.mark.arena

@@ -62,7 +62,7 @@ def test_products_have_the_published_fields(made: Path) -> None:
     assert (products["B000000003"].price, products["B000000003"].price_tag) == (100.0, "$100.0")
 
 
-def test_the_limit_is_one_of_the_next_four_tens_above_the_price(made: Path) -> None:
+def test_the_limit_is_the_higher_of_two_of_the_next_four_tens_above_the_price(made: Path) -> None:
     instructions = json.loads((made / "items_human_ins.json").read_text())
     seen = set()
     for product in products_of(made):
@@ -70,7 +70,7 @@ def test_the_limit_is_one_of_the_next_four_tens_above_the_price(made: Path) -> N
             if product.price == 995.0:
                 assert goal.price_upper == webshop_files.NO_LIMIT and "price" not in goal.instruction
                 continue
-            assert goal.price_upper % 10 == 0 and 0 < goal.price_upper - product.price <= 40
+            assert goal.price_upper % 10 == 0 and 10 < goal.price_upper - product.price <= 40, "the higher of two"
             assert goal.instruction.endswith(f", and price lower than {goal.price_upper:.2f} dollars")
             seen.add(goal.price_upper)
             assert list(goals_of(product, instructions[product.id])) == [goal], "drawn the same each time"
