@@ -56,7 +56,7 @@ EXTRAS = {
     "wandb": ["wandb>=0.31"],  # metrics to Weights & Biases
     # Simulators of the published benchmarks; ScienceWorld also needs a Java runtime and MiniWoB++
     # a Chromium with its driver.
-    "environments": ["scienceworld>=1.2.3", "textworld-express>=1.1.0", "miniwob>=1.1.0", "selenium>=4.51", ALGEBRA],
+    "environments": ["scienceworld>=1.2.3", "textworld-express>=1.1.0", "miniwob>=1.1.0", "selenium>=4.40", ALGEBRA],
     # ALFWorld and TextWorld: they bring libraries under the GPL, so nothing else asks for them.
     "alfworld": ["alfworld>=0.4.2", "textworld>=1.7.0"],
     # Beam asks for older protobuf and pyarrow than constraints.txt has; this project works with both.
