@@ -30,8 +30,9 @@ from tests.trajectories.published import (
 )
 
 # In the order in which a reader meets them: later pages use what earlier ones made.
-PAGES = ("docs/banks.md", "docs/data.md", "docs/training.md", "docs/evaluation.md", "docs/pods.md", "docs/launching.md",
-         "README.md", "docs/generation.md", "docs/serving.md", "docs/extending.md", "docs/security.md")  # fmt: skip
+PAGES = ("docs/banks.md", "docs/data.md", "docs/training.md", "docs/environments.md", "docs/evaluation.md",
+         "docs/pods.md", "docs/launching.md", "README.md", "docs/generation.md", "docs/serving.md", "docs/extending.md",
+         "docs/security.md")  # fmt: skip
 
 MAKE_COMMANDS = {"make train", "make test", "make lint"}
 
@@ -49,6 +50,8 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/bench_data.py": ("--trajectories=500", "--seconds=0.1"),
     "python scripts/bench_data.py --figures memory": ("--large=160",),
     "python scripts/lint_bank.py": ("--workers=1",),
+    "python scripts/build_index.py": (),
+    "python scripts/report.py": (),
     "python scripts/convert_bank.py": (),
     "python scripts/export_hf.py": (),
     "python scripts/import_hf.py": (),
@@ -100,6 +103,9 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
         "--gin.SweepConfig.max_new_tokens=4",
     ),
     "python evaluate.py --gin_file=eval/starter_held_in.gin": SMALL_SWEEPS,
+    "python evaluate.py --gin_file=eval/held_in.gin --dry_run": (),
+    "python evaluate.py --gin_file=eval/held_out.gin --dry_run": (),
+    "python evaluate.py --gin_file=eval/held_out.gin": ("--gin.held_out/SweepConfig.tasks=['bamboogle']",),
     "python evaluate.py --gin_file=eval/starter_held_out.gin": (
         "--gin.starter_held_out/SweepConfig.tasks=['starter_math_longer']",
         "--gin.SweepConfig.episodes_per_task=1",
@@ -142,6 +148,8 @@ def test_the_quick_commands_run_as_they_are_written(
     data.mkdir()
     build_small_bank(data)
     (tmp_path / "benchmarks/gsm8k").mkdir(parents=True)
+    passages = [{"title": row["question"][:20], "text": row["question"]} for row in GSM8K_ROWS]
+    (tmp_path / "passages.jsonl").write_text("".join(json.dumps(row) + "\n" for row in passages))
     for name in ("train.jsonl", "test.jsonl", "benchmarks/gsm8k/test.jsonl"):
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in GSM8K_ROWS))
     # A checkpoint's folder, but for its weights.

@@ -81,7 +81,7 @@ def evaluate_checkpoint(
 
     console = console or Console()
     if not console.is_terminal:  # a file's lines may be longer than a terminal's: tables need not be folded
-        console.width = max(console.width, 120)
+        console.width = max(console.width, 200)
     started = time.perf_counter()
     check_sweeps(sweep_configs)
     entries = find_participants(sweep_configs, checkpoint, model_name=model_name, untrained_seed=untrained_seed)
