@@ -78,12 +78,14 @@ class Page:
       url, title: of the page.
       elements: in the order of the document.
       left: how many more there are, below.
+      busy: whether more is about to show.
     """
 
     url: str
     title: str
     elements: tuple[Element, ...]
     left: int = 0
+    busy: bool = False
 
     @property
     def text(self) -> str:
@@ -192,26 +194,29 @@ class Browser:
             raise PageRefusal(f"{url[:200]} cannot be reached.")
 
     def page(self) -> Page:
-        """The page as it is when two looks at it agree, or after half a second."""
-        seen = self._look()
+        """The page as it is when two looks at it agree and it is not busy, or after half a second.
+
+        Elements get their numbers then alone: else those that show for a moment would take some, by chance.
+        """
+        seen = self._look(numbered=False)
         end = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < end:
             time.sleep(_POLL_SECONDS)
-            again = self._look()
-            if again == seen:
+            again = self._look(numbered=False)
+            if again == seen and not again.busy:
                 break
             seen = again
-        return seen
+        return self._look(numbered=True)
 
-    def _look(self) -> Page:
-        arguments = (self._skipped, _NAME_LIMIT, _ELEMENT_LIMIT, self._view_only)
+    def _look(self, *, numbered: bool) -> Page:
+        arguments = (self._skipped, _NAME_LIMIT, _ELEMENT_LIMIT, self._view_only, numbered)
         found = None
         for _ in range(3):  # a dialog that opens while a script runs leaves it without a result
             found = found or self.script(browser_script.OBSERVE, *arguments)
         if found is None:
             raise self._hang(PageHangs("the page cannot be read"))
         elements = tuple(Element(**{**one, "box": tuple(one["box"])}) for one in found["elements"])
-        return Page(url=found["url"], title=found["title"], elements=elements, left=found["left"])
+        return Page(url=found["url"], title=found["title"], elements=elements, left=found["left"], busy=found["busy"])
 
     def _find(self, ref: int) -> "WebElement":
         element = self.script(browser_script.FIND, ref)

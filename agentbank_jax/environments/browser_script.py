@@ -12,14 +12,18 @@ OBSERVE = (
     "const colorNames = "
     + repr(_COLOR_NAMES)
     + r"""
-const [skipped, nameLimit, elementLimit, viewOnly] = arguments;
+const [skipped, nameLimit, elementLimit, viewOnly, numbered] = arguments;
 const memory = window.__agentbank ||= {next: 1, refs: new WeakMap(), elements: new Map()};
 const list = [];
 let left = 0;
+// A page is busy while a picture that it shows is on its way, or something moves that will stop.
+let busy = document.readyState !== 'complete' || [...document.images].some((image) => !image.complete) ||
+  document.getAnimations().some((one) => one.playState === 'running' && one.effect.getComputedTiming().endTime < 5000);
 
 const clean = (text) => (text || '').replace(/\s+/g, ' ').trim();
 const cut = (text) => text.length > nameLimit ? text.slice(0, nameLimit) + '...' : text;
 const refOf = (element) => {
+  if (!numbered) return memory.refs.get(element) || 0;
   if (!memory.refs.has(element)) {
     memory.elements.set(memory.next, new WeakRef(element));
     memory.refs.set(element, memory.next++);
@@ -92,6 +96,7 @@ const visit = (element, pointerAbove) => {
   const style = getComputedStyle(element);
   if (style.display === 'none') return;
   const box = element.getBoundingClientRect();
+  if (style.content.startsWith('url(') && !box.width && element.getClientRects().length) busy = true;
   const shown = style.visibility === 'visible' && +style.opacity > 0 && box.width > 0 && box.height > 0;
   if (shown && tag === 'select') return select(element);
   if (shown && tag === 'input' && element.type !== 'hidden') return input(element);
@@ -134,7 +139,7 @@ const visit = (element, pointerAbove) => {
   }
 };
 if (document.body) visit(document.body, false);
-return {url: location.href, title: document.title, elements: list, left};
+return {url: location.href, title: document.title, elements: list, left, busy};
 """
 )
 

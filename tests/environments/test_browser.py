@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,41 @@ def test_keys_reach_the_focus(window: Browser, tmp_path: Path) -> None:
     for key in ("Control+a", "Control+c", "Tab", "Control+v", "Backspace", "+", "é"):
         window.press(key)
     assert window.page().elements[1].states["value"] == "ab+é"
+
+
+class SlowPicture(BaseHTTPRequestHandler):
+    """A page with an icon that comes late, between two buttons."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        page = "<button>a</button><span id=icon style='content:url(/icon.svg);cursor:pointer'></span><button>b</button>"
+        kind, content = "text/html", f"<script>setTimeout(() => document.body.innerHTML = `{page}`, 0)</script><body>"
+        if self.path == "/icon.svg":
+            time.sleep(0.2)
+            kind, content = "image/svg+xml", "<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(content.encode())
+
+
+@pytest.mark.arena
+def test_a_picture_that_comes_late_is_waited_for_so_that_numbers_do_not_follow_chance() -> None:
+    need_browser()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SlowPicture)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    browser = Browser(size=(300, 300), hosts=[f"127.0.0.1:{server.server_port}"])
+    try:
+        browser.open(f"http://127.0.0.1:{server.server_port}/")
+        assert browser.page().text == '[1] button "a"\n[2] clickable "icon"\n[3] button "b"'
+    finally:
+        browser.close()
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @pytest.mark.arena
