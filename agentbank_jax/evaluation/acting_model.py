@@ -118,6 +118,7 @@ class ActingModel:
             max_new_tokens=sweep.max_new_tokens,
             sampling=sweep.sampling(),
             choose_actions=sweep.choose_actions,
+            capacity=sweep.episodes_at_once,
             vocab_size=self.template.tokenizer.vocab_size,
             name=name,
         )

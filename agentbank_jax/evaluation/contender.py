@@ -33,10 +33,16 @@ def baseline_contenders(config: SweepConfig) -> tuple[Contender, ...]:
     """The baselines that need no model, as far as the sweep asks for them."""
     known = {
         "random": Contender(
-            name="random", identity="random/2", make=lambda: RandomPolicy(capacity=config.slots), agents=False
+            name="random",
+            identity="random/2",
+            make=lambda: RandomPolicy(capacity=config.episodes_at_once),
+            agents=False,
         ),
         "oracle": Contender(
-            name="oracle", identity="oracle/1", make=lambda: OraclePolicy(capacity=config.slots), agents=False
+            name="oracle",
+            identity="oracle/1",
+            make=lambda: OraclePolicy(capacity=config.episodes_at_once),
+            agents=False,
         ),
     }
     return tuple(known[name] for name in config.baselines if name in known)

@@ -72,7 +72,7 @@ class PlayingEndpoint:
                     self.endpoint,
                     max_new_tokens=sweep.max_new_tokens,
                     sampling=sweep.sampling(),
-                    capacity=sweep.slots,
+                    capacity=sweep.episodes_at_once,
                     name=self.name,
                 ),
                 manifest=self.manifest or TrainingManifest(),
@@ -99,7 +99,7 @@ class PlayingRecording:
             Contender(
                 name=self.name,
                 identity=hash_of(["recording/1", self.recording.fingerprint]),
-                make=lambda: RecordedPolicy(self.recording, name=self.name, capacity=sweep.slots),
+                make=lambda: RecordedPolicy(self.recording, name=self.name, capacity=sweep.episodes_at_once),
                 manifest=self.manifest or TrainingManifest(),
                 agents=False,
             ),

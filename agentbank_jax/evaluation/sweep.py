@@ -92,7 +92,7 @@ def run_sweep(
         for index in range(config.first_index, config.first_index + counts[spec.name])
     ]
     with ExitStack() as resources:
-        pool: EnvironmentPool = ProcessPool(config.slots) if config.processes else LocalPool()
+        pool: EnvironmentPool = ProcessPool(config.episodes_at_once) if config.processes else LocalPool()
         resources.enter_context(pool)
         for column in columns:
             found = _found(earlier, column)

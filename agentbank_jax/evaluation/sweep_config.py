@@ -39,7 +39,9 @@ class SweepConfig:
       max_new_tokens: longest reply of a model, in tokens.
       max_steps: actions in a trial; None takes the limits of each environment and of its problems.
       max_unparseable: an episode ends after so many replies in a row without an action.
-      slots: episodes at once.
+      slots: replies that a model writes at once.
+      at_once: episodes under way at once, and processes of environments; None takes `slots`. More than these keep a
+        model busy while slow environments act.
       max_length: tokens in a conversation; None takes the model's limit.
       temperature, top_p: how a model's tokens are drawn (see `generation.requests.SamplingParams`); a temperature of 0
         takes the most likely ones.
@@ -66,6 +68,7 @@ class SweepConfig:
     max_steps: int | None = None
     max_unparseable: int = 3
     slots: int = 32
+    at_once: int | None = None
     max_length: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
@@ -91,6 +94,8 @@ class SweepConfig:
         for name in ("episodes_per_task", "max_new_tokens", "max_unparseable", "slots"):
             if getattr(self, name) < 1:
                 raise AgentBankError(f"{where}: {name}={getattr(self, name)}; expected at least 1.")
+        if self.at_once is not None and self.at_once < 1:
+            raise AgentBankError(f"{where}: at_once={self.at_once}; expected at least 1, or None.")
         self.sampling()
         if self.max_steps is not None and self.max_steps < 1:
             raise AgentBankError(f"{where}: max_steps={self.max_steps}; expected at least 1, or None.")
@@ -104,6 +109,10 @@ class SweepConfig:
         registry.check_split(self.split)
         check_answers(self.answers)
         self.make_agents()
+
+    @property
+    def episodes_at_once(self) -> int:
+        return self.at_once or self.slots
 
     def make_agents(self) -> tuple[Agent, ...]:
         """How models are driven.

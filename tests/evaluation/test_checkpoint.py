@@ -66,6 +66,20 @@ def test_trained_and_untrained_models_share_their_compiled_programs(model_dir: P
 
 
 @pytest.mark.usefixtures("specs")
+def test_more_episodes_at_once_than_slots_change_none_of_them(model_dir: Path, tmp_path: Path) -> None:
+    def played(folder: str, **changes: int) -> list:
+        sweep = replace(SWEEP, baselines=(), **changes)
+        evaluation = evaluate_checkpoint([sweep], model_dir, tmp_path / folder, console=Console(file=io.StringIO()))
+        return [
+            (record.id, record.conversations, record.tokens)
+            for task in evaluation.results[0].tasks
+            for record in task.records["parrot"]
+        ]
+
+    assert played("few", slots=2) == played("many", slots=2, at_once=6)
+
+
+@pytest.mark.usefixtures("specs")
 def test_every_agent_drives_a_model_and_none_changes_what_another_does(tmp_path: Path) -> None:
     model_dir = make_run(tmp_path / "parrot")
     save_steps(model_dir, 1, max_length=2048)

@@ -165,6 +165,7 @@ def test_trained_instances_are_left_out_and_a_trained_held_out_task_is_contamina
         ({"split": "dev"}, "split 'dev'"),
         ({"name": "a/b"}, "folder"),
         ({"max_steps": 0}, "max_steps=0"),
+        ({"at_once": 0}, "at_once=0"),
         ({"first_index": -1}, "first_index=-1"),
         ({"temperature": -1.0}, "temperature=-1.0"),
         ({"top_p": 0.0}, "top_p=0.0"),
