@@ -77,7 +77,7 @@ class StarterRecipe(Recipe):
             raise AgentBankError(f"{self.task}: {self.wanted} trajectories; expected at least 1.")
 
     def parameters(self) -> Mapping[str, Any]:
-        sources = ("bank/starter.py", "bank/thoughts.py", "environments", *_SHARED_SOURCES)
+        sources = ("bank/starter.py", "bank/replay.py", "bank/thoughts.py", "environments", *_SHARED_SOURCES)
         return {
             "task": self.task,
             "split": "train",

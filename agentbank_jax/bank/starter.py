@@ -5,9 +5,9 @@ from typing import Any
 
 from agentbank_jax.bank import thoughts
 from agentbank_jax.bank.outcome import Drop, Outcome
-from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX
+from agentbank_jax.bank.replay import conversation, replay
 from agentbank_jax.environments.registry import EnvironmentSpec
-from agentbank_jax.trajectories.schema import Trajectory, Turn
+from agentbank_jax.trajectories.schema import Trajectory
 
 SOURCE = "agentbank_jax starter"
 
@@ -48,44 +48,23 @@ def build_trajectory(
     steps = planner.expert_steps()
     planner.close()
 
-    def drop(reason: str, detail: str) -> Outcome:
-        return Outcome(item=Drop(id=instance.id, reason=reason, detail=detail), fingerprint=instance.fingerprint)
-
-    if not steps:
-        return drop("no_plan", "the expert found no actions")
-    if len(steps) > spec.max_steps:
-        return drop("too_long", f"{len(steps)} steps; the family allows {spec.max_steps}")
+    actions = [step.action for step in steps]
+    replayed = replay(spec, instance, actions)
+    if isinstance(replayed, Drop):
+        return Outcome(item=replayed, fingerprint=instance.fingerprint)
     # A string seeds `Random` by its SHA-512, the same in every process.
     voice = random.Random(f"{seed}/{instance.id}").randrange(VOICES)
-    environment = spec.make()
-    try:
-        observation, _ = environment.reset(options=options)
-        turns = [Turn.user(observation)]
-        reward, terminated = 0.0, False
-        for position, step in enumerate(steps):
-            if position:
-                turns.append(Turn.user(f"Observation: {observation}"))
-            label = "" if step.action.startswith(FINAL_ANSWER_PREFIX) else "Action: "
-            thought = thoughts.word(templates, step, voice, spec.name)
-            turns.append(Turn.assistant(f"Thought: {thought}\n{label}{step.action}"))
-            if terminated:
-                return drop("ended_early", f"ended before step {position + 1} of {len(steps)}")
-            observation, reward, terminated, truncated, info = environment.step(step.action)
-            if info.get("invalid_action"):
-                return drop("invalid_action", f"{step.action!r}: {observation}")
-            terminated = terminated or truncated
-    finally:
-        environment.close()
-    if reward < 1.0 or not terminated:
-        return drop("not_rewarded", f"reward {reward:g}, {'ended' if terminated else 'not ended'}")
+    said = [thoughts.word(templates, step, voice, spec.name) for step in steps]
     metadata: dict[str, Any] = {
         "skill": spec.skill,
         "source": SOURCE,
         "license": spec.licence,
-        "reward": float(reward),
+        "reward": replayed.reward,
         "annotation": ANNOTATION[spec.action_space],
         "difficulty": instance.difficulty,
         "seed": seed,
     }
-    trajectory = Trajectory(id=instance.id, task=spec.name, turns=tuple(turns), metadata=metadata)
+    trajectory = Trajectory(
+        id=instance.id, task=spec.name, turns=conversation(replayed, said, actions), metadata=metadata
+    )
     return Outcome(item=trajectory, fingerprint=instance.fingerprint)
