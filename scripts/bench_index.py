@@ -69,14 +69,14 @@ def measure_size(folder: Path, passages: int, seed: int, say: Callable[[str], No
 
 
 def measure_recall(folder: Path, questions: Path, say: Callable[[str], None]) -> None:
+    from agentbank_jax.environments.benchmark_rows import read_rows
     from agentbank_jax.environments.index_build import build_index
     from agentbank_jax.environments.passage_index import PassageStore
-    from agentbank_jax.environments.row_files import read_rows
 
     manifest = build_index([questions], folder / "hotpotqa")
     store = PassageStore(folder / "hotpotqa")
     gold, found, first, whole, asked, taken = 0, 0, 0, 0, 0, []
-    for _, row in read_rows(questions):
+    for _, row in read_rows(questions, {"supporting_facts": list, "question": str}):
         titles = {title for title, _ in row["supporting_facts"]}
         begin = time.perf_counter()
         hits = {passage.title for passage in store.search(row["question"], 5)}

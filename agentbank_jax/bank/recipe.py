@@ -131,6 +131,7 @@ class Gsm8kRecipe(Recipe):
             "bank/gsm8k_solution.py",
             "bank/equations.py",
             "bank/algebra.py",
+            "environments/benchmark_rows.py",
             "environments/calculator.py",
             "environments/gsm8k_rows.py",
             *_SHARED_SOURCES,

@@ -5,8 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from agentbank_jax.environments.base import Instance
+from agentbank_jax.environments.benchmark_rows import (
+    parse_json,
+    question_fingerprint,
+    read_object,
+    read_rows,
+    read_text,
+)
 from agentbank_jax.environments.code_problems import CodeProblem
-from agentbank_jax.environments.problem_files import parse_json, question_fingerprint, read_rows, read_text
 from agentbank_jax.environments.unit_tests import CallTests, OutputTests
 from agentbank_jax.errors import AgentBankError
 
@@ -55,8 +61,7 @@ def _of_folder(folder: Path) -> dict[str, Any]:
     ):
         row[field] = read_text(folder / name) if (folder / name).exists() else ""
     if (folder / "metadata.json").exists():
-        metadata = parse_json(read_text(folder / "metadata.json"), f"{folder / 'metadata.json'}")
-        row["difficulty"] = metadata.get("difficulty") if isinstance(metadata, dict) else None
+        row["difficulty"] = read_object(folder / "metadata.json", {}).get("difficulty")
     return row
 
 

@@ -45,7 +45,7 @@ def read_problems(path: str | Path, split: str) -> Iterator[Problem]:
       AgentBankError: where the file cannot be read, or a row breaks the layout; names file, row
         (counted from 1) and field.
     """
-    for number, row in read_rows(path, "GSM8K's JSON lines", {"question": str, "answer": str}):
+    for number, row in read_rows(path, {"question": str, "answer": str}):
         solution, mark, answer = row["answer"].rpartition("####")
         answer = answer.strip()
         if not mark or not _FINAL.fullmatch(answer):

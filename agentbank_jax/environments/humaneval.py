@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agentbank_jax.environments.base import Instance
+from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows
 from agentbank_jax.environments.code_problems import CodeProblem
-from agentbank_jax.environments.problem_files import question_fingerprint, read_rows
 from agentbank_jax.environments.unit_tests import FunctionTests
 from agentbank_jax.errors import AgentBankError
 

@@ -6,7 +6,6 @@ compares what changed in the two, and their last outputs.
 
 import base64
 import hashlib
-import json
 import math
 import os
 import random
@@ -21,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from agentbank_jax.environments import sandbox_tree
 from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.benchmark_rows import read_rows, typed_field
 from agentbank_jax.environments.sandbox import (
     MAX_COMMAND_BYTES,
     SYSTEM_DIRECTORIES,
@@ -102,31 +102,27 @@ class FileState(NamedTuple):
     executable: bool
 
 
-def read_manifest(path: str | os.PathLike[str]) -> tuple[Entry, ...]:
+def read_manifest(path: str | Path) -> tuple[Entry, ...]:
     """Reads a JSON list of `{path, mode, type, text | base64}`, where `mode` reads as `0o644`.
 
     Raises:
-      ManifestError: where the file or an entry cannot be understood.
+      AgentBankError: where the file or an entry cannot be understood; names file, entry (from 1) and field.
     """
+    fields = {"path": str, "mode": str, "type": str}
+    return tuple(_entry(row, f"{path}:{number}") for number, row in read_rows(path, fields))
+
+
+def _entry(row: Mapping[str, Any], where: str) -> Entry:
+    content: bytes | None = None
     try:
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
-        return tuple(
-            Entry(
-                path=row["path"],
-                mode=int(row["mode"], 8),
-                content=None if row["type"] == "dir" else _content(row),
-            )
-            for row in rows
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ManifestError(
-            f"manifest '{path}': {type(error).__name__} {error}; expected a JSON list of objects with "
-            "path, mode, type ('file' or 'dir') and text or base64."
-        ) from error
-
-
-def _content(row: Mapping[str, str]) -> bytes:
-    return base64.b64decode(row["base64"]) if "base64" in row else row["text"].encode()
+        mode = int(row["mode"], 8)
+        if row["type"] != "dir" and "base64" in row:
+            content = base64.b64decode(typed_field(row, "base64", str, where))
+        elif row["type"] != "dir":
+            content = typed_field(row, "text", str, where).encode()
+    except ValueError as error:
+        raise ManifestError(f"{where}: {error}; expected an octal mode, and text or base64 of a file.") from None
+    return Entry(path=row["path"], mode=mode, content=content)
 
 
 def write_entries(root: Path, entries: Sequence[Entry]) -> None:

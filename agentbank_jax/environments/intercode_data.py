@@ -10,9 +10,9 @@ from pathlib import Path
 
 from agentbank_jax.environments.base import ExpertStep, Instance
 from agentbank_jax.environments.benchmark_data import folder
+from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows
 from agentbank_jax.environments.intercode_bash import BashProblem, Entry, read_manifest
 from agentbank_jax.environments.intercode_sql import Database, SQLProblem
-from agentbank_jax.environments.problem_files import question_fingerprint, read_rows
 from agentbank_jax.errors import AgentBankError
 
 _HARDNESS = {"easy": 1, "medium": 2, "hard": 3, "extra": 4}

@@ -4,7 +4,6 @@ The questions are those of IQUAD V1, in its publisher's layout. They were made f
 where another build's room gives another answer, the question is refused as an error of the environment, never scored.
 """
 
-import csv
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
@@ -13,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance, check_answers
+from agentbank_jax.environments.benchmark_rows import read_csv
 from agentbank_jax.environments.packages import installed_version
 from agentbank_jax.environments.text_game import Outcome
 from agentbank_jax.environments.thor import ThorGame
-from agentbank_jax.errors import AgentBankError, first_line
+from agentbank_jax.errors import AgentBankError
 
 # This project's own: the publisher's agents walk up to 1,000 single steps.
 MAX_STEPS = 50
@@ -69,12 +69,7 @@ def read_questions(path: Path, split: str) -> Iterator[Instance]:
     Raises:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row (from 1) and field.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise AgentBankError(f"{path}: cannot be read ({first_line(error)}); expected IQUAD's CSV.") from None
-    for number, row in enumerate(rows, start=1):
+    for number, row in read_csv(path, COLUMNS):
         question = _question(row, f"{path}:{number}")
         name = f"{question.kind}/{number}"
         content = f"iqa/{question.scene}/{question.seed}/{question.text}"
@@ -87,9 +82,6 @@ def read_questions(path: Path, split: str) -> Iterator[Instance]:
 
 def _question(row: Mapping[str, str | None], where: str) -> Question:
     values: dict[str, int] = {}
-    for name in COLUMNS:
-        if not row.get(name):
-            raise AgentBankError(f"{where}:{name}: {row.get(name)!r}; expected the columns {', '.join(COLUMNS)}.")
     for name, limit in (
         ("question_type", len(KINDS)),
         ("scene_number", 1 << 16),

@@ -13,8 +13,6 @@ from agentbank_jax.environments.benchmark_rows import question_fingerprint, read
 from agentbank_jax.environments.math_problems import MathProblem, answer_step
 from agentbank_jax.errors import AgentBankError
 
-_LAYOUT = "MATH's rows with problem, level and solution, as JSON lines, one list, or one object a file"
-
 
 def read_instances(path: Path, split: str) -> Iterator[Instance]:
     r"""Reads all problems of a file; the answer is what the solution's last `\boxed{…}` holds.
@@ -26,7 +24,7 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row and field.
     """
     alone = path.suffix == ".json" and path.stem.isdigit()
-    for number, row in read_rows(path, _LAYOUT, {"problem": str, "level": str, "solution": str}):
+    for number, row in read_rows(path, {"problem": str, "level": str, "solution": str}):
         answer = (last_boxed(row["solution"]) or "").strip()
         if not answer:
             raise AgentBankError(

@@ -15,7 +15,6 @@ from agentbank_jax.environments.math_problems import MathProblem, answer_step, c
 from agentbank_jax.environments.mathqa_formula import Calculation, FormulaError, calculations
 from agentbank_jax.errors import AgentBankError
 
-_LAYOUT = "MathQA's rows with problem, options, correct and annotated_formula, as one JSON list or lines"
 _FIELDS = {"problem": str, "options": str, "correct": str, "annotated_formula": str}
 _MOST_CALCULATIONS = 9
 
@@ -26,7 +25,7 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
     Raises:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row and field.
     """
-    for number, row in read_rows(path, _LAYOUT, _FIELDS):
+    for number, row in read_rows(path, _FIELDS):
         options = read_options(row["options"])
         correct = row["correct"].strip().lower()
         if correct not in dict(options):

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agentbank_jax.environments.base import Instance
+from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows, typed_field
 from agentbank_jax.environments.code_problems import CodeProblem
-from agentbank_jax.environments.problem_files import question_fingerprint, read_rows
 from agentbank_jax.environments.unit_tests import FunctionTests
 from agentbank_jax.errors import AgentBankError
 
@@ -28,8 +28,7 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
                 row[name] = row[other]
         where = f"{path}:{number}"
         for name in ("query", "gold"):
-            if not isinstance(row.get(name), str):
-                raise AgentBankError(f"{where}:{name}: {row.get(name)!r:.40}; expected a string.")
+            typed_field(row, name, str, where)
         tests = row.get("tests")
         if not isinstance(tests, list) or not tests or not all(isinstance(test, str) for test in tests):
             raise AgentBankError(f"{where}:tests: {tests!r:.40}; expected a list of statements.")

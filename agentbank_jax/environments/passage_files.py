@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from agentbank_jax.environments.row_files import next_line, open_text, rows_of
+from agentbank_jax.environments.benchmark_rows import open_text, rows_of, typed_field
 from agentbank_jax.errors import AgentBankError
 
 LAYOUTS = (
@@ -68,7 +68,7 @@ def read_articles(path: Path) -> Iterator[tuple[Article, float]]:
 
 
 def _articles(file: TextIO, path: Path) -> Iterator[Article]:
-    first = next_line(file)
+    first = next((line for line in iter(file.readline, "") if not line.isspace()), "")
     if not first:
         raise AgentBankError(f"{path}: is empty; expected {LAYOUTS}.")
     start = first.lstrip()
@@ -77,7 +77,9 @@ def _articles(file: TextIO, path: Path) -> Iterator[Article]:
     if start.rstrip("\r\n") in _TSV:
         return _read_tsv(start.split(), file, path)
     if start[0] in "{[":
-        return _read_json(first, file, path)
+        # Blank lines count in the numbers of rows.
+        file.seek(0)
+        return _read_json(file, path)
     if ".txt" in path.suffixes:
         title = path.name.split(".txt")[0].replace("_", " ")
         return iter([Article(title, [first, *file])])
@@ -118,22 +120,23 @@ def _read_tsv(columns: list[str], file: TextIO, path: Path) -> Iterator[Article]
         raise AgentBankError(f"{path}:{number + 1}: {error}; expected {', '.join(columns)}.") from None
 
 
-def _read_json(first: str, file: TextIO, path: Path) -> Iterator[Article]:
-    for where, row in rows_of(file, path, first=first):
+def _read_json(file: TextIO, path: Path) -> Iterator[Article]:
+    for number, row in rows_of(file, path):
+        where = f"{path}:{number}"
         if "context" in row:
             yield from _hotpotqa_paragraphs(row["context"], where)
         elif "facts" in row:
-            yield Article(_text(row, "term", where), [" ".join(_texts(row["facts"], f"{where}:facts"))])
+            yield Article(typed_field(row, "term", str, where), [" ".join(_texts(row["facts"], f"{where}:facts"))])
         elif "text" in row:
             # HotpotQA's abstracts of Wikipedia have a list of sentences there.
             text = row["text"]
             yield Article(
-                _text(row, "title", where),
+                typed_field(row, "title", str, where),
                 text.split("\n") if isinstance(text, str) else ["".join(_texts(text, f"{where}:text"))],
             )
         elif "contents" in row:
             # Pyserini's layout: the title, perhaps in quotation marks, stands on the first line.
-            title, _, text = _text(row, "contents", where).partition("\n")
+            title, _, text = typed_field(row, "contents", str, where).partition("\n")
             yield Article(title.strip(' "') if text else str(row.get("id", "")), (text or title).split("\n"))
         else:
             raise AgentBankError(f"{where}: holds {', '.join(row) or 'nothing'}; expected {LAYOUTS}.")
@@ -145,13 +148,6 @@ def _hotpotqa_paragraphs(context: Any, where: str) -> Iterator[Article]:
         if not isinstance(paragraph, list) or len(paragraph) != 2 or not isinstance(paragraph[0], str):
             raise AgentBankError(f"{place}: {paragraph!r:.40}; expected [title, [sentences]].")
         yield Article(paragraph[0], ["".join(_texts(paragraph[1], place))])
-
-
-def _text(row: dict[str, Any], name: str, where: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str):
-        raise AgentBankError(f"{where}:{name}: {value!r:.40}; expected a text.")
-    return value
 
 
 def _texts(value: Any, where: str) -> list[str]:

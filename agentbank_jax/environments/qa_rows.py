@@ -5,17 +5,15 @@ HotpotQA: Yang et al. 2018, arXiv 1809.09600. StrategyQA: Geva et al. 2021, arXi
 of them.
 """
 
-import csv
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from agentbank_jax.environments.base import Instance
+from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_csv, read_rows, text_field
 from agentbank_jax.environments.open_qa import OpenQuestion
 from agentbank_jax.environments.qa_scores import Scoring
-from agentbank_jax.environments.row_files import open_text, read_rows, text_field
 from agentbank_jax.errors import AgentBankError
 
 # Searches of an expert, so that its answer still comes within the limit of turns.
@@ -31,9 +29,9 @@ def read_hotpotqa(path: Path, split: str) -> Iterator[Instance]:
     Raises:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row and field.
     """
-    for where, row in read_rows(path):
-        facts = row.get("supporting_facts")
-        if not isinstance(facts, list) or not all(isinstance(fact, list) and fact for fact in facts):
+    for number, row in read_rows(path, {"supporting_facts": list, "question": str, "answer": str}):
+        where, facts = f"{path}:{number}", row["supporting_facts"]
+        if not all(isinstance(fact, list) and fact for fact in facts):
             raise AgentBankError(f"{where}:supporting_facts: {facts!r:.40}; expected [[title, sentence], …].")
         yield _instance(
             f"hotpotqa/{split}/{text_field(row, '_id' if '_id' in row else 'id', where)}",
@@ -47,17 +45,15 @@ def read_hotpotqa(path: Path, split: str) -> Iterator[Instance]:
 def read_strategyqa(path: Path, split: str) -> Iterator[Instance]:
     """Reads StrategyQA's questions: one JSON list (or JSON lines) of rows with `qid`, `question`, `term`, a boolean
     `answer`, and `evidence`, whose paragraphs are named `<title>-<number>`; raises as `read_hotpotqa`."""
-    for where, row in read_rows(path):
-        answer = row.get("answer")
-        if not isinstance(answer, bool):
-            raise AgentBankError(f"{where}:answer: {answer!r:.40}; expected true or false.")
+    for number, row in read_rows(path, {"qid": str, "question": str, "term": str, "answer": bool}):
+        where = f"{path}:{number}"
         evidence = row.get("evidence", [])
         if not isinstance(evidence, list):
             raise AgentBankError(f"{where}:evidence: {evidence!r:.40}; expected a list, one entry per annotator.")
         yield _instance(
             f"strategyqa/{split}/{text_field(row, 'qid', where)}",
             text_field(row, "question", where),
-            ("Yes" if answer else "No",),
+            ("Yes" if row["answer"] else "No",),
             "yes_no",
             # One annotator's paragraphs are enough.
             [text_field(row, "term", where), *(_PARAGRAPH.sub("", name) for name in _paragraphs(evidence[:1]))],
@@ -67,7 +63,8 @@ def read_strategyqa(path: Path, split: str) -> Iterator[Instance]:
 def read_triviaqa(path: Path, split: str) -> Iterator[Instance]:
     """Reads TriviaQA's questions: `{"Data": [{"Question", "QuestionId", "Answer": {"Value", "Aliases", …}}, …]}`;
     raises as `read_hotpotqa`."""
-    for where, row in read_rows(path, within="Data"):
+    for number, row in read_rows(path, {"Question": str, "QuestionId": str}, within="Data"):
+        where = f"{path}:{number}"
         question = text_field(row, "Question", where)
         answer = row.get("Answer")
         if not isinstance(answer, dict):
@@ -93,10 +90,12 @@ def read_triviaqa(path: Path, split: str) -> Iterator[Instance]:
 
 def read_bamboogle(path: Path, split: str) -> Iterator[Instance]:
     """Reads Bamboogle's questions: CSV, or JSON lines, with `Question` and `Answer`; raises as `read_hotpotqa`."""
-    rows = _csv_rows(path) if path.suffix == ".csv" else read_rows(path)
-    for number, (where, row) in enumerate(rows, start=1):
+    fields = {"Question": str, "Answer": str}
+    rows = read_csv(path, fields) if path.suffix == ".csv" else read_rows(path, fields)
+    for position, (number, row) in enumerate(rows, start=1):
+        where = f"{path}:{number}"
         yield _instance(
-            f"bamboogle/{split}/{number}",
+            f"bamboogle/{split}/{position}",
             text_field(row, "Question", where),
             (text_field(row, "Answer", where),),
             "words",
@@ -111,7 +110,7 @@ def _instance(
     searches = tuple(dict.fromkeys(titles))[:MAX_SEARCHES] or (question,)
     return Instance(
         id=identifier,
-        fingerprint=hashlib.sha256(" ".join(question.split()).encode("utf-8", "replace")).hexdigest(),
+        fingerprint=question_fingerprint(question),
         payload=OpenQuestion(question=question, answers=answers, scoring=scoring, searches=searches),
         difficulty=len(searches),
     )
@@ -124,12 +123,3 @@ def _paragraphs(evidence: Any) -> Iterator[str]:
             yield from _paragraphs(each)
     elif isinstance(evidence, str) and _PARAGRAPH.search(evidence):
         yield evidence
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with open_text(path) as (file, _):
-        try:
-            for number, row in enumerate(csv.DictReader(file), start=1):
-                yield f"{path}:{number}", dict(row)
-        except csv.Error as error:
-            raise AgentBankError(f"{path}: {error}; expected CSV with Question and Answer.") from None

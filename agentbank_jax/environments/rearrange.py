@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agentbank_jax.environments.base import ExpertStep, Instance
+from agentbank_jax.environments.benchmark_rows import Kinds, typed_field
 from agentbank_jax.environments.packages import installed_version
 from agentbank_jax.environments.text_game import Outcome
 from agentbank_jax.environments.thor import Metadata, ThorGame
@@ -28,7 +29,7 @@ DONE = "done"
 # How near the agent stands to where it puts a thing that snaps into its place.
 REACH_METRES = 1.5
 
-FIELDS: dict[str, type | tuple[type, ...]] = {
+FIELDS: dict[str, Kinds] = {
     "agent_position": dict,
     "agent_rotation": (int, float),
     "openable_data": list,
@@ -77,10 +78,9 @@ def read_rearrangements(path: Path, split: str) -> Iterator[Instance]:
 
 
 def _instance(split: str, scene: str, number: int, task: Any, where: str) -> Instance:
-    for name, kind in FIELDS.items():
-        if not isinstance(task, dict) or not isinstance(task.get(name), kind):
-            raise AgentBankError(f"{where}:{name}: missing or of another type; expected RoomR's layout.")
-    kept = {name: task[name] for name in FIELDS}
+    if not isinstance(task, dict):
+        raise AgentBankError(f"{where}: {type(task).__name__}; expected a dictionary with {', '.join(FIELDS)}.")
+    kept = {name: typed_field(task, name, kinds, where) for name, kinds in FIELDS.items()}
     content = json.dumps([scene, kept], sort_keys=True, default=str)
     return Instance(
         id=f"rearrange/{split}/{scene}/{number}",

@@ -15,7 +15,6 @@ from agentbank_jax.environments.benchmark_rows import question_fingerprint, read
 from agentbank_jax.environments.math_problems import MathProblem, answer_step
 from agentbank_jax.errors import AgentBankError
 
-_LAYOUT = "TheoremQA's rows with Question, Answer, Answer_type, Picture and id, as one JSON list or lines"
 _FIELDS = {"Question": str, "Answer_type": str, "id": str}
 _TYPES = ("integer", "float", "bool", "list of integer", "list of float", "option")
 
@@ -26,7 +25,7 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
     Raises:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row and field.
     """
-    for number, row in read_rows(path, _LAYOUT, _FIELDS, exact_decimals=True):
+    for number, row in read_rows(path, _FIELDS, exact_decimals=True):
         if row.get("Picture"):
             continue
         told = _answer(row["Answer_type"], row.get("Answer"))

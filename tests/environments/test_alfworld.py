@@ -65,7 +65,7 @@ def test_another_split_is_played_where_its_folder_is_named(own_benchmarks: Path)
 @pytest.mark.parametrize(
     ("name", "content", "where"),
     [
-        ("game.tw-pddl", "{", "game.tw-pddl: cannot be read"),
+        ("game.tw-pddl", "{", "game.tw-pddl: not JSON"),
         ("game.tw-pddl", "[]", "game.tw-pddl: list"),
         ("game.tw-pddl", '{"grammar": "", "solvable": true}', "game.tw-pddl:pddl_problem: None"),
         ("game.tw-pddl", '{"pddl_problem": "", "grammar": "", "solvable": true}', "game.tw-pddl:grammar: no sentence"),

@@ -57,7 +57,7 @@ def test_instances_have_ids_of_their_split_and_fingerprints_of_their_question(te
         ('{"question": "Q"}', ":1:answer: None"),
         ('{"question": "Q", "answer": "no mark"}', ":1:answer: ends in 'no mark'"),
         ('{"question": "Q", "answer": "#### -$-1"}', ":1:answer: ends in '-$-1'"),
-        ("[1]", ":1:question: list"),
+        ("[1]", ":1: int; expected an object"),
         ("\udcff", "cannot be read"),
     ],
 )

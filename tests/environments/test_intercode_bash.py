@@ -168,9 +168,24 @@ def test_a_manifest_is_read(tmp_path):
         Entry(path="/d/b", mode=0o600, content=b"\0\1"),
     )
     assert list(initial_states(read_manifest(path))) == ["/d/a", "/d/b"]
-    path.write_text('[{"path": "/d"}]')
-    with pytest.raises(ManifestError, match="mode"):
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"mode": None}, ":1:mode: None"),
+        ({"mode": "rw"}, ":1: invalid literal"),
+        ({"text": None}, ":1:text: None"),
+        ({"base64": "A"}, ":1: Invalid base64"),
+        ({"path": "d"}, "path 'd'"),
+    ],
+)
+def test_a_broken_entry_of_a_manifest_is_named(tmp_path, change, told):
+    path = tmp_path / "fs.json"
+    path.write_text(json.dumps([{"path": "/d", "mode": "0o600", "type": "file", "text": "", **change}]))
+    with pytest.raises(AgentBankError) as error:
         read_manifest(path)
+    assert told in str(error.value)
 
 
 @pytest.mark.parametrize("path", ["relative", "/", "/a/../b", "/usr/bin/x", "/a//b"])

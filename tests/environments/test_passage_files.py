@@ -87,7 +87,7 @@ def test_progress_rises_to_the_end_of_the_file(tmp_path: Path) -> None:
         ("a.jsonl", '{"title": "A", "text": 7}\n', ":1:text: 7"),
         ("a.jsonl", '{"qid": "1", "term": "A", "facts": [1]}\n', ":1:facts: [1]"),
         ("a.json", '[{"context": [["A", ["x"]], ["B"]]}]', ":1:context:2: ['B']"),
-        ("a.json", '{\n"Data": []}', "dict; expected a list of rows"),
+        ("a.json", '{\n"Data": []}', ":1: holds Data; expected"),
         ("a.tsv", "id\ttext\ttitle\n1\tonly\n", ":1: 2 columns"),
         ("wiki_00", '<doc id="1" title="A">\nx\n', "ends within the article 'A'"),
         ("wiki_00", '<doc id="1" title="A">\nx\n</doc>\nstray\n', ":4: 'stray'"),

@@ -11,11 +11,11 @@ from agentbank_jax.data.declarations import get_task, task_names
 from agentbank_jax.environments import benchmark_data, registry
 from agentbank_jax.environments.base import TextEnvironment
 from agentbank_jax.environments.benchmark_data import BenchmarkConfig
+from agentbank_jax.environments.benchmark_rows import read_rows
 from agentbank_jax.environments.index_build import build_index
 from agentbank_jax.environments.passage_files import find_passage_files
 from agentbank_jax.environments.passage_index import PassageStore, read_manifest
 from agentbank_jax.environments.registry import EnvironmentSpec
-from agentbank_jax.environments.row_files import read_rows
 from agentbank_jax.errors import AgentBankError
 from tests.environments import made_triviaqa
 
@@ -107,7 +107,7 @@ def test_gold_paragraphs_are_among_the_best_five_for_hotpotqas_questions(searche
     build_index([questions], tmp_path / "index")
     store = PassageStore(tmp_path / "index")
     gold, found = 0, 0
-    for _, row in read_rows(questions):
+    for _, row in read_rows(questions, {"supporting_facts": list, "question": str}):
         titles = {title for title, _ in row["supporting_facts"]}
         gold += len(titles)
         found += len(titles & {passage.title for passage in store.search(row["question"], 5)})

@@ -166,7 +166,7 @@ def test_rows_of_mbpp_are_read_in_each_layout(own_benchmarks: Path, layout: str)
         ("mbpp", "mbpp.jsonl", '{"task_id": "4"}', ":1:task_id: '4'; expected a whole number"),
         ("mbpp", "mbpp.jsonl", json.dumps({**MBPP_ROW, "tests": []}), ":1:tests: []"),
         ("mbpp", "mbpp.jsonl", json.dumps({**MBPP_ROW, "gold": "def f("}), ":1:gold: not Python"),
-        ("mbpp", "mbpp.json", "[3]", ":1:task_id: int"),
+        ("mbpp", "mbpp.json", "[3]", ":1: int; expected an object"),
         ("apps", "test.jsonl", '{"problem_id": 0, "question": "Q", "input_output": "{}"}', "'inputs' and 'outputs'"),
         ("apps", "test.jsonl", '{"problem_id": 0, "question": "Q", "input_output": "{"}', ":input_output: not JSON"),
         ("intercode_sql", "ic_spider_dev.json", '[{"db": "no", "query": "Q", "gold": "G"}]', ":1:db: 'no'; expected"),
