@@ -1,8 +1,10 @@
 """Processes that work for this one, and end with it."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +17,9 @@ from agentbank_jax.errors import AgentBankError
 State = TypeVar("State")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# From linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
 
 # Of a worker process: sent once, and not with each item.
 _state: list[Any] = []
@@ -98,6 +103,15 @@ def _start_worker(start: Callable[..., None] | None, arguments: Sequence[Any]) -
     end_with_parent()
     if start is not None:
         start(*arguments)
+
+
+def die_with_parent() -> None:
+    """Lets the kernel kill this process when the one that made it ends, however it does and whatever runs here (Linux).
+
+    What that one makes ends so as well where it calls this itself, or ends when its standard input closes.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def end_with_parent() -> None:

@@ -1,12 +1,10 @@
 """A process that holds one environment and answers what is asked of it; it ends with the process that made it."""
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import pickle
 import signal
-import sys
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -15,22 +13,11 @@ from typing import cast
 
 from agentbank_jax.environments.held import Failed, Held
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.worker_pool import end_with_parent
+from agentbank_jax.worker_pool import die_with_parent, end_with_parent
 
-# From linux/prctl.h.
-_PR_SET_PDEATHSIG = 1
 _MAX_LOG_BYTES = 1 << 20
 
 READY = "ready"
-
-
-def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Lets the kernel send a signal to this process when the one that made it ends, however it does (Linux).
-
-    Also for `preexec_fn` of `subprocess`, for what an engine starts.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def serve(connection: Connection, log: Path) -> None:
