@@ -30,6 +30,7 @@ from agentbank_jax.evaluation.sweep_result import SweepResult
 from agentbank_jax.evaluation.tables import success_table
 from agentbank_jax.progress import Progress
 from agentbank_jax.training.metrics import read_metrics
+from agentbank_jax.whole_files import unwritten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -236,7 +237,4 @@ def _make_folder(path: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise AgentBankError(
-            f"{path}: cannot write results ({error.strerror}); expected a folder that can be written, "
-            "choose another with --model_dir."
-        ) from error
+        raise unwritten(path, error.strerror) from error

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.cost_tables import cost_table, detail_table, figures_table, reasons_table
 from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.evaluation.episode_data import episode_turns
@@ -21,7 +20,7 @@ from agentbank_jax.evaluation.sheet import Sheet
 from agentbank_jax.evaluation.tables import gain_table, overview_table, reward_table, skill_table, success_table
 from agentbank_jax.presentation.printable import printable
 from agentbank_jax.presentation.table import Table
-from agentbank_jax.whole_files import whole_file
+from agentbank_jax.whole_files import unwritten, whole_file
 
 MEANING = (
     "Success: reward at or above the environment's threshold. Success rates and average rewards are sums over all "
@@ -125,10 +124,7 @@ def write_report(report: Report, folder: Path) -> ReportFiles:
             with whole_file(path) as temporary:
                 temporary.write_text(content, encoding="utf-8", errors="replace", newline="")
         except OSError as error:
-            raise AgentBankError(
-                f"{path}: cannot write the report ({error.strerror}); expected a folder that can be written, "
-                "choose another."
-            ) from error
+            raise unwritten(path, error.strerror, "choose another folder") from error
     return files
 
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.evaluation.intervals import independent_episodes, wilson_interval
-from agentbank_jax.whole_files import whole_file
+from agentbank_jax.whole_files import unwritten, whole_file
 
 
 class ResultFile:
@@ -65,10 +64,7 @@ class ResultFile:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(record))
         except OSError as error:
-            raise AgentBankError(
-                f"{self.path}: cannot write results ({error.strerror}); expected a folder that can be written, "
-                "choose another with --model_dir."
-            ) from error
+            raise unwritten(self.path, error.strerror) from error
 
 
 def _line(record: EpisodeRecord) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.results import ResultFile
 from agentbank_jax.evaluation.sweep_result import Column, SweepResult, TaskFacts, TaskResult
-from agentbank_jax.whole_files import whole_file
+from agentbank_jax.whole_files import unwritten, whole_file
 
 SWEEP_FILE = "sweep.json"
 VERSION = 1
@@ -52,10 +52,7 @@ def write_sweep(result: SweepResult, folder: Path) -> None:
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise AgentBankError(
-            f"{path}: cannot write results ({error.strerror}); expected a folder that can be written, "
-            "choose another with --model_dir."
-        ) from error
+        raise unwritten(path, error.strerror) from error
 
 
 def read_sweep(folder: Path) -> SweepResult:

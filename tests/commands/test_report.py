@@ -42,7 +42,7 @@ def test_mistakes_are_one_line_and_write_nothing(tmp_path: Path) -> None:
         (["runs/one", "--bas=x"], "Did you mean '--base'?"),
         (["runs/one", "--base=on"], "--base=on: nobody of that name played. Did you mean 'one'?"),
         (["runs/one", "--episodes=-1"], "--episodes=-1; expected 0 or more"),
-        (["runs/one", "--output=file/below"], "cannot write the report"),
+        (["runs/one", "--output=file/below"], "cannot be written"),
     ):
         result = run_program(["scripts/report.py", *arguments], data_dir=tmp_path, cwd=tmp_path)
         assert result.returncode == 2 and result.stderr.count("\n") == 1 and message in result.stderr

@@ -297,7 +297,7 @@ def test_latex_tables_are_balanced_and_escape_what_names_hold(report: Report) ->
 def test_a_folder_that_cannot_be_written_and_an_unknown_base_leave_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = make_result({"m": {"t": [Y]}})
-    with pytest.raises(AgentBankError, match="cannot write the report"):
+    with pytest.raises(AgentBankError, match="cannot be written"):
         write_report(report_of(result), tmp_path / "file" / "below")
     with pytest.raises(AgentBankError, match="--base=n"):
         write_report(report_of(result, base="n"), tmp_path / "new")
