@@ -5,13 +5,13 @@ A model may state an answer that takes sympy for ever or all memory. The process
 also when whoever started it does, since its standard input closes.
 """
 
-import importlib.util
 import json
 import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
 
+from agentbank_jax.environments.packages import missing_package
 from agentbank_jax.errors import AgentBankError
 
 _WORKER = Path(__file__).with_name("answer_algebra_worker.py")
@@ -20,10 +20,7 @@ _MAX_DEPTH = 40
 
 def available() -> str | None:
     """None where expressions can be compared here, else the reason and the remedy."""
-    missing = [name for name in ("math_verify", "antlr4") if importlib.util.find_spec(name) is None]
-    if not missing:
-        return None
-    return f"{' and '.join(missing)} not installed; install with: pip install 'math-verify[antlr4_13_2]'"
+    return missing_package("math-verify[antlr4_13_2]", "math_verify", "antlr4")
 
 
 class Algebra:

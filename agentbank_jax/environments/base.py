@@ -4,7 +4,7 @@ import abc
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import gymnasium
 
@@ -60,6 +60,46 @@ class Instance:
     fingerprint: str
     payload: Any
     difficulty: int = 1
+
+
+Payload = TypeVar("Payload")
+
+
+def payload_of(options: Mapping[str, Any] | None, kind: type[Payload], name: str) -> Payload:
+    """Returns what the instance holds that `reset` was given.
+
+    Args:
+      options: those of `reset`.
+      kind: of payload that the environment plays.
+      name: the environment's, for messages.
+
+    Raises:
+      AgentBankError: where `instance` is missing or has another payload.
+    """
+    instance = (options or {}).get("instance")
+    found = instance.payload if isinstance(instance, Instance) else instance
+    if isinstance(instance, Instance) and isinstance(found, kind):
+        return found
+    raise AgentBankError(
+        f"{name}: reset got {type(found).__name__}; "
+        f"expected options={{'instance': …}}, an Instance with a payload of {kind.__name__}."
+    )
+
+
+def answers_of(options: Mapping[str, Any] | None) -> AnswerProtocol:
+    """Returns how answers are judged, of the options of `reset`; raises as `check_answers`."""
+    return check_answers((options or {}).get("answers", "exact"))
+
+
+def begun(problem: Payload | None, name: str) -> Payload:
+    """Returns the problem that `reset` has set up.
+
+    Raises:
+      AgentBankError: where there is none.
+    """
+    if problem is None:
+        raise AgentBankError(f"{name}: step before reset; call reset(options={{'instance': …}}) first.")
+    return problem
 
 
 class TextEnvironment(gymnasium.Env[str, str], abc.ABC):

@@ -7,8 +7,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance, TextEnvironment
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.environments.base import (
+    FINAL_ANSWER_PREFIX,
+    ExpertStep,
+    TextEnvironment,
+    begun,
+    payload_of,
+)
+from agentbank_jax.environments.turn_text import stated_answer
 
 PROTOCOL = "calculator/1"
 TOLERANCE = Fraction(1, 1_000_000)
@@ -242,27 +248,20 @@ class CalculatorEnvironment(TextEnvironment):
         self._values: list[Fraction] = []
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        instance = (options or {}).get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, CalculatorProblem):
-            raise AgentBankError(
-                f"calculator: reset got {type(instance).__name__}; "
-                "expected options={'instance': an Instance of a CalculatorProblem}."
-            )
-        self._problem = instance.payload
+        self._problem = payload_of(options, CalculatorProblem, "calculator")
         self._values = []
         return self._current.question, {"invalid_action": False}
 
     @property
     def _current(self) -> CalculatorProblem:
-        if self._problem is None:
-            raise AgentBankError("calculator: step before reset; call reset(options={'instance': …}) first.")
-        return self._problem
+        return begun(self._problem, "calculator")
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         problem = self._current
         action = action.strip()
-        if action.startswith(FINAL_ANSWER_PREFIX):
-            stated = parse_number(action.removeprefix(FINAL_ANSWER_PREFIX))
+        answer = stated_answer(action)
+        if answer is not None:
+            stated = parse_number(answer)
             right = stated is not None and same_value(stated, problem.answer)
             computed = stated is not None and any(same_value(value, stated) for value in self._values)
             info = {"invalid_action": False, "success": right, "answer_computed": computed}

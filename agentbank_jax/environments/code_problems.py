@@ -11,8 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.base import (
+    FINAL_ANSWER_PREFIX,
+    ExpertStep,
+    TextEnvironment,
+    begun,
+    payload_of,
+)
 from agentbank_jax.environments.sandbox import MAX_COMMAND_BYTES, isolation
+from agentbank_jax.environments.turn_text import cut
 from agentbank_jax.environments.unit_tests import (
     Failure,
     FunctionTests,
@@ -21,7 +28,6 @@ from agentbank_jax.environments.unit_tests import (
     judge,
     unit_test_limits,
 )
-from agentbank_jax.errors import AgentBankError
 
 PROTOCOL = "code/1"
 
@@ -70,21 +76,13 @@ class CodeEnvironment(TextEnvironment):
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Takes the problem; raises `AgentBankError` where `options['instance']` holds none."""
-        instance = (options or {}).get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, CodeProblem):
-            raise AgentBankError(
-                f"code: reset got {type(instance).__name__}; expected options={{'instance': an Instance of a "
-                "CodeProblem}."
-            )
-        self._problem = instance.payload
-        self._last: dict[str, Any] = {"passed": 0, "tests": _size(instance.payload.tests), "fraction": 0.0}
+        self._problem = payload_of(options, CodeProblem, "code")
+        self._last: dict[str, Any] = {"passed": 0, "tests": _size(self._problem.tests), "fraction": 0.0}
         return self._problem.task, self._info()
 
     @property
     def _current(self) -> CodeProblem:
-        if self._problem is None:
-            raise AgentBankError("code: step before reset; call reset(options={'instance': …}) first.")
-        return self._problem
+        return begun(self._problem, "code")
 
     def _info(self, **more: Any) -> dict[str, Any]:
         return {"invalid_action": False, "sandbox": isolation(), **more}
@@ -195,5 +193,4 @@ _REASONS = {
 
 
 def _cut(text: str) -> str:
-    text = text.strip()
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    return cut(text.strip(), _SHOWN_CHARACTERS)

@@ -10,7 +10,8 @@ from pathlib import Path
 from agentbank_jax.environments.answers import PublishedAnswer
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.gsm8k_rows import Problem, read_problems
-from agentbank_jax.environments.math_problems import MathProblem, answer_step, calculation_step
+from agentbank_jax.environments.math_problems import MathProblem, calculation_step
+from agentbank_jax.environments.turn_text import answer_step
 
 _ANNOTATION = re.compile(r"<<([^<>=]*)=[^<>]*>>")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.base import ExpertStep, TextEnvironment, payload_of
 from agentbank_jax.environments.household_world import HELD, LAMPS, NOWHERE, House, Household, HouseholdError, Move
 from agentbank_jax.environments.household_world import Snapshot as HouseholdSnapshot
 from agentbank_jax.errors import did_you_mean
@@ -106,10 +106,7 @@ class HouseholdEnvironment(TextEnvironment):
         self.max_steps = max_steps
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        instance = (options or {}).get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, House):
-            raise HouseholdError("the household is reset with options={'instance': …}, an Instance with a House in it.")
-        self.house = instance.payload
+        self.house = payload_of(options, House, "household")
         self.household = Household(self.house)
         self.steps, self.ended = 0, False
         self._parsed: dict[str, Move | None] = {}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from agentbank_jax.environments import sandbox_tree
-from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.base import ExpertStep, TextEnvironment, begun, payload_of
 from agentbank_jax.environments.benchmark_rows import read_rows, typed_field
 from agentbank_jax.environments.sandbox import (
     MAX_COMMAND_BYTES,
@@ -33,11 +33,11 @@ from agentbank_jax.environments.sandbox import (
     run_shell,
     sandbox_root,
 )
+from agentbank_jax.environments.turn_text import cut, unfenced
 from agentbank_jax.errors import AgentBankError
 
 PROTOCOL = "intercode_bash/1"
 
-_FENCE = re.compile(r"^```(?:bash|sh|shell)?\s*(.*?)\s*```$", re.IGNORECASE | re.DOTALL)
 _CHANGE_DIRECTORY = re.compile(r"^cd(\s+[^;&|\n]*)?$")
 # What scikit-learn's vectorizer takes for a word.
 _WORD = re.compile(r"\b\w\w+\b")
@@ -281,8 +281,7 @@ class InterCodeBashEnvironment(TextEnvironment):
           SandboxError: where bubblewrap is absent or the weaker isolation is configured, which lets no command see the
             file system as its own.
         """
-        instance: Instance = (options or {})["instance"]
-        problem: BashProblem = instance.payload
+        problem = payload_of(options, BashProblem, "intercode_bash")
         self.close()
         if reason := available():
             raise SandboxError(f"intercode_bash: {reason}.")
@@ -295,18 +294,14 @@ class InterCodeBashEnvironment(TextEnvironment):
 
     @property
     def _current(self) -> BashProblem:
-        if self._problem is None:
-            raise AgentBankError("intercode_bash: step before reset; call reset(options={'instance': …}) first.")
-        return self._problem
+        return begun(self._problem, "intercode_bash")
 
     def _info(self, **more: Any) -> dict[str, Any]:
         return {"invalid_action": False, "sandbox": isolation(), **more}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         problem = self._current
-        action = action.strip()
-        fenced = _FENCE.match(action)
-        command = fenced[1] if fenced else action
+        command = unfenced(action, "bash", "sh", "shell")
         if command.lower() == "submit":
             reward = self._score(problem)
             self.close()
@@ -318,8 +313,8 @@ class InterCodeBashEnvironment(TextEnvironment):
         text = completed.output.strip() or "No output."
         if completed.stopped:
             text = f"{text[: self._max_characters]}\nStopped: the limit of {completed.stopped} was reached."
-        elif len(text) > self._max_characters:
-            text = text[: self._max_characters] + "..."
+        else:
+            text = cut(text, self._max_characters)
         return text, 0.0, False, False, self._info(exit_code=completed.exit_code)
 
     def _run(self, command: str) -> Completed:

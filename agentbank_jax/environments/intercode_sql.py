@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
 
-from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.base import ExpertStep, TextEnvironment, begun, payload_of
+from agentbank_jax.environments.turn_text import cut, unfenced
 from agentbank_jax.errors import AgentBankError
 
 PROTOCOL = "intercode_sql/1"
 
-_FENCE = re.compile(r"^```(?:sql)?\s*(.*?)\s*```$", re.IGNORECASE | re.DOTALL)
 _SHOW_TABLES = re.compile(r"^show\s+tables$", re.IGNORECASE)
 _DESCRIBE = re.compile(r"^(?:desc|describe|show\s+columns\s+from)\s+[`'\"]?(.+?)[`'\"]?$", re.IGNORECASE)
 
@@ -249,28 +249,18 @@ class InterCodeSQLEnvironment(TextEnvironment):
         self._rows: list[Row] | None = None
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        instance = (options or {}).get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, SQLProblem):
-            raise AgentBankError(
-                f"intercode_sql: reset got {type(instance).__name__}; "
-                "expected options={'instance': an Instance of a SQLProblem}."
-            )
-        self._problem = instance.payload
+        self._problem = payload_of(options, SQLProblem, "intercode_sql")
         self._rows = None
         return self._current.question, {"invalid_action": False}
 
     @property
     def _current(self) -> SQLProblem:
-        if self._problem is None:
-            raise AgentBankError("intercode_sql: step before reset; call reset(options={'instance': …}) first.")
-        return self._problem
+        return begun(self._problem, "intercode_sql")
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         problem = self._current
         database = open_database(problem.database)
-        action = action.strip()
-        fenced = _FENCE.match(action)
-        sql = fenced[1] if fenced else action
+        sql = unfenced(action, "sql")
         if sql.lower() == "submit":
             gold = database.run(problem.gold) or []
             reward = result_reward(self._rows, gold)
@@ -282,10 +272,7 @@ class InterCodeSQLEnvironment(TextEnvironment):
             self._rows = None
             text = f"Error executing query: {error}"[: self._max_characters]
             return text, 0.0, False, False, {"invalid_action": True}
-        text = str(self._rows)
-        if len(text) > self._max_characters:
-            text = text[: self._max_characters] + "..."
-        return text, 0.0, False, False, {"invalid_action": False}
+        return cut(str(self._rows), self._max_characters), 0.0, False, False, {"invalid_action": False}
 
     def expert_steps(self) -> list[ExpertStep]:
         return list(self._current.plan)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance, check_answers
+from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance, answers_of
 from agentbank_jax.environments.benchmark_rows import read_csv
 from agentbank_jax.environments.packages import installed_version
 from agentbank_jax.environments.text_game import Outcome
 from agentbank_jax.environments.thor import ThorGame
+from agentbank_jax.environments.turn_text import answer_step
 from agentbank_jax.errors import AgentBankError
 
 # This project's own: the publisher's agents walk up to 1,000 single steps.
@@ -127,7 +128,7 @@ class IqaEnvironment(ThorGame):
     """
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        self._answers = check_answers((options or {}).get("answers", "exact"))
+        self._answers = answers_of(options)
         return super().reset(seed=seed, options=options)
 
     def begin(self, payload: Question) -> str:
@@ -173,9 +174,7 @@ class IqaEnvironment(ThorGame):
                 steps.append(ExpertStep(action=f"go to {name}", intent="go", slots={"place": name}))
                 if thing.get("openable") and not thing.get("isOpen"):
                     steps.append(ExpertStep(action=f"open {name}", intent="open", slots={"place": name}))
-        answer = self._question.answer
-        final = ExpertStep(action=f"{FINAL_ANSWER_PREFIX} {answer}", intent="answer", slots={"answer": answer})
-        return [*steps, final]
+        return [*steps, answer_step(self._question.answer)]
 
     def _true_answer(self) -> str:
         question = self._question

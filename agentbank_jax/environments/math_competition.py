@@ -10,7 +10,8 @@ from agentbank_jax.environments.answer_text import last_boxed
 from agentbank_jax.environments.answers import PublishedAnswer
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows
-from agentbank_jax.environments.math_problems import MathProblem, answer_step
+from agentbank_jax.environments.math_problems import MathProblem
+from agentbank_jax.environments.turn_text import answer_step
 from agentbank_jax.errors import AgentBankError
 
 

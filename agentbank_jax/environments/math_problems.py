@@ -13,12 +13,13 @@ from agentbank_jax.environments.base import (
     FINAL_ANSWER_PREFIX,
     AnswerProtocol,
     ExpertStep,
-    Instance,
     TextEnvironment,
-    check_answers,
+    answers_of,
+    begun,
+    payload_of,
 )
 from agentbank_jax.environments.calculator import ExpressionError, evaluate, format_value, parse_number
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.environments.turn_text import stated_answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,30 +54,21 @@ class MathEnvironment(TextEnvironment):
         self._shown: list[str] = []
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        options = options or {}
-        instance = options.get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, MathProblem):
-            raise AgentBankError(
-                f"math: reset got {type(instance).__name__}; "
-                "expected options={'instance': an Instance of a MathProblem}."
-            )
-        self._protocol = check_answers(options.get("answers", "exact"))
-        self._problem = instance.payload
+        self._protocol = answers_of(options)
+        self._problem = payload_of(options, MathProblem, "math")
         self._blocks = []
         self._shown = []
         return self._current.question, {"invalid_action": False}
 
     @property
     def _current(self) -> MathProblem:
-        if self._problem is None:
-            raise AgentBankError("math: step before reset; call reset(options={'instance': …}) first.")
-        return self._problem
+        return begun(self._problem, "math")
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         problem = self._current
         action = action.strip()
-        if action.startswith(FINAL_ANSWER_PREFIX):
-            stated = action.removeprefix(FINAL_ANSWER_PREFIX).strip()
+        stated = stated_answer(action)
+        if stated is not None:
             right = self._judge.right(stated, problem.answer, self._protocol)
             info = {
                 "invalid_action": False,
@@ -126,11 +118,6 @@ class MathEnvironment(TextEnvironment):
 
     def close(self) -> None:
         self._judge.close()
-
-
-def answer_step(answer: str) -> ExpertStep:
-    """The expert's last action: the published answer stated."""
-    return ExpertStep(action=f"{FINAL_ANSWER_PREFIX} {answer}", intent="answer", slots={"answer": answer})
 
 
 def calculation_step(expression: str) -> ExpertStep:

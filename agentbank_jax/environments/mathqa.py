@@ -11,8 +11,9 @@ from pathlib import Path
 from agentbank_jax.environments.answers import AnswerJudge, PublishedAnswer
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows
-from agentbank_jax.environments.math_problems import MathProblem, answer_step, calculation_step
+from agentbank_jax.environments.math_problems import MathProblem, calculation_step
 from agentbank_jax.environments.mathqa_formula import Calculation, FormulaError, calculations
+from agentbank_jax.environments.turn_text import answer_step
 from agentbank_jax.errors import AgentBankError
 
 _FIELDS = {"problem": str, "options": str, "correct": str, "annotated_formula": str}

@@ -1,6 +1,5 @@
 """Published questions answered over an index on disk: `search[query]`, `lookup[keyword]`, then `Final Answer: …`."""
 
-import importlib.metadata
 import random
 import re
 from collections.abc import Mapping
@@ -11,16 +10,19 @@ from agentbank_jax.environments.base import (
     FINAL_ANSWER_PREFIX,
     AnswerProtocol,
     ExpertStep,
-    Instance,
     TextEnvironment,
-    check_answers,
+    answers_of,
+    begun,
+    payload_of,
 )
+from agentbank_jax.environments.packages import installed_version
 from agentbank_jax.environments.passage_index import PassageStore, open_index
 from agentbank_jax.environments.qa_scores import Scoring, score_answer
 from agentbank_jax.environments.sentences import split_sentences
+from agentbank_jax.environments.turn_text import answer_step, stated_answer
 from agentbank_jax.errors import AgentBankError
 
-PROTOCOL = f"open_qa/1 (tantivy {importlib.metadata.version('tantivy')}, best of 5)"
+PROTOCOL = f"open_qa/1 (tantivy {installed_version('tantivy')}, best of 5)"
 
 _FOUND = 5
 _ACTION = re.compile(r"^(search|lookup)\s*\[(.*)\]$", re.IGNORECASE | re.DOTALL)
@@ -71,16 +73,9 @@ class OpenQAEnvironment(TextEnvironment):
         self._next = 0
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        options = options or {}
-        instance = options.get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, OpenQuestion):
-            raise AgentBankError(
-                f"open_qa: reset got {type(instance).__name__}; "
-                "expected options={'instance': an Instance of an OpenQuestion}."
-            )
-        self._question = instance.payload
-        self._answers = check_answers(options.get("answers", "exact"))
-        self._store = open_index(instance.payload.index)
+        self._question = payload_of(options, OpenQuestion, "open_qa")
+        self._answers = answers_of(options)
+        self._store = open_index(self._question.index)
         self._forget()
         return self._current.question, {"invalid_action": False}
 
@@ -89,15 +84,14 @@ class OpenQAEnvironment(TextEnvironment):
 
     @property
     def _current(self) -> OpenQuestion:
-        if self._question is None:
-            raise AgentBankError("open_qa: step before reset; call reset(options={'instance': …}) first.")
-        return self._question
+        return begun(self._question, "open_qa")
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         problem = self._current
         action = action.strip()
-        if action.startswith(FINAL_ANSWER_PREFIX):
-            return self._judge(problem, action.removeprefix(FINAL_ANSWER_PREFIX).strip())
+        stated = stated_answer(action)
+        if stated is not None:
+            return self._judge(problem, stated)
         match = _ACTION.match(action)
         if match is None:
             return _invalid(_HELP)
@@ -110,9 +104,7 @@ class OpenQAEnvironment(TextEnvironment):
         searches = [
             ExpertStep(action=f"search[{query}]", intent="search", slots={"query": query}) for query in problem.searches
         ]
-        answer = problem.answers[0]
-        final = ExpertStep(action=f"{FINAL_ANSWER_PREFIX} {answer}", intent="answer", slots={"answer": answer})
-        return [*searches, final]
+        return [*searches, answer_step(problem.answers[0])]
 
     def sample_action(self, rng: random.Random) -> str:
         words = _WORD.findall(self._current.question) or ["answer"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from agentbank_jax.environments import sandbox
 from agentbank_jax.environments.sandbox import Limits, give_to_sandbox, run_shell, sandbox_root
+from agentbank_jax.environments.turn_text import cut
 
 LIMITS = Limits(wall_seconds=20.0, cpu_seconds=10, memory_bytes=1 << 30)
 MAX_OUTPUT = 2000
@@ -100,8 +101,7 @@ def run_block(block: str, earlier: Sequence[str] = ()) -> Cell:
         completed = run_shell("exec python3 -I -B /run.py", root=root, limits=LIMITS)
     # A shell tells of a signal in a line of its own.
     output = re.sub(r"^sandbox: line \d+:.*", "", completed.output, flags=re.MULTILINE).strip()
-    if len(output) > MAX_OUTPUT:
-        output = f"{output[:MAX_OUTPUT]} …"
+    output = cut(output, MAX_OUTPUT, " …")
     if completed.stopped == "wall_seconds":
         output = f"{output}\nError: stopped after {LIMITS.wall_seconds:g} seconds."
     elif completed.stopped == "output_bytes":

@@ -7,9 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.base import (
+    FINAL_ANSWER_PREFIX,
+    ExpertStep,
+    TextEnvironment,
+    begun,
+    payload_of,
+)
 from agentbank_jax.environments.passage_index import Passage, query_words
 from agentbank_jax.environments.qa_scores import exact_match, f1_score
+from agentbank_jax.environments.turn_text import stated_answer
 from agentbank_jax.errors import AgentBankError
 
 PROTOCOL = "search_qa/1"
@@ -111,26 +118,18 @@ class SearchQAEnvironment(TextEnvironment):
         self._problem: SearchProblem | None = None
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        instance = (options or {}).get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, SearchProblem):
-            raise AgentBankError(
-                f"search_qa: reset got {type(instance).__name__}; "
-                "expected options={'instance': an Instance of a SearchProblem}."
-            )
-        self._problem = instance.payload
+        self._problem = payload_of(options, SearchProblem, "search_qa")
         return self._current.question, {"invalid_action": False}
 
     @property
     def _current(self) -> SearchProblem:
-        if self._problem is None:
-            raise AgentBankError("search_qa: step before reset; call reset(options={'instance': …}) first.")
-        return self._problem
+        return begun(self._problem, "search_qa")
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         problem = self._current
         action = action.strip()
-        if action.startswith(FINAL_ANSWER_PREFIX):
-            answer = action.removeprefix(FINAL_ANSWER_PREFIX).strip()
+        answer = stated_answer(action)
+        if answer is not None:
             matched = exact_match(answer, problem.answers)
             info = {
                 "invalid_action": False,

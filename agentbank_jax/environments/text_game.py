@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.environments.base import ExpertStep, TextEnvironment, begun, payload_of
 
 # No command of any of these games comes near it, and an interpreter's buffer may be as short.
 MAX_ACTION_CHARACTERS = 200
@@ -67,20 +66,16 @@ class TextGame(TextEnvironment):
         return None
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        instance = (options or {}).get("instance")
-        if not isinstance(instance, Instance):
-            raise AgentBankError(f"{type(self).__name__} is reset with options={{'instance': …}}, an Instance.")
+        payload = payload_of(options, object, type(self).__name__)
         self._last = None
-        observation = self.begin(instance.payload)
+        observation = self.begin(payload)
         self._steps = 0
         self._limit = (options or {}).get("max_steps", self.step_limit())
         self._last = Outcome(observation=observation, reward=0.0)
         return observation, {"invalid_action": False}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        last = self._last
-        if last is None:
-            raise AgentBankError(f"{type(self).__name__}: step before reset; call reset(options={{'instance': …}}).")
+        last = begun(self._last, type(self).__name__)
         line = " ".join(action.encode("utf-8", "replace").decode("utf-8").split())
         if last.ended:
             outcome = self._refuse(last, OVER)

@@ -12,7 +12,8 @@ from typing import Any
 from agentbank_jax.environments.answers import THEOREMQA_TOLERANCE, Kind, PublishedAnswer, number_kind
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows
-from agentbank_jax.environments.math_problems import MathProblem, answer_step
+from agentbank_jax.environments.math_problems import MathProblem
+from agentbank_jax.environments.turn_text import answer_step
 from agentbank_jax.errors import AgentBankError
 
 _FIELDS = {"Question": str, "Answer_type": str, "id": str}

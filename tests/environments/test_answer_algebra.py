@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentbank_jax.environments import answer_algebra
+from agentbank_jax.environments import packages
 from agentbank_jax.environments.answer_algebra import Algebra
 from agentbank_jax.environments.answers import AnswerJudge, PublishedAnswer
 from agentbank_jax.errors import AgentBankError
@@ -145,6 +145,6 @@ def test_close_ends_the_process_and_may_be_called_twice() -> None:
 
 
 def test_without_math_verify_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_algebra.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(packages, "find_spec", lambda name: None)
     with pytest.raises(AgentBankError, match=r"pip install 'math-verify\[antlr4_13_2\]'"):
         Algebra().same("x", "y")

@@ -8,7 +8,8 @@ import pytest
 from agentbank_jax.environments import python_cells, registry
 from agentbank_jax.environments.answers import PublishedAnswer
 from agentbank_jax.environments.base import Instance
-from agentbank_jax.environments.math_problems import MathEnvironment, MathProblem, answer_step
+from agentbank_jax.environments.math_problems import MathEnvironment, MathProblem
+from agentbank_jax.environments.turn_text import answer_step
 from agentbank_jax.errors import AgentBankError
 
 NUMBER = PublishedAnswer(kind="number", text="72")
@@ -85,7 +86,7 @@ def test_without_a_sandbox_a_block_is_answered_with_the_remedy(monkeypatch: pyte
 def test_step_before_reset_and_a_foreign_instance_are_errors() -> None:
     with pytest.raises(AgentBankError, match="call reset"):
         MathEnvironment().step("1")
-    with pytest.raises(AgentBankError, match="an Instance of a MathProblem"):
+    with pytest.raises(AgentBankError, match="an Instance with a payload of MathProblem"):
         MathEnvironment().reset(options={"instance": 3})
 
 

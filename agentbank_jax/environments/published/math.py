@@ -1,11 +1,10 @@
 """Benchmarks of the skill `math`."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 from agentbank_jax.environments import answer_algebra, gsm8k, math_competition, mathqa, python_cells, theoremqa
 from agentbank_jax.environments.benchmark_data import PublishedData
 from agentbank_jax.environments.instructions import FINAL, FORM
 from agentbank_jax.environments.math_problems import MathEnvironment
+from agentbank_jax.environments.packages import installed_version
 from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.environments.starter.math import INSTRUCTION
 
@@ -17,13 +16,6 @@ _STEP_SECONDS = 90.0
 
 def _with_expressions() -> str | None:
     return answer_algebra.available() or python_cells.available()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
 
 
 def _spec(
@@ -77,7 +69,7 @@ THEOREMQA = PublishedData(
 )
 
 _EXACT = "math/1 (numbers exact)"
-_VERIFIED = f"math/1 (math-verify {_version('math-verify')})"
+_VERIFIED = f"math/1 (math-verify {installed_version('math-verify')})"
 
 SPECS = (
     _spec(GSM8K, instruction=INSTRUCTION, protocol=_EXACT, requires=(), max_steps=12),
