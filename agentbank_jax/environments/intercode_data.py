@@ -11,7 +11,8 @@ from pathlib import Path
 from agentbank_jax.environments.base import ExpertStep, Instance
 from agentbank_jax.environments.benchmark_data import folder
 from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows
-from agentbank_jax.environments.intercode_bash import BashProblem, Entry, read_manifest
+from agentbank_jax.environments.intercode_bash import BashProblem
+from agentbank_jax.environments.intercode_files import Entry, read_manifest
 from agentbank_jax.environments.intercode_sql import Database, SQLProblem
 from agentbank_jax.errors import AgentBankError
 

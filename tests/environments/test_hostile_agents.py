@@ -12,7 +12,8 @@ import pytest
 from agentbank_jax.environments import sandbox, sandbox_watch
 from agentbank_jax.environments.base import Instance, TextEnvironment
 from agentbank_jax.environments.code_problems import CodeEnvironment, CodeProblem
-from agentbank_jax.environments.intercode_bash import BashProblem, Entry, InterCodeBashEnvironment
+from agentbank_jax.environments.intercode_bash import BashProblem, InterCodeBashEnvironment
+from agentbank_jax.environments.intercode_files import Entry
 from agentbank_jax.environments.intercode_sql import Database, InterCodeSQLEnvironment, SQLProblem
 from agentbank_jax.environments.sandbox import Limits
 from agentbank_jax.environments.unit_tests import FunctionTests

@@ -1,6 +1,5 @@
 """InterCode-Bash's protocol: the reward worked by hand, and episodes in the sandbox."""
 
-import json
 import math
 
 import pytest
@@ -9,16 +8,11 @@ from agentbank_jax.environments import sandbox
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.intercode_bash import (
     BashProblem,
-    Entry,
-    FileState,
     InterCodeBashEnvironment,
-    ManifestError,
     bash_reward,
-    changes,
-    initial_states,
-    read_manifest,
     tfidf_cosine,
 )
+from agentbank_jax.environments.intercode_files import Entry, FileState
 from agentbank_jax.errors import AgentBankError
 
 needs_bubblewrap = pytest.mark.skipif(sandbox.available() is not None, reason=str(sandbox.available()))
@@ -45,13 +39,6 @@ BEFORE = {"/a": OLD, "/b": OLD}
 def test_tfidf_cosine_by_hand(first, second, expected):
     assert tfidf_cosine(first, second) == pytest.approx(expected, abs=1e-12)
     assert tfidf_cosine(second, first) == pytest.approx(expected, abs=1e-12)
-
-
-def test_changes_are_told_apart():
-    after = {"/a": NEW, "/c": NEW}
-    assert changes(BEFORE, after) == {"/a": "modified", "/b": "deleted", "/c": "added"}
-    assert changes(BEFORE, BEFORE) == {}
-    assert changes(BEFORE, {**BEFORE, "/a": FileState("old", True)}) == {"/a": "modified"}
 
 
 @pytest.mark.parametrize(
@@ -154,46 +141,6 @@ def test_long_and_endless_outputs_are_cut():
     assert observation.endswith("Stopped: the limit of wall_seconds was reached.") and info["exit_code"] is None
 
 
-def test_a_manifest_is_read(tmp_path):
-    path = tmp_path / "fs.json"
-    rows = [
-        {"path": "/d", "mode": "0o755", "type": "dir"},
-        {"path": "/d/a", "mode": "0o755", "type": "file", "text": "hé\n"},
-        {"path": "/d/b", "mode": "0o600", "type": "file", "base64": "AAE="},
-    ]
-    path.write_text(json.dumps(rows), encoding="utf-8")
-    assert read_manifest(path) == (
-        Entry(path="/d", mode=0o755),
-        Entry(path="/d/a", mode=0o755, content="hé\n".encode()),
-        Entry(path="/d/b", mode=0o600, content=b"\0\1"),
-    )
-    assert list(initial_states(read_manifest(path))) == ["/d/a", "/d/b"]
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"mode": None}, ":1:mode: None"),
-        ({"mode": "rw"}, ":1: invalid literal"),
-        ({"text": None}, ":1:text: None"),
-        ({"base64": "A"}, ":1: Invalid base64"),
-        ({"path": "d"}, "path 'd'"),
-    ],
-)
-def test_a_broken_entry_of_a_manifest_is_named(tmp_path, change, told):
-    path = tmp_path / "fs.json"
-    path.write_text(json.dumps([{"path": "/d", "mode": "0o600", "type": "file", "text": "", **change}]))
-    with pytest.raises(AgentBankError) as error:
-        read_manifest(path)
-    assert told in str(error.value)
-
-
-@pytest.mark.parametrize("path", ["relative", "/", "/a/../b", "/usr/bin/x", "/a//b"])
-def test_paths_outside_the_tree_are_refused(path):
-    with pytest.raises(ManifestError, match="path"):
-        Entry(path=path)
-
-
 @needs_bubblewrap
 def test_a_gold_command_has_more_time_than_the_agent():
     environment = episode("sleep 0.6; echo done now", limits=sandbox.Limits(wall_seconds=0.3))
@@ -202,7 +149,7 @@ def test_a_gold_command_has_more_time_than_the_agent():
 
 @needs_bubblewrap
 def test_a_tree_that_is_too_deep_or_too_large_is_compared_all_the_same(monkeypatch):
-    monkeypatch.setattr("agentbank_jax.environments.intercode_bash._MAX_COMPARED_BYTES", 100)
+    monkeypatch.setattr("agentbank_jax.environments.intercode_files._MAX_COMPARED_BYTES", 100)
     environment = episode("true")
     environment.step("cd /work; head -c 200 /dev/zero > big; for i in $(seq 150); do mkdir d; cd d; done")
     assert environment.step("submit")[1] < 1

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from agentbank_jax.environments import sandbox
 from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
-from agentbank_jax.environments.intercode_bash import PROTOCOL, BashProblem, Entry, InterCodeBashEnvironment
+from agentbank_jax.environments.intercode_bash import PROTOCOL, BashProblem, InterCodeBashEnvironment
+from agentbank_jax.environments.intercode_files import Entry
 from agentbank_jax.environments.registry import EnvironmentSpec, check_split
 
 NAME = "starter_bash"
