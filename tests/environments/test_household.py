@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.household import HouseholdEnvironment
 from agentbank_jax.environments.household_world import Goal, House, HouseholdError
-from agentbank_jax.environments.starter.embodied import GOAL_KINDS, SPECS
+from agentbank_jax.environments.starter.embodied import SPECS
+from agentbank_jax.environments.starter.houses import GOAL_KINDS
 
 CONTENTS = (
     ("countertop 1", ("mug 2", "plate 1")),

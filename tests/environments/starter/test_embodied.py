@@ -6,7 +6,8 @@ import pytest
 
 from agentbank_jax.environments.household_expert import INTENTS
 from agentbank_jax.environments.registry import EnvironmentRegistryError, EnvironmentSpec
-from agentbank_jax.environments.starter.embodied import MAX_LOOKS, SPECS, TEST_SHARE, THOUGHTS
+from agentbank_jax.environments.starter.embodied import SPECS, TEST_SHARE, THOUGHTS
+from agentbank_jax.environments.starter.houses import MAX_LOOKS
 
 TRAINED, NEW_GOAL = SPECS
 
