@@ -102,6 +102,17 @@ def begun(problem: Payload | None, name: str) -> Payload:
     return problem
 
 
+def judged(right: bool, **figures: Any) -> tuple[str, float, bool, bool, dict[str, Any]]:
+    """What `step` returns of a final answer: the episode ends with reward 1 where it is right, else 0.
+
+    Args:
+      right: whether it is.
+      figures: the task's own, which join `info`.
+    """
+    info = {"invalid_action": False, "success": right, **figures}
+    return ("Correct." if right else "Wrong."), float(right), True, False, info
+
+
 class TextEnvironment(gymnasium.Env[str, str], abc.ABC):
     """An environment that speaks text.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from agentbank_jax.environments.base import Instance
-from agentbank_jax.environments.registry import EnvironmentRegistryError, Split, check_split
+from agentbank_jax.environments.registry import EnvironmentRegistryError, Split, check_index, check_split
 from agentbank_jax.errors import AgentBankError
 
 DATA_VARIABLE = "AGENTBANK_BENCHMARKS"
@@ -81,8 +81,7 @@ class PublishedData:
           AgentBankError: a file cannot be read.
         """
         instances = self.instances(split)
-        if not 0 <= index < len(instances):
-            raise EnvironmentRegistryError(f"{self.name}: problem {index} of {split}; it holds {len(instances)}.")
+        check_index(self.name, split, index, len(instances))
         return instances[index]
 
     def instances(self, split: str) -> tuple[Instance, ...]:

@@ -12,6 +12,7 @@ from agentbank_jax.environments.base import (
     ExpertStep,
     TextEnvironment,
     begun,
+    judged,
     payload_of,
 )
 from agentbank_jax.environments.turn_text import stated_answer
@@ -264,8 +265,7 @@ class CalculatorEnvironment(TextEnvironment):
             stated = parse_number(answer)
             right = stated is not None and same_value(stated, problem.answer)
             computed = stated is not None and any(same_value(value, stated) for value in self._values)
-            info = {"invalid_action": False, "success": right, "answer_computed": computed}
-            return ("Correct." if right else "Wrong."), float(right), True, False, info
+            return judged(right, answer_computed=computed)
         try:
             value = evaluate(action)
         except ExpressionError as error:

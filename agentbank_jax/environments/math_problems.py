@@ -16,6 +16,7 @@ from agentbank_jax.environments.base import (
     TextEnvironment,
     answers_of,
     begun,
+    judged,
     payload_of,
 )
 from agentbank_jax.environments.calculator import ExpressionError, evaluate, format_value, parse_number
@@ -70,13 +71,7 @@ class MathEnvironment(TextEnvironment):
         stated = stated_answer(action)
         if stated is not None:
             right = self._judge.right(stated, problem.answer, self._protocol)
-            info = {
-                "invalid_action": False,
-                "success": right,
-                "answer_computed": self._was_computed(stated),
-                "answers": self._protocol,
-            }
-            return ("Correct." if right else "Wrong."), float(right), True, False, info
+            return judged(right, answer_computed=self._was_computed(stated), answers=self._protocol)
         block = python_cells.read_block(action)
         if block is not None:
             return self._run(block)

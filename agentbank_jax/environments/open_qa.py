@@ -13,6 +13,7 @@ from agentbank_jax.environments.base import (
     TextEnvironment,
     answers_of,
     begun,
+    judged,
     payload_of,
 )
 from agentbank_jax.environments.packages import installed_version
@@ -145,14 +146,8 @@ class OpenQAEnvironment(TextEnvironment):
 
     def _judge(self, problem: OpenQuestion, answer: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         score = score_answer(answer, problem.answers, problem.scoring, self._answers)
-        info = {
-            "invalid_action": False,
-            "success": score.success,
-            "exact_match": score.exact_match,
-            "f1": score.f1,
-            "index": self._opened().manifest.content,
-        }
-        return ("Correct." if score.success else "Wrong."), float(score.success), True, False, info
+        index = self._opened().manifest.content
+        return judged(score.success, exact_match=score.exact_match, f1=score.f1, index=index)
 
     def _forget(self) -> None:
         """What is shown and looked up is of one search."""

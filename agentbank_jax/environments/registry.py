@@ -149,6 +149,16 @@ def check_split(split: str) -> Split:
     return split
 
 
+def check_index(name: str, split: str, index: int, size: int) -> None:
+    """Refuses the number of an instance that a split does not hold.
+
+    Raises:
+      EnvironmentRegistryError: where `index` is negative or not below `size`; names the environment and the split.
+    """
+    if not 0 <= index < size:
+        raise EnvironmentRegistryError(f"{name}: problem {index} of {split}; it holds {size}.")
+
+
 @functools.cache
 def _load() -> None:
     # Imported here because these modules import this one.

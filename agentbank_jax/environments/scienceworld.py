@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from agentbank_jax.environments.base import ExpertStep, Instance
 from agentbank_jax.environments.java import close_machine, limited_memory
 from agentbank_jax.environments.packages import installed_version
-from agentbank_jax.environments.registry import EnvironmentRegistryError, check_split
+from agentbank_jax.environments.registry import check_index, check_split
 from agentbank_jax.environments.text_game import Outcome, TextGame, solution
 
 SIMPLIFICATION = "easy"
@@ -122,8 +122,7 @@ def instance(split: str, index: int) -> Instance:
       EnvironmentRegistryError: there is no such split or problem.
     """
     known = problems(split)
-    if not 0 <= index < len(known):
-        raise EnvironmentRegistryError(f"scienceworld: problem {index} of {split}; it holds {len(known)}.")
+    check_index("scienceworld", split, index, len(known))
     problem = known[index]
     name = f"{problem.task.name}/{problem.variation}"
     return Instance(

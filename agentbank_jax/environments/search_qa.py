@@ -12,6 +12,7 @@ from agentbank_jax.environments.base import (
     ExpertStep,
     TextEnvironment,
     begun,
+    judged,
     payload_of,
 )
 from agentbank_jax.environments.passage_index import Passage, query_words
@@ -131,13 +132,7 @@ class SearchQAEnvironment(TextEnvironment):
         answer = stated_answer(action)
         if answer is not None:
             matched = exact_match(answer, problem.answers)
-            info = {
-                "invalid_action": False,
-                "success": matched,
-                "exact_match": matched,
-                "f1": f1_score(answer, problem.answers),
-            }
-            return ("Correct." if matched else "Wrong."), float(matched), True, False, info
+            return judged(matched, exact_match=matched, f1=f1_score(answer, problem.answers))
         search = _SEARCH.match(action)
         if search is None:
             return _HELP, 0.0, False, False, {"invalid_action": True}

@@ -10,7 +10,7 @@ from typing import Any
 from agentbank_jax.environments.base import ExpertStep, Instance
 from agentbank_jax.environments.java import close_machine, limited_memory
 from agentbank_jax.environments.packages import installed_version
-from agentbank_jax.environments.registry import EnvironmentRegistryError, check_split
+from agentbank_jax.environments.registry import check_index, check_split
 from agentbank_jax.environments.text_game import Outcome, TextGame, solution
 
 # The simulator's own names, in its order.
@@ -46,8 +46,7 @@ def instance(split: str, index: int) -> Instance:
     Raises:
       EnvironmentRegistryError: there is no such split or game.
     """
-    if not 0 <= index < size(split):
-        raise EnvironmentRegistryError(f"textworld_express: game {index} of {split}; it holds {size(split)}.")
+    check_index("textworld_express", split, index, size(split))
     number, kind = divmod(index, len(GAMES))
     game = ExpressGame(name=GAMES[kind], seed=SEEDS[split][number], fold=split)
     return Instance(

@@ -1,6 +1,6 @@
 import pytest
 
-from agentbank_jax.environments.base import Instance, answers_of, begun, payload_of
+from agentbank_jax.environments.base import Instance, answers_of, begun, judged, payload_of
 from agentbank_jax.errors import AgentBankError
 
 
@@ -34,3 +34,9 @@ def test_a_step_before_the_first_reset_is_refused() -> None:
     assert begun("", "counting") == ""
     with pytest.raises(AgentBankError, match=r"^counting: step before reset"):
         begun(None, "counting")
+
+
+def test_a_final_answer_ends_the_episode_with_reward_one_or_none() -> None:
+    info = {"invalid_action": False, "success": True, "f1": 0.5}
+    assert judged(True, f1=0.5) == ("Correct.", 1.0, True, False, info)
+    assert judged(False)[:2] == ("Wrong.", 0.0)
