@@ -272,6 +272,7 @@ def test_an_unknown_isolation_is_refused_with_the_known_ones(monkeypatch):
 
 
 def test_the_isolation_is_bound_by_its_gin_name():
+    bindings.provide("SandboxConfig")
     with gin.unlock_config():
         gin.parse_config("SandboxConfig.isolation = 'rlimits'")
     try:
