@@ -270,6 +270,8 @@ _HARMLESS = {
     "environments/unit_test_program.py": "runs inside the sandbox, where the program is",
     "environments/python_cells.py": "a program for the sandbox, as text",
     "environments/mathqa.py": "literals alone",
+    "environments/browser_script.py": "JavaScript, for the page",
+    "environments/webarena_functions.py": "names of functions as configurations write them, looked up in a table",
     "environments/rearrange.py": "an unpickler that refuses every name of code",
 }
 
