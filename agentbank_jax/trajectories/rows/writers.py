@@ -63,7 +63,7 @@ def open_writer(path: Path, kind: str, messages: str, message_types: Mapping[str
 
     Args:
       path: the file, whatever its name; it is overwritten.
-      kind: one of `row_files.KINDS`.
+      kind: one of `rows.files.KINDS`.
       messages: the column that holds the list of messages.
       message_types: names and Arrow types of a message's fields, in their order in parquet; fields
         that no message has are left out there.
