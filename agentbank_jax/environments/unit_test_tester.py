@@ -109,9 +109,17 @@ class Program:
         left = self.deadline - time.monotonic()
         readable, writable, _ = select.select([*reading, self._pidfd], writing, [], max(0.0, left))
         if readable == [self._pidfd] and not writable:
-            raise ProgramEnded
+            raise self._ended()
         if not readable and not writable:
             raise OutOfTime
+
+    def _ended(self):
+        """Why the program is gone: its processor time was up, or anything else."""
+        # Its files are closed shortly before it is gone; one that only closed them is not waited for.
+        select.select([self._pidfd], [], [], 0.2)
+        ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        killed = ended is not None and ended.si_code == os.CLD_KILLED and ended.si_status == signal.SIGXCPU
+        return OutOfTime() if killed else ProgramEnded()
 
     def _send(self, message):
         rest = memoryview(message)
@@ -124,7 +132,7 @@ class Program:
         try:
             return os.write(self._requests, message)
         except BrokenPipeError:
-            raise ProgramEnded from None
+            raise self._ended() from None
 
     def _receive(self, size):
         parts = []
@@ -135,7 +143,7 @@ class Program:
             except BlockingIOError:
                 continue
             if not part:
-                raise ProgramEnded
+                raise self._ended()
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
@@ -383,7 +391,8 @@ def main(requests, verdicts):
         os.set_inheritable(descriptor, False)
     request = _pickle.loads(os.pread(requests, os.fstat(requests).st_size, 0))
     for name, value in request["limits"].items():
-        resource.setrlimit(getattr(resource, name), (value, value))
+        # The first second over the processor time is told by a signal of its own.
+        resource.setrlimit(getattr(resource, name), (value, value + (name == "RLIMIT_CPU")))
     run = {"functions": test_functions, "calls": test_calls, "outputs": test_outputs}[request["kind"]]
     verdict = repr(run(request)).encode("utf-8", "backslashreplace")
     while verdict:

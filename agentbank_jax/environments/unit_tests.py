@@ -25,6 +25,7 @@ from agentbank_jax.environments.sandbox import (
 )
 
 # A second interpreter, and what is put aside for starting both.
+_PATIENCE = 3
 _START_SECONDS = 5.0
 # For libraries such as NumPy, and for the tests beside the program.
 _MEMORY_BYTES = 1 << 30
@@ -126,7 +127,8 @@ def judge(program: str, tests: Tests, *, seconds: float, preamble: str = "", lim
     Args:
       program: Python source.
       tests: at least one.
-      seconds: for all function tests together; for each call or run of the other kinds.
+      seconds: of processor time, for all function tests together; for each call or run of the other kinds. In real
+        time it may take `_PATIENCE` times as long: what a program may do must not depend on what else the machine does.
       preamble: source that runs before the program, in its names.
       limits: of each process; `wall_seconds` is that of all tests together.
 
@@ -140,7 +142,7 @@ def judge(program: str, tests: Tests, *, seconds: float, preamble: str = "", lim
         **_request(tests),
         "program": program.encode("utf-8", "replace").decode(),
         "preamble": preamble,
-        "seconds": seconds,
+        "seconds": _PATIENCE * seconds,
         "python": PYTHON,
         "harness": _source("unit_test_program.py"),
         "limits": {
@@ -303,7 +305,9 @@ def _rounded(line: str) -> frozenset[float] | None:
 
 
 def unit_test_limits(seconds: float) -> Limits:
-    """The limits for tests that may take `seconds` together."""
+    """The limits for tests that may take `seconds` of processor time together."""
     return Limits(
-        wall_seconds=seconds + _START_SECONDS, cpu_seconds=max(1, math.ceil(seconds)), memory_bytes=_MEMORY_BYTES
+        wall_seconds=_PATIENCE * seconds + _START_SECONDS,
+        cpu_seconds=max(1, math.ceil(seconds)),
+        memory_bytes=_MEMORY_BYTES,
     )
