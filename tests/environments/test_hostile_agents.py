@@ -31,6 +31,7 @@ LIMITS = Limits(wall_seconds=1.5, memory_bytes=256 << 20, disk_bytes=20 << 20, f
 def outside(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, object]]:
     """Things of the machine that must stay as they are; afterwards nothing is left in it."""
     tmp_path_factory.getbasetemp()  # before temporary folders go elsewhere
+    before = set(sandbox_watch.descendants(os.getpid()))  # such as the process that workers are forked from
     # Where the user that commands run as gets to, were it not for the sandbox.
     with tempfile.TemporaryDirectory(prefix="hostile-") as name, socket.create_server(("127.0.0.1", 0)) as server:
         folder, work = Path(name), Path(name) / "work"
@@ -63,7 +64,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
         assert (folder / "secret").read_text() == SECRET
         assert sorted(path.name for path in folder.iterdir()) == ["secret", "socket", "work"]
         assert not list(work.iterdir()), "files were left behind"
-    assert not list(sandbox_watch.descendants(os.getpid())), "processes were left behind"
+    assert not set(sandbox_watch.descendants(os.getpid())) - before, "processes were left behind"
 
 
 def play(environment: TextEnvironment, payload: object, action: str) -> tuple[str, float]:
