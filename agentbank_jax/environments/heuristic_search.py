@@ -60,6 +60,7 @@ def heuristic_search(
     is_goal: Callable[[float, bool], bool] = reward_is_one,
     path_weight: float = 1.0,
     first_found: bool = True,
+    stop: Callable[[], bool] | None = None,
 ) -> SearchResult:
     """Searches for actions that lead from the environment's present state to a goal.
 
@@ -79,6 +80,7 @@ def heuristic_search(
       is_goal: whether a step that returned this reward and `terminated` has reached the goal.
       path_weight: cost of one step, not negative.
       first_found: return on generating a goal; if False, when a goal is the cheapest state left.
+      stop: asked before every step, in the state that the step is from; True ends the search as the budget does.
 
     Returns:
       A `SearchResult`; its `actions` is None where there is no path within the budget.
@@ -93,8 +95,9 @@ def heuristic_search(
     start = environment.snapshot()
     try:
         return _search(
-            environment, start, actions, heuristic, max_expansions, state_key, is_goal, path_weight, first_found
-        )
+            environment, start, actions, heuristic, max_expansions, state_key, is_goal, path_weight, first_found,
+            stop or _never,
+        )  # fmt: skip
     finally:
         environment.restore(start)
 
@@ -109,6 +112,7 @@ def _search(
     is_goal: Callable[[float, bool], bool],
     path_weight: float,
     first_found: bool,
+    stop: Callable[[], bool],
 ) -> SearchResult:
     # A path is a linked list (parent path, action): states share their beginnings.
     start_estimate = heuristic()
@@ -135,12 +139,14 @@ def _search(
         if best_depth[key] < depth:  # reached more cheaply after it was queued
             duplicates += 1
             continue
-        if expansions == max_expansions:
+        environment.restore(snapshot)
+        if expansions == max_expansions or stop():
             return result(None, False)
         expansions += 1
-        environment.restore(snapshot)
         for action in tuple(actions()):
             environment.restore(snapshot)
+            if stop():
+                return result(None, False)
             _, reward, terminated, truncated, info = environment.step(action)
             generated += 1
             if is_goal(reward, terminated):
@@ -168,6 +174,10 @@ def _search(
                 (priority, estimate, generated, depth + 1, successor, successor_key, (path, action), False),
             )
     return result(None, True)
+
+
+def _never() -> bool:
+    return False
 
 
 def _unlink(path: Any) -> tuple[str, ...]:

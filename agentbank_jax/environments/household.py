@@ -136,6 +136,10 @@ class HouseholdEnvironment(TextEnvironment):
         household, self.steps, self.ended = saved
         self.household.restore(household)
 
+    def state_key(self) -> HouseholdSnapshot:
+        """Equal for equal states, however many steps led there."""
+        return self.household.snapshot()
+
     def valid_actions(self) -> list[str]:
         """Exactly the actions that do something now; the others are answered "Nothing happens."."""
         return [] if self.ended else [self.action_for(move) for move in self.household.moves()]

@@ -6,13 +6,13 @@ places, and stops as soon as it sees what it needs. What to do with it is found 
 over the environment itself, in which every object not yet seen has been taken away.
 """
 
-import math
 from collections.abc import Callable, Iterator
 
 from agentbank_jax.environments.base import ExpertStep
 from agentbank_jax.environments.heuristic_search import heuristic_search
 from agentbank_jax.environments.household import HouseholdEnvironment
-from agentbank_jax.environments.household_world import APPLIANCES, HELD, NOWHERE, PROPERTIES, Move, type_of
+from agentbank_jax.environments.household_estimate import steps_to_next_delivery
+from agentbank_jax.environments.household_world import APPLIANCES, NOWHERE, Move, type_of
 
 MAX_EXPANSIONS = 2000
 
@@ -121,7 +121,7 @@ class _Expert:
         result = heuristic_search(
             environment,
             actions=self._useful_actions,
-            heuristic=self._remaining_steps,
+            heuristic=lambda: steps_to_next_delivery(household),
             state_key=household.snapshot,
             is_goal=lambda reward, terminated: reached(),
             max_expansions=MAX_EXPANSIONS,
@@ -158,51 +158,6 @@ class _Expert:
             elif move.verb in IDLE_VERBS:
                 continue
             yield self.environment.action_for(move)
-
-    def _remaining_steps(self) -> float:
-        """The steps that remain for the object at hand, or for the nearest known one: never too many."""
-        household = self.household
-        if household.held != HELD:
-            return self._steps_holding(household.held, household.at)
-        return min(
-            (
-                self._reach(place) + 1 + self._steps_holding(item, place)
-                for place, inside in enumerate(household.contents)
-                for item in inside
-                if item in household.wanted and not (place in household.target_places and household.is_ready(item))
-            ),
-            default=math.inf,
-        )
-
-    def _steps_holding(self, item: int, at: int) -> float:
-        household, goal = self.household, self.goal
-        if item not in household.wanted:
-            return 2.0  # it has to be put down first
-        if goal.lamp_type is not None:
-            return self._steps_to_light(at)
-        steps = 0.0
-        here = household.receptacle_types[at] if at != NOWHERE else ""
-        for name in PROPERTIES:
-            if name in goal.properties and not household.properties[name] >> item & 1:
-                steps += 1 + (here != APPLIANCES[name])
-                here = APPLIANCES[name]
-        closed = min((household.is_closed(place) for place in household.target_places), default=math.inf)
-        return steps + 1 + (here != goal.receptacle_type) + closed
-
-    def _steps_to_light(self, at: int) -> float:
-        household = self.household
-        return min(
-            (
-                (place != at) + household.is_closed(place) + (not household.lit >> item & 1)
-                for place, inside in enumerate(household.contents)
-                for item in inside
-                if household.object_types[item] == self.goal.lamp_type
-            ),
-            default=0.0,
-        )
-
-    def _reach(self, place: int) -> int:
-        return (place != self.household.at) + self.household.is_closed(place)
 
     # ---- acting ----
 

@@ -71,7 +71,7 @@ class TextWorldExpressEnvironment(TextGame):
 
     impossible = "Unknown action: I'm not sure what you mean."
 
-    _valid: list[str]
+    _state: dict[str, Any]
 
     def begin(self, payload: ExpressGame) -> str:
         self._payload = payload
@@ -80,10 +80,11 @@ class TextWorldExpressEnvironment(TextGame):
 
     def act(self, action: str) -> Outcome:
         # Its names have capitals ("box of Q-tips"), which it insists on.
-        command = {valid.lower(): valid for valid in self._valid}.get(action.lower(), action)
+        valid = self._state["validActions"]
+        command = {name.lower(): name for name in valid}.get(action.lower(), action)
         observation, _, done, state = self._game.step(command)
-        invalid = command not in self._valid and observation.startswith(_UNKNOWN)
-        self._valid = state["validActions"]
+        invalid = command not in valid and observation.startswith(_UNKNOWN)
+        self._state = state
         self._best = max(self._best, state["score"])
         return Outcome(
             observation=observation.strip(),
@@ -94,7 +95,17 @@ class TextWorldExpressEnvironment(TextGame):
         )
 
     def valid_actions(self) -> list[str]:
-        return sorted(self._valid)
+        return sorted(self._state["validActions"])
+
+    def state_key(self) -> tuple[Any, ...]:
+        """What can be seen of a state: the place, what is carried and can be done, and the scores.
+
+        What has changed in other places is not seen, so that states may have one key that differ in that alone.
+        """
+        state = self._state
+        # Simon shows no place: all that is known is what he says.
+        shown = state["look"] or state["observation"]
+        return shown, state["inventory"], tuple(self.valid_actions()), state["score"], self._best
 
     def expert_steps(self) -> list[ExpertStep]:
         """The simulator's own solution."""
@@ -116,5 +127,5 @@ class TextWorldExpressEnvironment(TextGame):
         observation, state = self._game.reset(
             seed=game.seed, gameFold=game.fold, gameName=game.name, gameParams="", generateGoldPath=gold
         )
-        self._valid = state["validActions"]
+        self._state = state
         return f"{state['taskDescription'].strip()}\n{observation.strip()}"

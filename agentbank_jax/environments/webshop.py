@@ -134,6 +134,10 @@ class WebShop(TextEnvironment):
     def restore(self, snapshot: ShopState) -> None:
         self.state = snapshot
 
+    def state_key(self) -> ShopState:
+        """Equal for equal states."""
+        return self.state
+
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         state = self.state
         if state.done:

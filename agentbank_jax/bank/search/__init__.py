@@ -1,0 +1,1 @@
+"""Heuristic action search: actions that solve a problem, found by trying them in the environment."""
