@@ -72,6 +72,7 @@ class TextWorldExpressEnvironment(TextGame):
     impossible = "Unknown action: I'm not sure what you mean."
 
     _state: dict[str, Any]
+    _loaded: str
 
     def begin(self, payload: ExpressGame) -> str:
         self._payload = payload
@@ -123,9 +124,12 @@ class TextWorldExpressEnvironment(TextGame):
 
             with limited_memory():
                 self._game = TextWorldExpressEnv(envStepLimit=_NO_LIMIT)
+            self._loaded = ""
         game = self._payload
-        observation, state = self._game.reset(
-            seed=game.seed, gameFold=game.fold, gameName=game.name, gameParams="", generateGoldPath=gold
-        )
+        if self._loaded != game.name:
+            # Takes most of a reset, and is the same for all worlds of a game.
+            self._game.load(game.name, "")
+            self._loaded = game.name
+        observation, state = self._game.reset(seed=game.seed, gameFold=game.fold, generateGoldPath=gold)
         self._state = state
         return f"{state['taskDescription'].strip()}\n{observation.strip()}"

@@ -12,7 +12,8 @@ from agentbank_jax.errors import AgentBankError
 class Expert:
     """Plays what the environment's `expert_steps` says: a gold path, a walkthrough, or an expert's plan.
 
-    Its steps keep their intents and slots.
+    Its steps keep their intents and slots. They are the same each time where the engine's are: ScienceWorld draws some
+    of its gold paths anew, and TextWorldExpress those of `twc` and `coin`.
     """
 
     @property

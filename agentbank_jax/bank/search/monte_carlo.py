@@ -4,13 +4,17 @@ import math
 import random
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from agentbank_jax.bank.search.heuristics import heuristic_called
 from agentbank_jax.bank.search.keeper import State, StateKeeper
 from agentbank_jax.bank.search.searcher import Nothing, given_up
 from agentbank_jax.environments.base import ExpertStep
 from agentbank_jax.environments.text_game import solution
-from agentbank_jax.errors import AgentBankError
+from agentbank_jax.errors import AgentBankError, did_you_mean
+
+Backup = Literal["mean", "max"]
+BACKUPS: tuple[Backup, ...] = ("mean", "max")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +28,23 @@ class MonteCarlo:
 
     Fields:
       seed: of the order in which actions are tried and of the random plays.
-      exploration: the constant of UCB1; the square root of 2 is the published one.
+      exploration: the constant of UCB1. The published one, the square root of 2, is for rewards left to chance.
       rollout: the most random actions after a new state.
       heuristic: a name in `HEURISTICS`; None where the rewards show the way.
       discount: in (0, 1).
+      backup: what a node is worth: the `mean` of its plays, as published, or the best of them (`max`), since nothing is
+        left to chance here.
 
     Raises:
-      AgentBankError: on an unknown heuristic or a value out of range.
+      AgentBankError: on an unknown heuristic or backup, or a value out of range.
     """
 
     seed: int = 0
-    exploration: float = math.sqrt(2)
+    exploration: float = 0.5
     rollout: int = 10
     heuristic: str | None = None
     discount: float = 0.8
+    backup: Backup = "max"
 
     def __post_init__(self) -> None:
         if self.heuristic is not None:
@@ -46,6 +53,9 @@ class MonteCarlo:
             raise AgentBankError(f"Monte-Carlo tree search: exploration is {self.exploration}; expected 0 or more.")
         if self.rollout < 0:
             raise AgentBankError(f"Monte-Carlo tree search: rollout is {self.rollout}; expected 0 or more actions.")
+        if self.backup not in BACKUPS:
+            known = did_you_mean(self.backup, BACKUPS)
+            raise AgentBankError(f"Monte-Carlo tree search: no backup is called '{self.backup}'.{known}")
         if not 0 < self.discount < 1:
             raise AgentBankError(f"Monte-Carlo tree search: discount is {self.discount}; expected between 0 and 1.")
 
@@ -65,7 +75,8 @@ class _Node:
     untried: list[str] | None = None  # not listed yet
     children: "list[_Node]" = field(default_factory=list)
     visits: int = 0
-    total: float = 0.0
+    mean: float = 0.0
+    best: float = 0.0
 
 
 class _Tree:
@@ -109,7 +120,8 @@ class _Tree:
     def _bound(self, node: _Node) -> float:
         assert node.parent is not None
         explore = math.sqrt(math.log(node.parent.visits) / node.visits)
-        return node.total / node.visits + self._settings.exploration * explore
+        worth = node.best if self._settings.backup == "max" else node.mean
+        return worth + self._settings.exploration * explore
 
     def _expand(self, node: _Node) -> tuple[State | None, _Node | None]:
         """Tries actions until one leads to a new state: a goal, and the node of another."""
@@ -166,7 +178,8 @@ class _Tree:
         above: _Node | None = node
         while above is not None:
             above.visits += 1
-            above.total += worth
+            above.mean += (worth - above.mean) / above.visits
+            above.best = max(above.best, worth)
             above = above.parent
 
 

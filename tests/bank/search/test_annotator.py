@@ -45,7 +45,14 @@ def test_an_annotator_is_picklable_and_its_facts_are_all_its_settings():
     assert copy == annotator
     assert json.loads(json.dumps(annotator.facts())) == {
         "searcher": "MonteCarlo",
-        "settings": {"seed": 3, "exploration": 2**0.5, "rollout": 10, "heuristic": "household", "discount": 0.8},
+        "settings": {
+            "seed": 3,
+            "exploration": 0.5,
+            "rollout": 10,
+            "heuristic": "household",
+            "discount": 0.8,
+            "backup": "max",
+        },
         "budget": {"steps": 2000, "seconds": None},
     }
     assert AStar(heuristic="zero").name != AStar(heuristic="household").name

@@ -44,7 +44,7 @@ def searchers():
         AStar(heuristic="distance", path_weight=0.0),
         MonteCarlo(),
         MonteCarlo(heuristic="distance"),
-        MonteCarlo(rollout=0),
+        MonteCarlo(rollout=0, backup="mean"),
         Expert(),
     ]
 
@@ -167,7 +167,7 @@ def test_rewards_on_the_way_draw_monte_carlo_to_the_goal():
     """In a tree whose last leaf is the goal."""
     roads = (*((2 * place + 1, 2 * place + 2) for place in range(255)), *[()] * 256)
     blind, shown = (
-        sum(run(MonteCarlo(seed=seed, rollout=3, exploration=0.2), graph).steps for seed in range(8))
+        sum(run(MonteCarlo(seed=seed, rollout=3), graph).steps for seed in range(8))
         for graph in (Graph(roads=roads), Graph(roads=roads, progress=True))
     )
     assert 2 * shown < blind
@@ -221,6 +221,7 @@ def test_an_environment_without_a_list_of_actions_is_refused():
         (lambda: MonteCarlo(heuristic="housheold"), "Did you mean 'household'"),
         (lambda: MonteCarlo(rollout=-1), "rollout is -1"),
         (lambda: MonteCarlo(discount=1.0), "discount is 1"),
+        (lambda: MonteCarlo(backup="maximum"), "no backup is called 'maximum'"),
         (lambda: MonteCarlo(exploration=-0.1), "exploration is -0.1"),
         (lambda: Budget(steps=0), "0 steps"),
         (lambda: Budget(steps=1, seconds=0.0), "0.0 seconds"),
