@@ -63,8 +63,8 @@ class StateKeeper:
     """One problem's environment, whose states can be saved and brought back, whatever it offers for that.
 
     Where the environment has `snapshot()` and `restore()`, they are used; else a state is brought back by its actions,
-    from where the environment stands if that is on the way, else from `reset`. Coming back is put off until something
-    is asked of the state, so that a search which goes straight on replays nothing.
+    from `reset`. Coming back is put off until something is asked of the state, so that a search which goes straight on
+    replays nothing.
 
     A state's key is the environment's own, if it has `state_key()`. Else it is a hash of the observation and the valid
     actions, which is a heuristic: states that look alike and differ in what is not seen are taken for one, so that a
@@ -197,10 +197,8 @@ class StateKeeper:
         if self._snapshots:
             cast(SearchableEnvironment, self.environment).restore(self.state.saved)
         else:
-            way, from_start = self._way()
-            if from_start:
-                self.environment.reset(options={"instance": self.instance})
-            for state in way:
+            self.environment.reset(options={"instance": self.instance})
+            for state in self.state.path()[1:]:
                 _, reward, terminated, truncated, info = self.environment.step(state.action)
                 self.steps += 1
                 if terminated or truncated or info.get("invalid_action") or reward != state.reward:
@@ -210,16 +208,5 @@ class StateKeeper:
         self._at = self.state
         return self.state
 
-    def _way(self) -> tuple[list[State], bool]:
-        """The states to go through to the present one, and whether from the start or from where the environment is."""
-        way: list[State] = []
-        state = self.state
-        while state is not self._at:
-            if state.parent is None:
-                return way[::-1], True
-            way.append(state)
-            state = state.parent
-        return way[::-1], False
-
     def _steps_to_arrive(self) -> int:
-        return 0 if self._snapshots else len(self._way()[0])
+        return 0 if self._snapshots or self._at is self.state else self.state.depth

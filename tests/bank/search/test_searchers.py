@@ -102,6 +102,24 @@ def test_no_search_takes_more_steps_than_its_budget(graph, steps, number, make):
         assert result.found == Nothing(reason="budget_steps")
 
 
+def test_the_steps_of_replays_count_against_the_budget():
+    for searcher in searchers():
+        for steps in range(1, 60):
+            environment = Walk()
+            search(searcher, spec_of(Walk), instance_of(line(8)), environment, budget=Budget(steps=steps))
+            assert environment.taken <= steps, (searcher, steps)
+
+
+def test_a_state_is_tried_again_where_it_is_reached_in_fewer_actions():
+    """The second road of the start is a detour to where the first leads, after which there are too few actions left."""
+    ahead = [(place + 1,) for place in range(4, MAX_STEPS + 2)]
+    graph = Graph(roads=((1, 2), (4,), (3,), (1,), *ahead, ()))
+    assert shortest(graph) == MAX_STEPS
+    for searcher in (*searchers(), *(MonteCarlo(seed=seed, rollout=0) for seed in range(10))):
+        found = run(searcher, graph).actions
+        assert found is not None and len(found) == MAX_STEPS, searcher
+
+
 def test_equal_states_are_expanded_once():
     """Every place of the grid can be reached in many ways, and is expanded once."""
     side = 5
