@@ -17,6 +17,14 @@ class EndpointError(AgentBankError):
     """A server that does not answer, or refuses what it is asked."""
 
 
+class RequestRefused(EndpointError):
+    """A server that refuses one request for what it holds, and may take others."""
+
+
+class Unanswered(EndpointError):
+    """A server that was reached, but has brought no reply within all attempts."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """A model behind a server.

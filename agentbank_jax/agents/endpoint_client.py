@@ -16,7 +16,14 @@ from typing import Any
 import httpx2
 
 from agentbank_jax.agents.completion import is_full_context, read_completion, words_of
-from agentbank_jax.agents.endpoint import KEY_VARIABLE, URL_VARIABLE, Endpoint, EndpointError
+from agentbank_jax.agents.endpoint import (
+    KEY_VARIABLE,
+    URL_VARIABLE,
+    Endpoint,
+    EndpointError,
+    RequestRefused,
+    Unanswered,
+)
 from agentbank_jax.agents.policy import Reply
 from agentbank_jax.errors import first_line
 
@@ -27,6 +34,8 @@ MAX_WAIT_SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
 # 408 request timeout, 409 conflict, 425 too early, 429 too many requests.
 _PASSING = (408, 409, 425, 429)
+# 400 bad request (contents that a filter stops, too), 413 content too large, 422 unprocessable content.
+_OF_THE_REQUEST = (400, 413, 422)
 _REMEDIES = {
     401: f"put its key into the environment variable {KEY_VARIABLE}, and its URL into {URL_VARIABLE}",
     403: f"put a key that may use it into the environment variable {KEY_VARIABLE}, and its URL into {URL_VARIABLE}",
@@ -101,18 +110,22 @@ class EndpointClient:
         """The model's reply to the body of a chat completion.
 
         Raises:
-          EndpointError: the server refuses the request, or no attempt has brought a reply; before its first answer a
-            server that cannot be reached is tried only once.
+          RequestRefused: the server refuses the request for what it holds.
+          Unanswered: no attempt has brought a reply.
+          EndpointError: the server refuses whoever asks, or cannot be reached; before its first answer that is tried
+            only once.
         """
         content = json.dumps({"model": self._endpoint.model, **body}).encode("ascii")
+        kind: type[EndpointError]
         for attempt in range(self._patience.retries + 1):
+            kind = Unanswered
             try:
                 async with asyncio.timeout(self._patience.timeout):
                     return await self._attempt(content)
             except TimeoutError:
                 failure = _Failure(f"gave no whole reply within {self._patience.timeout:g} s")
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                failure = _Failure(f"cannot be reached ({first_line(error)})")
+                failure, kind = _Failure(f"cannot be reached ({first_line(error)})"), EndpointError
                 if not self._answered:
                     break
             except httpx2.HTTPError as error:
@@ -122,7 +135,7 @@ class EndpointClient:
             if attempt < self._patience.retries:
                 await asyncio.sleep(self._patience.wait(attempt, failure.retry_after))
         times = f"{attempt + 1} attempts" if attempt else "one attempt"
-        raise EndpointError(
+        raise kind(
             f"{self._endpoint} {failure}, after {times}; start the server or name another, and run the same command "
             "again: what was played is kept."
         )
@@ -146,7 +159,7 @@ class EndpointClient:
             raise _Failure(f"answered {status}: {words_of(bytes(body))}", response.headers.get("retry-after"))
         if is_full_context(status, bytes(body)):
             return Reply(text="", ended="context_exhausted")
-        raise EndpointError(
+        raise (RequestRefused if status in _OF_THE_REQUEST else EndpointError)(
             f"{self._endpoint} refuses the request ({status}): {words_of(bytes(body))}; "
             f"{_REMEDIES.get(status, _REMEDY)}."
         )
