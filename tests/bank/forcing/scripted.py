@@ -1,0 +1,224 @@
+"""A teacher's server that knows the starter's experts, and does to each instance what its script says.
+
+What it says depends on the request alone and on which different requests came before it, so that a request that comes
+again gets the same words; what goes wrong on the way (a stall, a closed connection, a rate limit) does so once.
+"""
+
+import itertools
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from agentbank_jax.agents.endpoint import Endpoint
+from agentbank_jax.agents.endpoint_client import Patience
+from agentbank_jax.bank import thoughts
+from agentbank_jax.bank.forcing.call_cache import call_key
+from agentbank_jax.bank.forcing.known_answer import known_answer
+from agentbank_jax.bank.forcing.leakage import holds, is_short
+from agentbank_jax.bank.forcing.replies import REACT
+from agentbank_jax.environments import registry
+from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, Instance
+
+MODEL = "scripted"
+PATIENCE = Patience(timeout=0.6, retries=3, backoff=0.02)
+TASKS = ("starter_math", "starter_reasoning")
+
+# What is said: of the first draw of the second step where the key says `once`, of every draw where it says `always`.
+SAID_ONCE = ("refusal_once", "garbage_once", "empty_once", "leak_once", "told_once", "invalid_once")
+WRONG_FIRST = "wrong_first"
+IMAGINES = "imagines"
+LOST = {
+    "leaks": "leak",
+    "refuses": "refusal",
+    "says_garbage": "unreadable",
+    "says_nothing": "empty",
+    "is_wrong": "wrong_answer",
+    "never_ends": "too_long",
+    "is_filtered": "request_refused",
+    "is_full": "context_exhausted",
+    "acts_invalidly": "invalid_action",
+}
+"""Scripts after which no trajectory comes out, and the reason of the drop."""
+ON_THE_WAY = ("limits", "stalls", "closes", "fails", "breaks_off", "answers_html")
+KEPT = ("good", *SAID_ONCE, WRONG_FIRST, IMAGINES, *ON_THE_WAY)
+SCRIPTS = (*KEPT, *LOST)
+UNPAID = ("is_filtered", "is_full")
+"""Scripts whose requests the server refuses; they are asked again."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """An instance and its script: its expert's steps, and what is asked of it."""
+
+    task: str
+    index: int
+    script: str
+    instance: Instance
+    question: str
+    answer: str
+    steps: tuple[tuple[str, str], ...]
+
+
+def parts() -> list[Part]:
+    """An instance for each script and task; their answers are neither short nor in the question."""
+    found = []
+    for task in TASKS:
+        spec = registry.get(task)
+        numbers = itertools.count()
+        for script in SCRIPTS:
+            while True:
+                index = next(numbers)
+                instance = spec.instance("train", index)
+                environment = spec.make()
+                answer = known_answer(environment, instance)
+                assert answer is not None
+                question, _ = environment.reset(options={"instance": instance})
+                steps = environment.expert_steps()
+                if not is_short(answer.text) and not holds(question, answer.text) and len(steps) > 2:
+                    break
+            templates = thoughts.templates_of(task)
+            said = tuple((thoughts.word(templates, step, 0, task), step.action) for step in steps)
+            found.append(Part(task, index, script, instance, question, answer.text, said))
+    return found
+
+
+@dataclass
+class Scripted:
+    """A server that runs.
+
+    Fields:
+      url: up to `/v1`.
+      parts: by the question.
+      asked: the keys of the requests, in order.
+      answered: how many were answered with a completion, of each key.
+      pause: seconds before each completion.
+    """
+
+    parts: dict[str, Part]
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+    answered: Counter[str] = field(default_factory=Counter)
+    pause: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    seen: dict[tuple[str, int], list[str]] = field(default_factory=dict)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint.parse(f"{self.url}#{MODEL}")
+
+    def take(self, body: dict[str, Any]) -> tuple[Part, int, int, bool]:
+        """The part that a request is about, its step, the how-manieth different request it is there, and whether it is
+        new."""
+        part = self.parts[body["messages"][1]["content"]]
+        step = sum(message["role"] == "assistant" for message in body["messages"])
+        key = call_key(body["model"], {name: value for name, value in body.items() if name != "model"})
+        with self.lock:
+            new = key not in self.asked
+            self.asked.append(key)
+            draws = self.seen.setdefault((part.question, step), [])
+            if key not in draws:
+                draws.append(key)
+            return part, step, draws.index(key), new
+
+    def reply(self, part: Part, step: int, draw: int) -> str:
+        thought, action = part.steps[min(step, len(part.steps) - 1)]
+        good = REACT.render(thought, action)
+        if part.script in ("leaks", "leak_once"):
+            bad = f"Thought: The result will be {part.answer}, so I begin.\nAction: {part.steps[0][1]}"
+        else:
+            bad = {
+                "refusal_once": "I'm sorry, but I cannot help with that.",
+                "refuses": "I cannot answer this question.",
+                "garbage_once": "}{ 1 2 3 �\x00 Sure! Here you go",
+                "says_garbage": "Observation: 12\nAction: 3 * 4",
+                "empty_once": "",
+                "says_nothing": " \n ",
+                "told_once": REACT.render("The known answer guides me.", action),
+                "invalid_once": "Thought: I dance.\nAction: dance!",
+                "acts_invalidly": "Thought: I dance.\nAction: dance!",
+                "is_wrong": f"Thought: I guess.\n{FINAL_ANSWER_PREFIX} 123456",
+                "never_ends": REACT.render(*part.steps[0]),
+                WRONG_FIRST: f"Thought: I guess.\n{FINAL_ANSWER_PREFIX} 123456",
+            }.get(part.script, good)
+        if part.script in LOST:
+            return bad
+        if part.script in SAID_ONCE:
+            return bad if step == 1 and draw == 0 else good
+        if part.script == WRONG_FIRST:
+            return bad if step == 0 and draw == 0 else good
+        if part.script == IMAGINES:
+            return f"{good}\nObservation: 999\nThought: So it is done.\n{FINAL_ANSWER_PREFIX} 999"
+        return good
+
+
+def completion(text: str, prompt: str) -> bytes:
+    usage = {"prompt_tokens": len(prompt) // 4, "completion_tokens": len(text) // 4}
+    message = {"role": "assistant", "content": text}
+    return json.dumps({"choices": [{"index": 0, "message": message}], "usage": usage}).encode()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: "_Server"
+
+    def do_POST(self) -> None:
+        script = self.server.script
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        part, step, draw, new = script.take(body)
+        if part.script == "is_filtered" and step == 1:
+            return self._send(400, b'{"error": {"message": "content filter"}}')
+        if part.script == "is_full" and step == 1:
+            return self._send(400, b'{"error": {"message": "too long", "code": "context_length_exceeded"}}')
+        if new and part.script in ON_THE_WAY:
+            trouble: dict[str, Callable[[], None]] = {
+                "limits": lambda: self._send(429, b"slow down", ("Retry-After", "0.05")),
+                "stalls": lambda: time.sleep(1.2),
+                "closes": lambda: None,
+                "fails": lambda: self._send(503, b"busy"),
+                "breaks_off": lambda: self._send(200, completion("Thought", "")[:20]),
+                "answers_html": lambda: self._send(200, b"<html>Welcome</html>"),
+            }
+            return trouble[part.script]()
+        time.sleep(script.pause)
+        with script.lock:
+            script.answered[script.seen[part.question, step][draw]] += 1
+        self._send(200, completion(script.reply(part, step, draw), json.dumps(body)))
+
+    def _send(self, status: int, content: bytes, *headers: tuple[str, str]) -> None:
+        self.send_response(status)
+        for name, value in (("Content-Length", str(len(content))), ("Connection", "close"), *headers):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        del format, args
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, script: Scripted) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.script = script
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        del request, client_address  # clients that went away
+
+
+def serving(some: list[Part]) -> Iterator[Scripted]:
+    """Runs a server; for fixtures."""
+    script = Scripted({part.question: part for part in some})
+    server = _Server(script)
+    script.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        yield script
+    finally:
+        server.shutdown()
+        server.server_close()
