@@ -25,8 +25,8 @@ _PARTS = {
     "thousand": Fraction(1000),
     "million": Fraction(1_000_000),
 }
-# What nobody has to tell: small counts, and how units of time, length and money are parted.
-_COMMON = frozenset({*range(13), 24, 30, 52, 60, 100, 365, 1000})
+# What nobody has to tell: small counts, and how units of time, angle, length and money are parted; a hundredth.
+_COMMON = frozenset({*range(13), 14, 24, 28, 30, 31, 52, 60, 90, 100, 180, 360, 365, 1000, Fraction(1, 100)})
 
 _DIGITS = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|(?<![\w.])\.\d+")
 _NAMED = re.compile(

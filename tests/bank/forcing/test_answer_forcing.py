@@ -26,6 +26,7 @@ from agentbank_jax.bank.replay import replay
 from agentbank_jax.bank.staging import DROPS
 from agentbank_jax.environments import registry
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.serving.served_model import made_model
 from agentbank_jax.trajectories.formats.agentbank import read_trajectories
 from tests.agents.hostile_server import completion, hostile, raw, sends
 from tests.bank.forcing.forcing_recipe import ForcingRecipe
@@ -43,6 +44,7 @@ from tests.bank.forcing.scripted import (
     parts,
     serving,
 )
+from tests.serving.running import serving as running
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -254,6 +256,19 @@ def test_the_teacher_is_told_the_answer_and_the_environment_says_nothing_of_it(
     assert server.requests[0]["stop"] == ["\nObservation:", "\nTask:", "\n---"]
     assert server.requests[0]["seed"] != server.requests[1]["seed"]
     assert not any(part.answer in message["content"] for message in others[:2])
+
+
+def test_the_projects_own_server_can_be_the_teacher(tmp_path: Path, all_parts: list[Part]) -> None:
+    part = of(all_parts, "good")
+
+    def say(text: str) -> str:
+        return REACT.render(*part.steps[text.count("Observation: ")])
+
+    with running(made_model(), say=say, max_length=4096) as server:
+        sequence = annotated(forcing(Endpoint.parse(f"{server.url}/v1#made-tiny"), tmp_path / "calls"), part)
+    assert isinstance(sequence, ActionSequence)
+    assert tuple(zip(sequence.thoughts, (step.action for step in sequence.steps), strict=True)) == part.steps
+    assert sequence.cost["prompt_tokens"] > sequence.cost["completion_tokens"] > 0
 
 
 def test_a_server_that_never_answers_stops_the_build_or_drops_the_instance(

@@ -1,10 +1,19 @@
 """Leaks, by hand: what a step says before anything has shown it, and what it may say."""
 
+import os
+from itertools import islice
+from pathlib import Path
+
 import pytest
 
+from agentbank_jax.bank import gsm8k, thoughts
 from agentbank_jax.bank.forcing.known_answer import KnownAnswer, known_answer
 from agentbank_jax.bank.forcing.leakage import computed_in, find_leak, is_short
+from agentbank_jax.bank.forcing.replies import REACT
 from agentbank_jax.environments import registry
+from agentbank_jax.environments.gsm8k_rows import read_problems
+from agentbank_jax.environments.turn_text import stated_answer
+from agentbank_jax.trajectories.schema import Trajectory
 
 SHELTER = "John volunteers at a shelter twice a month for 3 hours at a time. How many hours does he volunteer per year?"
 BORN = "Which country was the author of Emma born in?"
@@ -99,8 +108,6 @@ def test_a_program_leaks_only_by_saying_that_one_is_known() -> None:
 
 @pytest.mark.parametrize("name", ["starter_math", "starter_reasoning", "starter_programming"])
 def test_no_experts_trajectory_of_the_starter_leaks(name: str) -> None:
-    from agentbank_jax.bank import thoughts
-
     spec = registry.get(name)
     for index in range(60):
         instance = spec.instance("train", index)
@@ -119,3 +126,28 @@ def test_no_experts_trajectory_of_the_starter_leaks(name: str) -> None:
 def test_an_embodied_expert_publishes_no_answer() -> None:
     spec = registry.get("starter_embodied")
     assert known_answer(spec.make(), spec.instance("train", 0)) is None
+
+
+def test_of_gsm8ks_own_solutions_hardly_any_is_taken_for_a_leak() -> None:
+    folder = os.environ.get("AGENTBANK_TEST_DATA")
+    if not folder:
+        pytest.skip("AGENTBANK_TEST_DATA is unset; it names a folder with gsm8k/train.jsonl.gz")
+    problems = islice(read_problems(Path(folder) / "gsm8k" / "train.jsonl.gz", "train"), 1000)
+    items = [gsm8k.convert(problem) for problem in problems]
+    trajectories = [item for item in items if isinstance(item, Trajectory)]
+    leaking = sum(_leaks(trajectory) for trajectory in trajectories)
+    assert len(trajectories) > 950 and leaking / len(trajectories) < 0.03
+
+
+def _leaks(trajectory: Trajectory) -> bool:
+    said = [parsed for turn in trajectory.turns if turn.trained and (parsed := REACT.parse(turn.content))]
+    told = [turn.content for turn in trajectory.turns if turn.role == "user"]
+    answer = stated_answer(said[-1].action)
+    assert answer is not None
+    known, shown = KnownAnswer(kind="stated", text=answer, accepted=(answer,)), []
+    for observation, step in zip(told, said, strict=True):
+        shown.append(observation)
+        if find_leak(known, shown, step.thought, step.action) is not None:
+            return True
+        shown += computed_in(step.thought, shown)
+    return False
