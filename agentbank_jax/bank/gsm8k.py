@@ -9,16 +9,21 @@ computes. A row is kept only if one of them equals the published answer.
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from agentbank_jax.bank.annotation import ActionSequence
 from agentbank_jax.bank.equations import evaluate, numbers
 from agentbank_jax.bank.gsm8k_solution import known_numbers, read_steps
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, Instance
+from agentbank_jax.bank.replay import Replayed, conversation
+from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.calculator import CalculatorEnvironment, CalculatorProblem, format_value, same_value
 from agentbank_jax.environments.gsm8k_rows import Problem
-from agentbank_jax.trajectories.schema import Trajectory, Turn
+from agentbank_jax.environments.math_problems import calculation_step
+from agentbank_jax.environments.turn_text import answer_step
+from agentbank_jax.trajectories.schema import Trajectory
 
 TASK = "gsm8k"
 SOURCE = "GSM8K (openai/grade-school-math)"
@@ -39,6 +44,14 @@ _EARLIER_THOUGHTS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Solved:
+    """A worked solution as actions, and what the calculator says before each of them; the first is the question."""
+
+    sequence: ActionSequence
+    observations: tuple[str, ...]
+
+
 def convert(problem: Problem, *, seed: int = 0) -> Trajectory | Drop:
     """Replays a worked solution in the calculator environment.
 
@@ -48,8 +61,37 @@ def convert(problem: Problem, *, seed: int = 0) -> Trajectory | Drop:
 
     Returns:
       A trajectory whose observations are the environment's and whose reward is 1, or the reason
-      why there is none: `no_expression`, `rejected_expression`, `pasted_answer`, `rounded_answer`,
-      `other_unit`, `other_sign`, `answer_not_computed`, `not_rewarded`.
+      why there is none, as of `solve`.
+    """
+    solved = solve(problem, seed=seed)
+    if isinstance(solved, Drop):
+        return solved
+    sequence = solved.sequence
+    replayed = Replayed(observations=solved.observations, reward=1.0, final_observation="")
+    metadata: dict[str, Any] = {
+        "skill": "math",
+        "source": SOURCE,
+        "license": LICENSE,
+        "reward": 1.0,
+        "annotation": sequence.method,
+        "difficulty": len(sequence.steps) - 1,
+        "seed": seed,
+    }
+    said = [thought or "" for thought in sequence.thoughts]
+    turns = conversation(replayed, said, [step.action for step in sequence.steps])
+    return Trajectory(id=problem.id, task=TASK, turns=turns, metadata=metadata)
+
+
+def solve(problem: Problem, *, seed: int = 0) -> Solved | Drop:
+    """Reads a worked solution as actions with a Thought each, and runs them in the calculator environment.
+
+    Args:
+      problem: the row.
+      seed: varies the wording where the solution has none.
+
+    Returns:
+      Actions that earn reward 1, or the reason why there are none: `no_expression`, `rejected_expression`,
+      `pasted_answer`, `rounded_answer`, `other_unit`, `other_sign`, `answer_not_computed`, `not_rewarded`.
     """
     # A string seeds `Random` by its hash value under SHA-512, the same in every process.
     rng = random.Random(f"{seed}/{problem.id}")
@@ -61,7 +103,7 @@ def convert(problem: Problem, *, seed: int = 0) -> Trajectory | Drop:
     payload = CalculatorProblem(question=problem.question, answer=target)
     instance = Instance(id=problem.id, fingerprint=problem.fingerprint, payload=payload, difficulty=len(steps))
     observation, _ = environment.reset(options={"instance": instance})
-    turns = [Turn.user(observation)]
+    observations = [observation]
     known = known_numbers(problem.question)
     results: list[Fraction] = []
     found = pasted = False
@@ -77,10 +119,7 @@ def convert(problem: Problem, *, seed: int = 0) -> Trajectory | Drop:
                 found = True
         results.append(result)
         known.add(result)
-        turns += [
-            Turn.assistant(f"Thought: {step.thought}\nAction: {step.expression}"),
-            Turn.user(f"Observation: {observation}"),
-        ]
+        observations.append(observation)
     if not found:
         reason = "pasted_answer" if pasted else _why_not(target, results)
         detail = f"answer {problem.answer}; computed " + ", ".join(
@@ -89,20 +128,16 @@ def convert(problem: Problem, *, seed: int = 0) -> Trajectory | Drop:
         return Drop(id=problem.id, reason=reason, detail=detail)
     wordings = _FINAL_THOUGHTS if same_value(results[-1], target) else _EARLIER_THOUGHTS
     final = rng.choice(wordings).format(answer=problem.answer)
-    observation, reward, terminated, _, _ = environment.step(f"{FINAL_ANSWER_PREFIX} {problem.answer}")
+    last = answer_step(problem.answer)
+    observation, reward, terminated, _, _ = environment.step(last.action)
     if reward != 1.0 or not terminated:
         return Drop(id=problem.id, reason="not_rewarded", detail=observation)
-    turns.append(Turn.assistant(f"Thought: {final}\n{FINAL_ANSWER_PREFIX} {problem.answer}"))
-    metadata: dict[str, Any] = {
-        "skill": "math",
-        "source": SOURCE,
-        "license": LICENSE,
-        "reward": 1.0,
-        "annotation": "reformatting",
-        "difficulty": len(steps),
-        "seed": seed,
-    }
-    return Trajectory(id=problem.id, task=TASK, turns=tuple(turns), metadata=metadata)
+    sequence = ActionSequence(
+        steps=(*(calculation_step(step.expression) for step in steps), last),
+        method="reformatting",
+        thoughts=(*(step.thought for step in steps), final),
+    )
+    return Solved(sequence=sequence, observations=tuple(observations))
 
 
 def _pastes(expression: str, target: Fraction) -> bool:

@@ -35,6 +35,7 @@ def _instance(problem: Problem) -> Instance:
             question=problem.question,
             answer=PublishedAnswer(kind="number", text=problem.answer),
             plan=(*steps, answer_step(problem.answer)),
+            solution=problem.solution,
         ),
         difficulty=len(steps),
     )

@@ -31,11 +31,13 @@ class MathProblem:
       question: the first observation.
       answer: the published answer.
       plan: the expert's actions in order, and last its final answer.
+      solution: what the source says of the way to the answer; never shown.
     """
 
     question: str
     answer: PublishedAnswer
     plan: tuple[ExpertStep, ...]
+    solution: str = ""
 
 
 class MathEnvironment(TextEnvironment):

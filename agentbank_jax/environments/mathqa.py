@@ -43,6 +43,7 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
                 question=f"{row['problem'].strip()}\nOptions: {told}",
                 answer=answer,
                 plan=(*steps, answer_step(correct)),
+                solution=str(row.get("rationale") or "").strip(' "'),
             ),
             difficulty=max(1, row["annotated_formula"].count("(")),
         )

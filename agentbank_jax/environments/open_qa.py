@@ -32,6 +32,21 @@ _HELP = f"Unknown action. Use search[query], lookup[keyword] or {FINAL_ANSWER_PR
 
 
 @dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the source names on the way to an answer.
+
+    Fields:
+      title: of the article; empty for a step that needs none.
+      question: the sub-question that it answers; empty where the source has none.
+      sentences: of the article, those that support the answer.
+    """
+
+    title: str
+    question: str = ""
+    sentences: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class OpenQuestion:
     """A question over an index of passages.
 
@@ -41,6 +56,8 @@ class OpenQuestion:
       scoring: how the benchmark compares answers.
       searches: what the expert searches for, in order: titles where they are known.
       index: the folder of the index.
+      evidence: what the source names on the way to the answer, in its order; never shown.
+      facts: what the source says that the answer rests on; never shown.
     """
 
     question: str
@@ -48,6 +65,8 @@ class OpenQuestion:
     scoring: Scoring
     searches: tuple[str, ...]
     index: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    facts: tuple[str, ...] = ()
 
 
 class OpenQAEnvironment(TextEnvironment):

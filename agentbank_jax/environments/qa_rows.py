@@ -6,13 +6,13 @@ of them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_csv, read_rows, text_field
-from agentbank_jax.environments.open_qa import OpenQuestion
+from agentbank_jax.environments.open_qa import Evidence, OpenQuestion
 from agentbank_jax.environments.qa_scores import Scoring
 from agentbank_jax.errors import AgentBankError
 
@@ -23,8 +23,8 @@ _PARAGRAPH = re.compile(r"-\d+$")
 
 
 def read_hotpotqa(path: Path, split: str) -> Iterator[Instance]:
-    """Reads HotpotQA's questions: one JSON list (or JSON lines) of rows with `_id` (or `id`), `question`, `answer` and
-    `supporting_facts`, `[[title, sentence], …]`.
+    """Reads HotpotQA's questions: one JSON list (or JSON lines) of rows with `_id` (or `id`), `question`, `answer`,
+    `supporting_facts`, `[[title, sentence], …]`, and perhaps `context`, `[[title, [sentence, …]], …]`.
 
     Raises:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row and field.
@@ -39,12 +39,14 @@ def read_hotpotqa(path: Path, split: str) -> Iterator[Instance]:
             (text_field(row, "answer", where),),
             "words",
             [str(title) for title, *_ in facts],
+            evidence=_supporting_sentences(facts, row.get("context")),
         )
 
 
 def read_strategyqa(path: Path, split: str) -> Iterator[Instance]:
     """Reads StrategyQA's questions: one JSON list (or JSON lines) of rows with `qid`, `question`, `term`, a boolean
-    `answer`, and `evidence`, whose paragraphs are named `<title>-<number>`; raises as `read_hotpotqa`."""
+    `answer`, and `evidence`, whose paragraphs are named `<title>-<number>`; perhaps `decomposition` and `facts`; raises
+    as `read_hotpotqa`."""
     for number, row in read_rows(path, {"qid": str, "question": str, "term": str, "answer": bool}):
         where = f"{path}:{number}"
         evidence = row.get("evidence", [])
@@ -57,6 +59,8 @@ def read_strategyqa(path: Path, split: str) -> Iterator[Instance]:
             "yes_no",
             # One annotator's paragraphs are enough.
             [text_field(row, "term", where), *(_PARAGRAPH.sub("", name) for name in _paragraphs(evidence[:1]))],
+            evidence=_sub_questions(_texts(row, "decomposition", where), evidence[:1]),
+            facts=_texts(row, "facts", where),
         )
 
 
@@ -104,14 +108,23 @@ def read_bamboogle(path: Path, split: str) -> Iterator[Instance]:
 
 
 def _instance(
-    identifier: str, question: str, answers: tuple[str, ...], scoring: Scoring, titles: list[str]
+    identifier: str,
+    question: str,
+    answers: tuple[str, ...],
+    scoring: Scoring,
+    titles: list[str],
+    *,
+    evidence: tuple[Evidence, ...] = (),
+    facts: tuple[str, ...] = (),
 ) -> Instance:
     # Where no article is known the question itself is what one searches for.
     searches = tuple(dict.fromkeys(titles))[:MAX_SEARCHES] or (question,)
     return Instance(
         id=identifier,
         fingerprint=question_fingerprint(question),
-        payload=OpenQuestion(question=question, answers=answers, scoring=scoring, searches=searches),
+        payload=OpenQuestion(
+            question=question, answers=answers, scoring=scoring, searches=searches, evidence=evidence, facts=facts
+        ),
         difficulty=len(searches),
     )
 
@@ -123,3 +136,44 @@ def _paragraphs(evidence: Any) -> Iterator[str]:
             yield from _paragraphs(each)
     elif isinstance(evidence, str) and _PARAGRAPH.search(evidence):
         yield evidence
+
+
+def _supporting_sentences(facts: list[list[Any]], context: Any) -> tuple[Evidence, ...]:
+    """The titles of supporting facts, each once and in their order, with the sentences that the facts number."""
+    paragraphs = {
+        entry[0]: entry[1]
+        for entry in (context if isinstance(context, list) else [])
+        if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], list)
+    }
+    numbers: dict[str, list[int]] = {}
+    for title, *rest in facts:
+        numbers.setdefault(str(title), []).extend(number for number in rest[:1] if isinstance(number, int))
+    return tuple(
+        Evidence(
+            title=title,
+            sentences=tuple(
+                str(paragraphs[title][number]).strip()
+                for number in wanted
+                # Some facts of the published files number a sentence that is not there.
+                if title in paragraphs and 0 <= number < len(paragraphs[title])
+            ),
+        )
+        for title, wanted in numbers.items()
+    )
+
+
+def _sub_questions(questions: tuple[str, ...], evidence: list[Any]) -> tuple[Evidence, ...]:
+    """Sub-questions, each with the first article that an annotator named for it."""
+    named = evidence[0] if evidence and isinstance(evidence[0], list) else []
+    found = []
+    for place, question in enumerate(questions):
+        titles = [_PARAGRAPH.sub("", name) for name in _paragraphs(named[place : place + 1])]
+        found.append(Evidence(title=titles[0] if titles else "", question=question))
+    return tuple(found)
+
+
+def _texts(row: Mapping[str, Any], name: str, where: str) -> tuple[str, ...]:
+    value = row.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise AgentBankError(f"{where}:{name}: {value!r:.40}; expected a list of texts.")
+    return tuple(each.strip() for each in value)
