@@ -32,12 +32,14 @@ class MathProblem:
       answer: the published answer.
       plan: the expert's actions in order, and last its final answer.
       solution: what the source says of the way to the answer; never shown.
+      unplanned: why the source's calculations are not part of the plan; empty where they are.
     """
 
     question: str
     answer: PublishedAnswer
     plan: tuple[ExpertStep, ...]
     solution: str = ""
+    unplanned: str = ""
 
 
 class MathEnvironment(TextEnvironment):

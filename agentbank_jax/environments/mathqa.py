@@ -34,7 +34,8 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
                 f"{path}:{number}:correct: {row['correct']!r}; expected a letter of the options {row['options']!r}."
             )
         answer = PublishedAnswer(kind="choice", text=correct, options=options)
-        steps = [calculation_step(each.expression) for each in _right_calculations(row["annotated_formula"], answer)]
+        found, unplanned = _right_calculations(row["annotated_formula"], answer)
+        steps = [calculation_step(each.expression) for each in found]
         told = " , ".join(f"{letter} ) {value}" for letter, value in options)
         yield Instance(
             id=f"mathqa/{split}/{number}",
@@ -44,6 +45,7 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
                 answer=answer,
                 plan=(*steps, answer_step(correct)),
                 solution=str(row.get("rationale") or "").strip(' "'),
+                unplanned=unplanned,
             ),
             difficulty=max(1, row["annotated_formula"].count("(")),
         )
@@ -73,13 +75,15 @@ def read_options(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _right_calculations(formula: str, answer: PublishedAnswer) -> list[Calculation]:
-    """The calculations of a formula, or none where it cannot be calculated or leads to another option."""
+def _right_calculations(formula: str, answer: PublishedAnswer) -> tuple[list[Calculation], str]:
+    """The calculations of a formula; or none, and why: it cannot be calculated or leads to another option."""
     try:
         found = calculations(formula)
-    except FormulaError:
-        return []
+    except FormulaError as error:
+        return [], f"cannot be calculated: {error}"
     if not 0 < len(found) <= _MOST_CALCULATIONS:
-        return []
+        return [], f"{len(found)} calculations; expected 1 to {_MOST_CALCULATIONS}"
     # Published options are often rounded.
-    return found if AnswerJudge().right(found[-1].value, answer, "mint") else []
+    if not AnswerJudge().right(found[-1].value, answer, "mint"):
+        return [], f"leads to {found[-1].value}, not to option {answer.text}"
+    return found, ""

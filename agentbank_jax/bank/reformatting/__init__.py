@@ -1,0 +1,1 @@
+"""Annotators for data that already hold the steps: no language model writes an action or a Thought."""
