@@ -35,6 +35,7 @@ REQUIREMENTS = [
     "rensa>=0.5.0",
     "phonenumberslite>=9.0.42",
     "python-stdnum>=2.2",
+    "py3langid>=0.4.0",
     "fsspec>=2025.3",
 ]
 

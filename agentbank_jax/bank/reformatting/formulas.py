@@ -23,7 +23,7 @@ from agentbank_jax.environments.registry import EnvironmentSpec
 _LABEL = re.compile(r"(?:^|[=.,;:)>]|\b(?:so|then|therefore|hence|thus|given|let|and)\b)\s*([a-z][a-z '’-]*?)\s*=?\s*$")
 _MOST_LABEL_WORDS = 8
 _UNPLANNED = {"cannot be calculated": "not_calculable", "leads to": "other_option"}
-_FILLERS = frozenset("a an the is are be was were of in on to at by we get x as it".split())
+_FILLERS = frozenset(("the", "are", "was", "were", "get", "and", "now"))
 
 # By the shape of an expression; the first that matches. The groups are its operands.
 _SHAPES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
@@ -88,7 +88,7 @@ def _labels(rationale: str) -> dict[tuple[str, ...], str]:
     for equation in find_equations(rationale):
         match = _LABEL.search(rationale[: equation.start])
         words = match[1].split() if match else []
-        # A single letter or a filler names nothing.
+        # Letters and short words name nothing.
         telling = [word for word in words if len(word) > 2 and word not in _FILLERS]
         if telling and len(words) <= _MOST_LABEL_WORDS:
             found.setdefault(_key(equation.expression), " ".join(words))

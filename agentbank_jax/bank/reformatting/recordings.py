@@ -1,6 +1,7 @@
 """Mind2Web's recorded actions, thought of in the words of the elements that they were done to.
 
-Mind2Web: Deng et al. 2023, arXiv 2306.06070. Each recorded step has a line such as `[textbox]  Where to? -> TYPE: Rome`.
+Mind2Web: Deng et al. 2023, arXiv 2306.06070. Each recorded step has a line such as
+`[textbox]  Where to? -> TYPE: Rome`.
 """
 
 import re
@@ -18,9 +19,17 @@ from agentbank_jax.environments.registry import EnvironmentSpec
 _LINE = re.compile(r"\[([^\]]*)\]\s*(.*?)\s*->", re.DOTALL)
 _SAYINGS = {
     "CLICK": ("I click the {element}.", "Next I click the {element}.", "The {element} leads on, so I click it."),
-    "TYPE": ("I type {value} into the {element}.", "The {element} needs {value}.", "Next I enter {value} in the {element}."),
-    "SELECT": ("I select {value} in the {element}.", "The {element} must be {value}.", "Next I choose {value} in the {element}."),
-}  # fmt: skip
+    "TYPE": (
+        "I type {value} into the {element}.",
+        "The {element} needs {value}.",
+        "Next I enter {value} in the {element}.",
+    ),
+    "SELECT": (
+        "I select {value} in the {element}.",
+        "The {element} must be {value}.",
+        "Next I choose {value} in the {element}.",
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,172 @@
+"""Filters that read one trajectory: its length, its language, personal data, and evaluation questions in it.
+
+The language is told by `py3langid` (BSD-3-Clause, 4.5 MB with its model of 97 languages, NumPy alone beside it): of 760
+English problems and solutions it takes five for another language, all of them arithmetic of fewer than four words, and
+twelve short texts of twelve other languages for what they are; `pycld2`, `eld` and `lingua` are wrong on seven, three
+and 43 of the 760 and bring compiled code, 49 MB or 96 MB.
+"""
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentbank_jax.agents.react import ReAct
+from agentbank_jax.bank.filters.pipeline import text_of
+from agentbank_jax.bank.outcome import Drop
+from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.trajectories.lint.duplicates import shingles
+from agentbank_jax.trajectories.lint.overlap import EvaluationIndex
+from agentbank_jax.trajectories.lint.personal_data import DEFAULT_REGION, find_personal_data, mask
+from agentbank_jax.trajectories.lint.words import split_words
+from agentbank_jax.trajectories.schema import Trajectory
+
+# Words that tell a language; numbers and single letters do not.
+_TELLING = re.compile(r"[^\W\d_]{2,}")
+_LEAST_WORDS = 8
+_QUESTION_CHARACTERS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthFilter:
+    """Drops what is shorter or longer than allowed: `too_few_turns`, `too_many_turns`, `too_long`.
+
+    Fields:
+      least_turns, most_turns: of the assistant.
+      most_characters: of all turns together.
+
+    Raises:
+      AgentBankError: where the bounds leave nothing.
+    """
+
+    least_turns: int = 1
+    most_turns: int = 100
+    most_characters: int = 60_000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least_turns <= self.most_turns:
+            raise AgentBankError(
+                f"LengthFilter: least_turns is {self.least_turns}, most_turns {self.most_turns}; expected "
+                "1 <= least_turns <= most_turns."
+            )
+        if self.most_characters < 1:
+            raise AgentBankError(f"LengthFilter: most_characters is {self.most_characters}; expected at least 1.")
+
+    def check(self, trajectory: Trajectory) -> Drop | None:
+        turns, characters = trajectory.assistant_turns, len(text_of(trajectory))
+        if turns < self.least_turns:
+            return Drop(id=trajectory.id, reason="too_few_turns", detail=f"{turns}; at least {self.least_turns}")
+        if turns > self.most_turns:
+            return Drop(id=trajectory.id, reason="too_many_turns", detail=f"{turns}; at most {self.most_turns}")
+        if characters > self.most_characters:
+            detail = f"{characters:,} characters; at most {self.most_characters:,}"
+            return Drop(id=trajectory.id, reason="too_long", detail=detail)
+        return None
+
+    def facts(self) -> Mapping[str, Any]:
+        return {
+            "filter": "length",
+            "least_turns": self.least_turns,
+            "most_turns": self.most_turns,
+            "most_characters": self.most_characters,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageFilter:
+    """Drops trajectories whose Thoughts are in another language: `other_language`.
+
+    Thoughts of fewer than eight words of letters are not judged.
+
+    Fields:
+      language: its ISO 639-1 code.
+
+    Raises:
+      AgentBankError: where no language has the code.
+    """
+
+    language: str = "en"
+
+    def __post_init__(self) -> None:
+        known = _identifier().labels
+        if self.language not in known:
+            hint = did_you_mean(self.language, known)
+            raise AgentBankError(f"LanguageFilter: language '{self.language}'; expected an ISO 639-1 code.{hint}")
+
+    def check(self, trajectory: Trajectory) -> Drop | None:
+        agent = ReAct()
+        replies = [turn.content for turn in trajectory.turns if turn.role == "assistant"]
+        # What is no ReAct turn is read whole.
+        thoughts = [parsed.thought if (parsed := agent.parse(reply)) else reply for reply in replies]
+        words = _TELLING.findall(" ".join(thoughts))
+        if len(words) < _LEAST_WORDS:
+            return None
+        found = _identifier().classify(" ".join(words))[0]
+        if found == self.language:
+            return None
+        return Drop(id=trajectory.id, reason="other_language", detail=f"{found}, not {self.language}")
+
+    def facts(self) -> Mapping[str, Any]:
+        from importlib.metadata import version
+
+        return {"filter": "language", "language": self.language, "py3langid": version("py3langid")}
+
+
+@functools.cache
+def _identifier() -> Any:
+    # Imported here: its model takes a second to load, and only this filter needs it.
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonalDataFilter:
+    """Drops trajectories with personal data in a turn: `personal_email`, `personal_phone`, … of the first that is met.
+
+    Fields:
+      region: ISO 3166 code of the country whose telephone numbers have no country code.
+      kinds: of `personal_data.KINDS`, those that count; empty for all.
+    """
+
+    region: str = DEFAULT_REGION
+    kinds: tuple[str, ...] = ()
+
+    def check(self, trajectory: Trajectory) -> Drop | None:
+        for number, turn in enumerate(trajectory.turns):
+            for found in find_personal_data(turn.content, self.region):
+                if not self.kinds or found.kind in self.kinds:
+                    shown = mask(turn.content[found.start : found.end])
+                    detail = f"turn {number}: {shown}"
+                    return Drop(id=trajectory.id, reason=f"personal_{found.kind}", detail=detail)
+        return None
+
+    def facts(self) -> Mapping[str, Any]:
+        return {"filter": "personal_data", "region": self.region, "kinds": list(self.kinds)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlapFilter:
+    """Drops trajectories that share a run of words with an evaluation item: `evaluation_overlap`.
+
+    Fields:
+      index: of the items; see `trajectories.lint.overlap`.
+      name: of the items, such as the hash of their files; recorded.
+    """
+
+    index: EvaluationIndex = field(compare=False)
+    name: str
+
+    def check(self, trajectory: Trajectory) -> Drop | None:
+        words = split_words(text_of(trajectory))
+        overlaps = self.index.match(words, shingles(words))
+        if not overlaps:
+            return None
+        longest = max(overlaps, key=lambda overlap: overlap.words)
+        question = " ".join(self.index.items[longest.item].text.split())[:_QUESTION_CHARACTERS]
+        detail = f"{longest.words} words in a row ({longest.share:.0%}) of '{question}…'"
+        return Drop(id=trajectory.id, reason="evaluation_overlap", detail=detail)
+
+    def facts(self) -> Mapping[str, Any]:
+        return {"filter": "evaluation_overlap", "items": self.name, "ngram": self.index.n}
