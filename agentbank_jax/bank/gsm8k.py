@@ -113,7 +113,7 @@ def solve(problem: Problem, *, seed: int = 0) -> Solved | Drop:
             return Drop(id=problem.id, reason="rejected_expression", detail=f"{step.expression}: {observation}")
         result: Fraction = info["value"]
         if same_value(result, target):
-            if target not in known and _pastes(step.expression, target):
+            if target not in known and pastes(step.expression, target):
                 pasted = True
             else:
                 found = True
@@ -140,7 +140,7 @@ def solve(problem: Problem, *, seed: int = 0) -> Solved | Drop:
     return Solved(sequence=sequence, observations=tuple(observations))
 
 
-def _pastes(expression: str, target: Fraction) -> bool:
+def pastes(expression: str, target: Fraction) -> bool:
     """Whether the expression holds the target as an operand and only passes it on (`15*1`, `0+15`).
 
     Such an operand moves the result by as much as it is moved itself.

@@ -50,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--split", default="train", metavar="NAME", help="train (default) or test")
     add("--instances", type=int, metavar="N", help=f"the first N (default: all, of endless splits {_INSTANCES:,})")
     add("--data_dir", metavar="FOLDER", help="published benchmarks (default: $AGENTBANK_BENCHMARKS)")
+    add("--index", metavar="FOLDER", help="what hotpotqa and strategyqa search (default: index in --data_dir)")
     add("--success_only", metavar="FILE", help="ids that a success-only teacher has kept, one a line")
     add("--weak_steps", type=int, metavar="N", help="the weak solver's steps (default: the median of the kept plans)")
     add("--output", default="difficulty", metavar="FOLDER", help="where the report goes (default: difficulty)")
@@ -67,8 +68,8 @@ def main(arguments: Sequence[str]) -> int:
     from agentbank_jax.environments import benchmark_data, registry
     from agentbank_jax.environments.benchmark_data import BenchmarkConfig
 
-    if options.data_dir:
-        benchmark_data.configure(BenchmarkConfig(data_dir=options.data_dir))
+    paths = {"index": options.index} if options.index else {}
+    benchmark_data.configure(BenchmarkConfig(data_dir=options.data_dir, paths=paths))
     specs = [registry.get(name) for name in dict.fromkeys(options.task)]
     split = registry.check_split(options.split)
     facts = {"split": split}

@@ -84,6 +84,24 @@ def calculations(formula: str) -> list[Calculation]:
     return [Calculation(expression, value) for expression, value in found.items()]
 
 
+def shortened(found: list[Calculation], most: int) -> list[Calculation]:
+    """Puts calculations into those that use their values, the first ones first, until at most `most` are left.
+
+    So a long formula fits into an episode of few turns, and is not left out for being hard. The last value can differ
+    in digits that a calculator's display rounds.
+    """
+    rest = list(found)
+    while len(rest) > most:
+        inner = rest.pop(0)
+        operand = re.compile(rf"(?<![\w.]){re.escape(inner.value)}(?![\w.])")
+        written = [operand.sub(f"({inner.expression})", each.expression) for each in rest]
+        rest = [
+            each if expression == each.expression else Calculation(expression, each.value)
+            for each, expression in zip(rest, written, strict=True)
+        ]
+    return rest
+
+
 def _number(text: str) -> str:
     if text == "const_pi":
         return "3.1416"

@@ -6,6 +6,7 @@ left, the words before it name what is computed (`relative speed = 5.5 - 5 = 0.5
 does.
 """
 
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,16 +14,22 @@ from typing import Any
 
 from agentbank_jax.bank.annotation import ActionSequence
 from agentbank_jax.bank.equations import evaluate, find_equations, numbers
+from agentbank_jax.bank.gsm8k import pastes
+from agentbank_jax.bank.gsm8k_solution import Step, known_numbers, read_steps
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.bank.reformatting.wording import Wording, recorded_steps, reformatted
+from agentbank_jax.environments.answers import AnswerJudge
 from agentbank_jax.environments.base import ExpertStep, Instance
 from agentbank_jax.environments.calculator import format_value
-from agentbank_jax.environments.math_problems import MathProblem
+from agentbank_jax.environments.math_problems import MathProblem, calculation_step
 from agentbank_jax.environments.registry import EnvironmentSpec
 
 _LABEL = re.compile(r"(?:^|[=.,;:)>]|\b(?:so|then|therefore|hence|thus|given|let|and)\b)\s*([a-z][a-z '’-]*?)\s*=?\s*$")
 _MOST_LABEL_WORDS = 8
-_UNPLANNED = {"cannot be calculated": "not_calculable", "leads to": "other_option"}
+# What a rationale says last: `answer : option c`, `the correct answer is a`.
+_VERDICT = re.compile(
+    r"\b(?:hence\s+|so\s+)?(?:the\s+)?(?:correct\s+)?(?:answer|ans|option)\b(?:(?!\banswer\b).){0,40}$", re.DOTALL
+)
 _FILLERS = frozenset(("the", "are", "was", "were", "get", "and", "now"))
 
 # By the shape of an expression; the first that matches. The groups are its operands.
@@ -53,8 +60,9 @@ _SHAPES: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
 class FormulaReformatter:
     """Calculates an annotated formula step by step and chooses the option.
 
-    Drops, beside those of a replay: `not_calculable` (operations without an expression, or without a value),
-    `too_long`, `other_option` (the formula leads to another option than the published one).
+    Three formulas of ten cannot be calculated or lead to another option than the published one, long ones more often:
+    there the equations of the rationale are taken where they lead to the right one. Drops, beside those of a replay,
+    where neither does: `not_calculable` (operations without an expression, or without a value), `other_option`.
 
     Fields:
       seed: chooses the wording.
@@ -64,22 +72,51 @@ class FormulaReformatter:
 
     def annotate(self, spec: EnvironmentSpec, instance: Instance) -> ActionSequence | Drop:
         problem: MathProblem = instance.payload
-        *calculations, last = recorded_steps(spec, instance)
-        if not calculations:
-            reason = next((name for mark, name in _UNPLANNED.items() if problem.unplanned.startswith(mark)), "too_long")
-            return Drop(id=instance.id, reason=reason, detail=problem.unplanned)
         wording = Wording(instance.id, self.seed)
-        labels = _labels(problem.solution)
-        return reformatted(
-            [*calculations, last],
-            [
-                *(_thought(step.action, labels, wording) for step in calculations),
-                _choice(calculations[-1], problem, wording),
-            ],
-        )
+        *calculations, last = recorded_steps(spec, instance)
+        if calculations:
+            labels = _labels(problem.solution)
+            thoughts = [_thought(step.action, labels, wording) for step in calculations]
+        else:
+            told = _told_steps(instance.id, problem, self.seed)[: spec.max_steps - 1]
+            if not told:
+                # `mathqa.read_instances` says which of the two it is.
+                reason = "other_option" if problem.unplanned.startswith("leads to") else "not_calculable"
+                return Drop(id=instance.id, reason=reason, detail=problem.unplanned)
+            calculations = [calculation_step(step.expression) for step in told]
+            thoughts = [step.thought for step in told]
+        return reformatted([*calculations, last], [*thoughts, _choice(calculations[-1], problem, wording)])
 
     def facts(self) -> Mapping[str, Any]:
         return {"annotator": "formula", "seed": self.seed}
+
+
+def _told_steps(identifier: str, problem: MathProblem, seed: int) -> list[Step]:
+    """The equations of a rationale up to the last whose value is the right option's, or none.
+
+    As in GSM8K, a value that the text states before it is computed from what is known does not count.
+    """
+    question = problem.question.rpartition("\nOptions: ")[0]
+    values = [value for _, _, value in numbers(_told(problem))]
+    if len(values) != 1:
+        return []
+    target = values[0]
+    steps = read_steps(question, _VERDICT.sub("", problem.solution), target, random.Random(f"{seed}/{identifier}"))
+    known, last = known_numbers(question), 0
+    for count, step in enumerate(steps, start=1):
+        value = evaluate(step.expression)
+        if value is None:
+            return []
+        right = AnswerJudge().right(format_value(value), problem.answer, "mint")
+        if right and (target in known or not pastes(step.expression, target)):
+            last = count
+        known.add(value)
+    return steps[:last]
+
+
+def _told(problem: MathProblem) -> str:
+    """What the right option says."""
+    return dict(problem.answer.options).get(problem.answer.text, "")
 
 
 def _labels(rationale: str) -> dict[tuple[str, ...], str]:
@@ -116,6 +153,5 @@ def _choice(last: ExpertStep, problem: MathProblem, wording: Wording) -> str:
     value = evaluate(last.action)
     assert value is not None, "the environment has computed it"
     shown, letter = format_value(value), problem.answer.text
-    told = dict(problem.answer.options).get(letter, "")
-    same = value in [number for _, _, number in numbers(told)]
+    same = value in [number for _, _, number in numbers(_told(problem))]
     return wording.say("option" if same else "near_option", value=shown, letter=letter)
