@@ -12,7 +12,7 @@ from agentbank_jax.environments.answers import AnswerJudge, PublishedAnswer
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows
 from agentbank_jax.environments.math_problems import MathProblem, calculation_step
-from agentbank_jax.environments.mathqa_formula import Calculation, FormulaError, calculations, shortened
+from agentbank_jax.environments.mathqa_formula import Calculation, FormulaError, calculations
 from agentbank_jax.environments.turn_text import answer_step
 from agentbank_jax.errors import AgentBankError
 
@@ -78,7 +78,7 @@ def read_options(text: str) -> tuple[tuple[str, str], ...]:
 def _right_calculations(formula: str, answer: PublishedAnswer) -> tuple[list[Calculation], str]:
     """The calculations of a formula; or none, and why: it cannot be calculated or leads to another option."""
     try:
-        found = calculations(formula)
+        found = calculations(formula, most=_MOST_CALCULATIONS)
     except FormulaError as error:
         return [], f"cannot be calculated: {error}"
     if not found:
@@ -86,4 +86,4 @@ def _right_calculations(formula: str, answer: PublishedAnswer) -> tuple[list[Cal
     # Published options are often rounded.
     if not AnswerJudge().right(found[-1].value, answer, "mint"):
         return [], f"leads to {found[-1].value}, not to option {answer.text}"
-    return shortened(found, _MOST_CALCULATIONS), ""
+    return found, ""

@@ -46,12 +46,23 @@ class Calculation:
     value: str
 
 
-def calculations(formula: str) -> list[Calculation]:
+def calculations(formula: str, *, most: int | None = None) -> list[Calculation]:
     """Returns the calculations of a formula, inner ones first and none twice; the last one's value is the formula's.
+
+    Args:
+      formula: the annotation.
+      most: where there are more, the first ones become parts of those that use their values, until so many are left:
+        a long formula then fits into an episode of few turns, and is not left out for being hard.
 
     Raises:
       FormulaError: on an operation without an expression, or one that is undefined or too large.
     """
+    found = _calculations(formula, inline=0)
+    return found if most is None or len(found) <= most else _calculations(formula, inline=len(found) - most)
+
+
+def _calculations(formula: str, *, inline: int) -> list[Calculation]:
+    """As of `calculations`; the first `inline` ones are written where they are used."""
     # Operation and values so far of each parenthesis that is open; the outermost holds the result.
     open_calls: list[tuple[str, list[str]]] = [("", [])]
     found: dict[str, str] = {}
@@ -73,7 +84,8 @@ def calculations(formula: str) -> list[Calculation]:
             expression = _expression(operation, values)
             if expression not in found:
                 found[expression] = _value(expression)
-            open_calls[-1][1].append(found[expression])
+            inner = list(found).index(expression) < inline
+            open_calls[-1][1].append(f"({expression})" if inner else found[expression])
         elif text[0].isalpha() and not text.startswith("const_"):
             name = text
         elif text != ",":
@@ -81,25 +93,7 @@ def calculations(formula: str) -> list[Calculation]:
     if len(open_calls) != 1 or len(open_calls[0][1]) != 1:
         raise FormulaError("not one value")
     # A value is found before it is used again, so its place is that of its first use.
-    return [Calculation(expression, value) for expression, value in found.items()]
-
-
-def shortened(found: list[Calculation], most: int) -> list[Calculation]:
-    """Puts calculations into those that use their values, the first ones first, until at most `most` are left.
-
-    So a long formula fits into an episode of few turns, and is not left out for being hard. The last value can differ
-    in digits that a calculator's display rounds.
-    """
-    rest = list(found)
-    while len(rest) > most:
-        inner = rest.pop(0)
-        operand = re.compile(rf"(?<![\w.]){re.escape(inner.value)}(?![\w.])")
-        written = [operand.sub(f"({inner.expression})", each.expression) for each in rest]
-        rest = [
-            each if expression == each.expression else Calculation(expression, each.value)
-            for each, expression in zip(rest, written, strict=True)
-        ]
-    return rest
+    return [Calculation(expression, value) for expression, value in found.items()][inline:]
 
 
 def _number(text: str) -> str:

@@ -17,7 +17,8 @@ from agentbank_jax.environments.intercode_sql import SQLProblem, open_database
 from agentbank_jax.environments.registry import EnvironmentSpec
 
 _FROM = re.compile(r"\b(?:FROM|JOIN)\s+[`\"\[]?(\w+)", re.IGNORECASE)
-_TEXT = re.compile(r"'[^']*'|\"[^\"]*\"")
+# In double quotes there is a text too, but for the name of a table.
+_TEXT = re.compile(r"'[^']*'|(?<!FROM )(?<!JOIN )\"[^\"]*\"", re.IGNORECASE)
 _AGGREGATE = re.compile(r"\b(COUNT|SUM|AVG|MIN|MAX)\s*\(", re.IGNORECASE)
 _AGGREGATES = {"COUNT": "count", "SUM": "sum", "AVG": "average", "MIN": "least value", "MAX": "greatest value"}
 _CLAUSES = (
@@ -51,7 +52,7 @@ class QueryReformatter:
         problem: SQLProblem = instance.payload
         wording = Wording(instance.id, self.seed)
         names = {table.lower(): table for table in open_database(problem.database).tables}
-        read = list(dict.fromkeys(name.lower() for name in _FROM.findall(problem.gold)))
+        read = list(dict.fromkeys(name.lower() for name in _FROM.findall(_TEXT.sub("''", problem.gold))))
         tables = [names[name] for name in read if name in names]
         if not tables:
             return Drop(id=instance.id, reason="no_table", detail=problem.gold)
