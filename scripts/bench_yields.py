@@ -26,7 +26,7 @@ def main() -> int:
                         "the paragraphs in their own files, made for the time being)")  # fmt: skip
     parser.add_argument("--task", action="append", default=[], metavar="NAME", help="one task; may be repeated "
                         "(default: all that can run here)")  # fmt: skip
-    parser.add_argument("--most", type=int, metavar="N", help="at most N instances of each task (default: all)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth instance alone (default: 1)")
     parser.add_argument(
         "--drops", type=int, default=0, metavar="N", help="also print N drops of each task (default: 0)"
     )
@@ -61,7 +61,7 @@ def main() -> int:
                 continue
             size = spec.size(split)
             assert size is not None, "published data end"
-            numbers = range(size if options.most is None else min(size, options.most))
+            numbers = range(0, size, max(1, options.every))
             started = time.perf_counter()
             annotator = ExpertAnnotator() if name in _EXPERTS else reformatter(name)
             result = measure(spec, (spec.instance(split, number) for number in numbers), annotator)

@@ -137,8 +137,8 @@ def difficulty_bias(
     starts = _level_starts(values, most_levels)
     level = np.searchsorted(starts, values, side="right") - 1
     members = {name: np.array([each in set_ for each in ids]) for name, set_ in _sets(selections).items()}
-    counts = {"source": _count(level, len(starts))}
-    counts |= {name: _count(level[chosen], len(starts)) for name, chosen in members.items()}
+    counts = {"source": _tuple(_count(level, len(starts)))}
+    counts |= {name: _tuple(_count(level[chosen], len(starts))) for name, chosen in members.items()}
     distances = tuple(
         Distance(
             selection=name,
@@ -153,7 +153,7 @@ def difficulty_bias(
         task=task,
         measure=measure,
         levels=_names(starts, int(values.max())),
-        counts={name: tuple(int(each) for each in found) for name, found in counts.items()},
+        counts=counts,
         distances=distances,
     )
 
@@ -184,6 +184,10 @@ def _names(starts: Int[np.ndarray, " levels"], greatest: int) -> tuple[str, ...]
 
 def _count(level: Int[np.ndarray, " instances"], levels: int) -> Int[np.ndarray, " levels"]:
     return np.bincount(level, minlength=levels)
+
+
+def _tuple(counts: Int[np.ndarray, " levels"]) -> tuple[int, ...]:
+    return tuple(counts.tolist())
 
 
 def _interval(

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     benchmark_data.configure(BenchmarkConfig(data_dir=options.data_dir, paths=paths))
     specs = [registry.get(name) for name in dict.fromkeys(options.task)]
     split = registry.check_split(options.split)
-    facts = {"split": split}
+    facts: dict[str, str] = {"split": split}
     biases = []
     for spec in specs:
         bias, teacher = _compare(

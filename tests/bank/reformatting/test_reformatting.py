@@ -106,6 +106,16 @@ def test_where_nothing_is_named_the_question_is_searched_for_once(own_benchmarks
     assert solved("hotpotqa")[1][0] == f"search[{question}]"
 
 
+def test_a_sentence_that_no_observation_shows_is_not_told(own_benchmarks: Path) -> None:
+    filler = "The mill has a wheel and a stone and it stands by the river. " * 20
+    founded = ["Arbor Mill is a mill founded by Ida Vass.", filler, "Its wheel is red."]
+    context = [HOTPOTQA["context"][0], ["Arbor Mill", founded]]
+    facts = [["Arbor Mill", 0], ["Arbor Mill", 2], ["Ida Vass", 1]]
+    write_questions(own_benchmarks, HOTPOTQA | {"context": context, "supporting_facts": facts})
+    thoughts, _ = solved("hotpotqa")
+    assert "founded by Ida Vass" in thoughts[1] and "red" not in thoughts[1]
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
