@@ -7,7 +7,7 @@ from typing import Any
 
 from agentbank_jax.bank.annotation import ActionSequence, Annotator
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.reformatting.wording import recorded_steps
+from agentbank_jax.bank.reformatting.wording import begin
 from agentbank_jax.bank.replay import Replayed, replay
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.registry import EnvironmentSpec
@@ -16,10 +16,22 @@ from agentbank_jax.presentation.table import Table
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertAnnotator:
-    """Takes the steps that the environment's own expert knows, without Thoughts."""
+    """Takes the steps that the environment's own expert knows, without Thoughts.
+
+    Steps behind the end of the episode are left out: some of ScienceWorld's gold paths go on when the goal is reached.
+    """
 
     def annotate(self, spec: EnvironmentSpec, instance: Instance) -> ActionSequence | Drop:
-        steps = recorded_steps(spec, instance)
+        environment = begin(spec, instance)
+        try:
+            steps = []
+            for step in environment.expert_steps():
+                steps.append(step)
+                _, _, terminated, truncated, _ = environment.step(step.action)
+                if terminated or truncated:
+                    break
+        finally:
+            environment.close()
         return ActionSequence(steps=tuple(steps), method="heuristic_search", cost={"steps": float(len(steps))})
 
     def facts(self) -> Mapping[str, Any]:

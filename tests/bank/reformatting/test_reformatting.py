@@ -14,9 +14,10 @@ from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.bank.reformatting.programs import describe_task
 from agentbank_jax.bank.reformatting.queries import QueryReformatter, describe_query
 from agentbank_jax.bank.reformatting.registry import TASKS, reformatter
-from agentbank_jax.bank.yields import Yield, attempt, measure, yield_table
+from agentbank_jax.bank.yields import ExpertAnnotator, Yield, attempt, measure, yield_table
 from agentbank_jax.environments import benchmark_data, registry, sandbox
 from agentbank_jax.environments.benchmark_data import BenchmarkConfig
+from agentbank_jax.environments.calculator import CalculatorEnvironment
 from agentbank_jax.environments.code_problems import CodeProblem
 from agentbank_jax.environments.gsm8k_rows import read_problems
 from agentbank_jax.environments.index_build import build_index
@@ -304,6 +305,15 @@ def test_the_table_of_yields_counts_every_source_row() -> None:
     assert Yield(task="empty").share == 0
 
 
+def test_an_experts_steps_behind_the_end_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = registry.get("starter_math")
+    instance = spec.instance("train", 0)
+    planned = CalculatorEnvironment.expert_steps
+    monkeypatch.setattr(CalculatorEnvironment, "expert_steps", lambda self: [*planned(self), planned(self)[0]])
+    outcome = attempt(spec, instance, ExpertAnnotator())
+    assert not isinstance(outcome, Drop) and outcome[0].steps[-1].intent == "answer"
+
+
 @pytest.fixture
 def real(benchmarks: Path, tmp_path: Path) -> Path:
     passages = find_passage_files([benchmarks / "hotpotqa", benchmarks / "strategyqa"])
@@ -373,8 +383,6 @@ def test_gsm8ks_training_problems_are_kept(real: Path) -> None:
 @pytest.mark.arena
 @pytest.mark.parametrize(("name", "least", "every"), [("alfworld", 1.0, 1), ("scienceworld", 0.95, 10)])
 def test_engines_with_experts_are_kept(real: Path, name: str, least: float, every: int) -> None:
-    from agentbank_jax.bank.yields import ExpertAnnotator
-
     spec = registry.get(name)
     if (missing := spec.available()) is not None:
         pytest.skip(missing)
