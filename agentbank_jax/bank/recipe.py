@@ -127,13 +127,17 @@ class Gsm8kRecipe(Recipe):
     def parameters(self) -> Mapping[str, Any]:
         _problems(self.path)  # reports a file that cannot be read
         sources = (
+            "bank/annotation.py",
             "bank/gsm8k.py",
             "bank/gsm8k_solution.py",
             "bank/equations.py",
             "bank/algebra.py",
+            "bank/replay.py",
             "environments/benchmark_rows.py",
             "environments/calculator.py",
             "environments/gsm8k_rows.py",
+            "environments/math_problems.py",
+            "environments/turn_text.py",
             *_SHARED_SOURCES,
         )
         return {
