@@ -1,5 +1,6 @@
 """From flags and gin files to the dataclasses of a run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,12 +77,33 @@ def read_gin(command_line: CommandLine, *, unused_macros: bool = False) -> GinLo
         loader.override(f"{TrainConfig.__name__}.seed", str(command_line.seed))
         loader.override(f"{SweepConfig.__name__}.seeds", f"[{command_line.seed}]")
     loader.finish(unused_macros=unused_macros)
+    _check_no_sweep_hides(command_line.overrides, loader)
     for name in bindings.KNOWN:
         if name != SweepConfig.__name__ and (scopes := loader.scopes_of(name)):
             raise AgentBankError(
                 f"{scopes[0]}/{name}: only SweepConfig has scopes, one for each sweep; expected {name} without one."
             )
     return loader
+
+
+def _check_no_sweep_hides(overrides: Sequence[tuple[str, str]], loader: GinLoader) -> None:
+    """Refuses a value for all sweeps that some would not take: what a gin file binds for a sweep wins over it."""
+    named = {name for name, _ in overrides}
+    for name, value in overrides:
+        prefix, _, parameter = name.rpartition(".")
+        if prefix.rpartition(".")[2] != SweepConfig.__name__:  # also one with a scope
+            continue
+        hiding = [
+            f"{scope}/{SweepConfig.__name__}.{parameter}"
+            for scope in loader.scopes_of(SweepConfig.__name__)
+            if bindings.is_bound(SweepConfig, parameter, scope)
+        ]
+        hiding = [one for one in hiding if one not in named]
+        if hiding:
+            raise AgentBankError(
+                f"--gin.{name}={value} does not reach every sweep: the gin files bind {', '.join(hiding)}, which wins; "
+                f"expected {' '.join(f'--gin.{one}=…' for one in hiding)}."
+            )
 
 
 def read_training() -> TrainingConfiguration:

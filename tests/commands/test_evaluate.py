@@ -35,6 +35,11 @@ def test_baselines_alone_play_and_the_results_lie_in_runs(run_here: ProgramRunne
         ((ORACLE, "--gin.SweepConfig.models=['http://127.0.0.1:9/v1']"), "names no model of a server"),
         ((ORACLE, "--gin.SweepConfig.models=['http://127.0.0.1:9/v1#m']"), "http://127.0.0.1:9/v1#m cannot be reached"),
         ((ORACLE, "--gin.SweepConfig.manifests={'m': 'm.json'}"), "manifests names 'm'"),
+        (
+            (ORACLE, "--gin_file=eval/gsm8k.gin"),
+            "--gin.SweepConfig.episodes_per_task=2 does not reach every sweep: the gin files bind "
+            "gsm8k/SweepConfig.episodes_per_task, which wins; expected --gin.gsm8k/SweepConfig.episodes_per_task=…",
+        ),
     ],
 )
 def test_who_cannot_play_is_one_clear_line(
