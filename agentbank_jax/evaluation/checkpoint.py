@@ -6,6 +6,7 @@ The checkpoint's model, the other models and the baselines that each sweep names
 episodes over the same code path. Episodes that an earlier call recorded are kept.
 """
 
+import contextlib
 import gc
 import math
 import os
@@ -28,6 +29,7 @@ from agentbank_jax.evaluation.sweep import run_sweep
 from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.evaluation.sweep_result import SweepResult
 from agentbank_jax.evaluation.tables import success_table
+from agentbank_jax.folder_lock import locked
 from agentbank_jax.progress import Progress
 from agentbank_jax.training.metrics import read_metrics
 from agentbank_jax.whole_files import unwritten
@@ -75,7 +77,7 @@ def evaluate_checkpoint(
 
     Raises:
       AgentBankError: an unknown task, a checkpoint that cannot be read, or whose tokenizer or manifest is
-        missing or another; a folder that cannot be written (nothing is written then); whatever
+        missing or another; a folder that cannot be written, or that another evaluation writes to; whatever
         `participants.find_participants` refuses; a server that refuses or does not answer (what was played is kept).
     """
     from rich.console import Console
@@ -86,17 +88,28 @@ def evaluate_checkpoint(
     started = time.perf_counter()
     check_sweeps(sweep_configs)
     entries = find_participants(sweep_configs, checkpoint, model_name=model_name, untrained_seed=untrained_seed)
-    output = Path(output_dir)
-    matches = _Matches(sweep_configs, output)
-    with Progress("episodes", console) as progress:
+    with contextlib.ExitStack() as held:
+        matches = _Matches(sweep_configs, Path(output_dir), held)
+        with Progress("episodes", console) as progress:
 
-        def show(sweep: str, policy: str, done: int, total: int) -> None:
-            progress(done / max(total, 1), done, f"{sweep}: {policy}")
+            def show(sweep: str, policy: str, done: int, total: int) -> None:
+                progress(done / max(total, 1), done, f"{sweep}: {policy}")
 
-        for entry in entries:
-            matches.play(entry, show)
-        matches.play_baselines(show)
-    seconds = time.perf_counter() - started
+            for entry in entries:
+                matches.play(entry, show)
+            matches.play_baselines(show)
+        return _report(sweep_configs, entries, matches, Path(output_dir), time.perf_counter() - started, console)
+
+
+def _report(
+    sweep_configs: Sequence[SweepConfig],
+    entries: Sequence[Entry],
+    matches: "_Matches",
+    output: Path,
+    seconds: float,
+    console: "Console",
+) -> Evaluation:
+    """Prints and writes what was found."""
     results = matches.results
     departures = _departures(results)
     names = [entry.name for entry in entries] or [column.name for column in results[0].columns]
@@ -125,10 +138,10 @@ class _Matches:
       losses: (step, training loss) of the first that was trained here.
     """
 
-    def __init__(self, configs: Sequence[SweepConfig], output: Path) -> None:
+    def __init__(self, configs: Sequence[SweepConfig], output: Path, held: contextlib.ExitStack) -> None:
         self.facts: dict[str, str] = {}
         self.losses: tuple[tuple[float, float], ...] = ()
-        self._configs, self._output = configs, output
+        self._configs, self._output, self._held, self._taken = configs, output, held, False
         self._models: dict[str, list[Contender]] = {config.name: [] for config in configs}
         self._untrained: dict[str, list[Contender]] = {config.name: [] for config in configs}
         self._results: dict[str, SweepResult] = {}
@@ -145,7 +158,7 @@ class _Matches:
         gc.collect()
 
     def _play(self, entry: Entry, participant: Participant, show: Show) -> None:
-        _make_folder(self._output)
+        self._take_folder()
         self._note(entry, participant.facts())
         if participant.run is not None and not self.losses:
             self.losses = tuple(
@@ -167,10 +180,17 @@ class _Matches:
 
     def play_baselines(self, show: Show) -> None:
         """Lets those play that need no model."""
-        _make_folder(self._output)
+        self._take_folder()
         for config in self._configs:
             models = (*self._models[config.name], *self._untrained[config.name])
             self._run(config, (*models, *baseline_contenders(config)), show)
+
+    def _take_folder(self) -> None:
+        """Keeps others from writing there. Not before something can play: an error would leave a folder."""
+        if not self._taken:
+            _make_folder(self._output)
+            self._held.enter_context(locked(self._output, "evaluate.py", "--model_dir"))
+            self._taken = True
 
     def _run(self, config: SweepConfig, contenders: Sequence[Contender], show: Show) -> None:
         earlier = self._results.get(config.name)

@@ -12,6 +12,7 @@ from agentbank_jax.evaluation.acting_model import ActingModel
 from agentbank_jax.evaluation.checkpoint import evaluate_checkpoint, sweep_facts
 from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.sweep_config import SweepConfig
+from agentbank_jax.folder_lock import locked
 from tests.evaluation.made_run import make_run, save_steps, vocabulary
 
 SWEEP = SweepConfig(
@@ -63,6 +64,16 @@ def test_trained_and_untrained_models_share_their_compiled_programs(model_dir: P
 
     alone = compiled(replace(SWEEP, baselines=()), tmp_path / "alone")
     assert compiled(SWEEP, tmp_path / "both") == alone > (0, 0)
+
+
+@pytest.mark.usefixtures("specs")
+def test_a_folder_that_another_evaluation_writes_to_is_left_to_it(model_dir: Path, tmp_path: Path) -> None:
+    with (
+        locked(tmp_path, "evaluate.py", "--model_dir"),
+        pytest.raises(AgentBankError, match=r"another evaluate.py is writing there; wait until it ends, or choose"),
+    ):
+        evaluate_checkpoint([SWEEP], model_dir, tmp_path, console=Console(file=io.StringIO()))
+    assert not list(tmp_path.glob("[!.]*"))
 
 
 @pytest.mark.usefixtures("specs")
