@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,16 @@ from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.evaluation.intervals import independent_episodes, wilson_interval
 from agentbank_jax.whole_files import unwritten, whole_file
 
+OTHERS = "other_conditions"
+"""Beside result files: the episodes that were played under other conditions than those of now."""
+
 
 class ResultFile:
     """The episodes of one policy in one task: a JSON-lines file, one line per finished episode.
 
-    Lines are appended whole. A process that is killed leaves at most one torn last line, which
-    the next one drops together with records of another `key` (another model or other limits).
+    Lines are appended whole. A process that is killed leaves at most one torn last line, which the next one drops.
+    Records of another `key` (another model or other limits) are put aside, into a file of the same name in the folder
+    `OTHERS` beside it, and come back when their key is played again.
     """
 
     def __init__(self, path: Path, *, key: str = "") -> None:
@@ -25,33 +29,31 @@ class ResultFile:
 
     def read(self) -> dict[tuple[int, int], EpisodeRecord]:
         """All whole records, by seed and index, whatever their key; the file is left as it is."""
-        return {} if not self.path.exists() else self._records(self._lines(), None)
+        # A later line of an episode is what came of it when it was played again.
+        return {(seed, index): record for (_, seed, index), record in _by_key(_lines(self.path)).items()}
 
     def load(self) -> dict[tuple[int, int], EpisodeRecord]:
-        """The usable records, by seed and index. The file is mended (replaced whole) where it held others."""
-        if not self.path.exists():
-            return {}
-        lines = self._lines()
-        records = self._records(lines, self.key)
-        # An environment's error is no result: that episode is played again.
-        records = {at: record for at, record in records.items() if record.terminate_reason != "environment_error"}
-        if lines[-1] or len(records) != len(lines) - 1:
-            with whole_file(self.path) as mended:
-                mended.write_text("".join(_line(record) for record in records.values()), encoding="utf-8")
-        return records
+        """The usable records, by seed and index. The file is mended (replaced whole) where it held others.
 
-    def _lines(self) -> list[str]:
-        # Never splitlines: observations may hold other line separators.
-        return self.path.read_text(encoding="utf-8", errors="replace").split("\n")
-
-    @staticmethod
-    def _records(lines: Sequence[str], key: str | None) -> dict[tuple[int, int], EpisodeRecord]:
-        records: dict[tuple[int, int], EpisodeRecord] = {}
-        for record in map(_read, lines):
-            if record is not None and key in (None, record.key):
-                # A later line of an episode is what came of it when it was played again.
-                records[record.seed, record.index] = record
-        return records
+        Raises:
+          AgentBankError: the file cannot be read or mended.
+        """
+        aside = self.path.parent / OTHERS / self.path.name
+        try:
+            lines, set_aside = _lines(self.path), _by_key(_lines(aside))
+            held = _by_key(lines)
+            others = {at: record for at, record in held.items() if at[0] != self.key}
+            usable = {at[1:]: record for at, record in {**set_aside, **held}.items() if at[0] == self.key}
+            # An environment's error is no result: that episode is played again.
+            usable = {at: record for at, record in usable.items() if record.terminate_reason != "environment_error"}
+            # First there, then away from here: a kill between the two loses nothing.
+            if others:
+                _write(aside, {**set_aside, **others}.values())
+            if lines[-1] or len(usable) != len(lines) - 1 or others:
+                _write(self.path, usable.values())
+        except OSError as error:
+            raise unwritten(self.path, error.strerror) from error
+        return usable
 
     def append(self, record: EpisodeRecord) -> None:
         """Adds one record, and hands it to the operating system before it returns.
@@ -65,6 +67,29 @@ class ResultFile:
                 file.write(_line(record))
         except OSError as error:
             raise unwritten(self.path, error.strerror) from error
+
+
+def _lines(path: Path) -> list[str]:
+    """Of a file, each without its end, the last one what follows the last end; of none, one empty line."""
+    # Never splitlines: observations may hold other line separators.
+    return path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else [""]
+
+
+def _by_key(lines: Sequence[str]) -> dict[tuple[str, int, int], EpisodeRecord]:
+    """The whole records by key, seed and index; of each the last."""
+    records: dict[tuple[str, int, int], EpisodeRecord] = {}
+    for record in map(_read, lines):
+        if record is not None:
+            at = (record.key, record.seed, record.index)
+            # What was written last also comes last: `read` is told no keys.
+            records.pop(at, None)
+            records[at] = record
+    return records
+
+
+def _write(path: Path, records: Iterable[EpisodeRecord]) -> None:
+    with whole_file(path) as mended:
+        mended.write_text("".join(map(_line, records)), encoding="utf-8")
 
 
 def _line(record: EpisodeRecord) -> str:

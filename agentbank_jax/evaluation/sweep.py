@@ -83,7 +83,6 @@ def run_sweep(
             for spec in specs
         ),
     )
-    write_sweep(result, output_dir)
     turns = [
         _Turn(spec=spec, data=data, index=index, seed=seed)
         for spec in specs
@@ -91,14 +90,21 @@ def run_sweep(
         for seed in config.seeds
         for index in range(config.first_index, config.first_index + counts[spec.name])
     ]
+    # Before the sweep says what it is: what another one left in its files is then in no report of this one.
+    by_name = {one.name: one for one in contenders}
+    players = {
+        column: _Player(config, by_name[column.model], column, agents[column.agent], turns, output_dir)
+        for column in columns
+        if _found(earlier, column) is None
+    }
+    write_sweep(result, output_dir)
     with ExitStack() as resources:
         pool: EnvironmentPool = ProcessPool(config.episodes_at_once) if config.processes else LocalPool()
         resources.enter_context(pool)
         for column in columns:
             found = _found(earlier, column)
             if found is None:
-                contender = next(one for one in contenders if one.name == column.model)
-                player = _Player(config, contender, column, agents[column.agent], turns, output_dir)
+                player = players[column]
                 player.play(pool, contenders, progress)
                 found = {task.facts.name: player.recorded(task.facts.name) for task in result.tasks}
             for task in result.tasks:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.contender import Contender, baseline_contenders
 from agentbank_jax.evaluation.sweep import run_sweep
 from agentbank_jax.evaluation.sweep_config import SweepConfig
+from agentbank_jax.evaluation.sweep_file import read_sweep
 from agentbank_jax.evaluation.sweep_result import SweepResult
 from agentbank_jax.trajectories.formats.agentbank import read_trajectories
 
@@ -101,6 +103,28 @@ def test_a_finished_sweep_makes_no_policy_and_another_identity_plays_anew(tmp_pa
         run_sweep(CONFIG, [contender(identity)], tmp_path)
     assert made == ["step 1", "step 2"]
     assert (tmp_path / "small" / "model" / "react" / "counting.jsonl").read_text().count("\n") == 6
+
+
+def test_episodes_of_other_conditions_are_put_aside_and_come_back(tmp_path: Path) -> None:
+    shorter = replace(CONFIG, max_steps=1)
+    first = run_sweep(CONFIG, baseline_contenders(CONFIG), tmp_path)
+    assert figures(run_sweep(shorter, baseline_contenders(shorter), tmp_path)) != figures(first)
+    silent = Contender(name="random", identity="random/2", make=pytest.fail, agents=False)
+    for config in (CONFIG, shorter, CONFIG):
+        result = run_sweep(config, [silent], tmp_path)
+    assert figures(result) == figures(first)
+    assert (tmp_path / "small/random/react/counting.jsonl").read_text().count("\n") == 6
+
+
+def test_a_sweep_of_other_conditions_that_is_killed_reports_none_of_the_earlier_episodes(tmp_path: Path) -> None:
+    config = replace(CONFIG, baselines=("random", "oracle"))
+    run_sweep(config, baseline_contenders(config), tmp_path)
+    changed = replace(config, max_steps=1)
+    random, oracle = baseline_contenders(changed)
+    with pytest.raises(Killed):
+        run_sweep(changed, [replace(random, make=lambda: DyingPolicy(capacity=1)), oracle], tmp_path)
+    task, _ = read_sweep(tmp_path / "small").tasks
+    assert not task.records["oracle"] and all(record.steps == 1 for record in task.records["random"])
 
 
 def test_a_task_that_cannot_run_is_not_run_and_counts_nowhere(tmp_path: Path) -> None:
