@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import rich.table
+    import rich.console
 
 
 BESIDE = " · "
@@ -34,20 +34,22 @@ class Table:
     marked: frozenset[tuple[int, int]] = frozenset()
     notes: tuple[str, ...] = ()
 
-    def to_rich(self) -> "rich.table.Table":
+    def to_rich(self) -> "rich.console.Group":
+        """The table for a terminal, and its notes below, as wide as the terminal is."""
         import rich.box
+        import rich.console
         import rich.table
         from rich.text import Text
 
         shown = rich.table.Table(title=Text(self.title, "table.title"), box=rich.box.SIMPLE_HEAD, title_justify="left")
         for index, column in enumerate(self.columns):
-            shown.add_column(Text(column), justify="left" if index < self.text_columns else "right", no_wrap=index == 0)
+            # Names must be told apart: the figures are folded first.
+            text = index < self.text_columns
+            justify: Literal["left", "right"] = "left" if text else "right"
+            shown.add_column(Text(column), justify=justify, no_wrap=text, overflow="fold")
         for index, row in enumerate(self.rows):
             shown.add_row(*map(Text, row), style="bold" if index in self.strong else None)
-        if self.notes:
-            shown.caption = Text("\n".join(self.notes))
-            shown.caption_justify = "left"
-        return shown
+        return rich.console.Group(shown, *(Text(note) for note in self.notes))
 
     def to_markdown(self) -> str:
         def line(cells: Iterable[str]) -> str:

@@ -1,10 +1,12 @@
 """One table in four forms."""
 
+import io
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from agentbank_jax.presentation.latex import escape_latex
 from agentbank_jax.presentation.page import page
@@ -45,6 +47,20 @@ def test_html_marks_what_must_not_be_overlooked_and_puts_what_is_said_beside_a_f
         ("figure", "–"),
     ]
     assert '<tr class="strong">' in TABLE.to_html()
+
+
+def test_in_a_terminal_notes_are_as_wide_as_it_is_and_names_are_whole() -> None:
+    note = "t was not run: name the folder with --gin.BenchmarkConfig.data_dir=PATH or AGENTBANK_BENCHMARKS"
+    names = tuple(f"model_{number}, reflexion" for number in range(9))
+    row = ("math", "starter_mathematics (held out)", *["100.0 (98–100)"] * 9)
+    for table in (
+        Table(title="t", columns=("skill", "task", "m"), rows=(("math", "t", "1"),), notes=(note,)),
+        Table(title="t", columns=("skill", "task", *names), rows=(row,), notes=(note,)),
+    ):
+        console = Console(width=120, record=True, file=io.StringIO())
+        console.print(table.to_rich())
+        text = console.export_text()
+        assert note in text.split("\n") and table.rows[0][1] in text and "…" not in text
 
 
 def test_markdown_keeps_every_cell_in_its_column() -> None:
