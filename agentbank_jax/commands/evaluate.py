@@ -104,7 +104,7 @@ def sweep_lines(evaluation: EvaluationConfiguration) -> list[str]:
         against = ", ".join((*sweep.models, *sweep.baselines)) or "nothing"
         lines.append(f"sweep {sweep.name}: {sweep.episodes_per_task} {sweep.split} episodes a task, beside {against}")
         for spec in sweep.specs():
-            reason = spec.available()
+            reason = sweep.not_run(spec)
             lines.append(f"  {spec.name} ({spec.skill}, {spec.protocol})" + (f": not run: {reason}" if reason else ""))
     return lines
 

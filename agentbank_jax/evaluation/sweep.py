@@ -60,7 +60,7 @@ def run_sweep(
       AgentBankError: an unknown task, or results that cannot be written.
     """
     specs = config.specs()
-    reasons = {spec.name: spec.available() for spec in specs}
+    reasons = {spec.name: config.not_run(spec) for spec in specs}
     counts = {spec.name: 0 if reasons[spec.name] else _episodes_of(spec, config) for spec in specs}
     agents = {agent.name: agent for agent in config.make_agents()}
     columns = _columns(contenders, tuple(agents))

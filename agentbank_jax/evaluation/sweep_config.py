@@ -143,3 +143,13 @@ class SweepConfig:
           AgentBankError: an unknown name, with the nearest known one.
         """
         return tuple(registry.get(task) for task in self.tasks)
+
+    def not_run(self, spec: EnvironmentSpec) -> str | None:
+        """Why a task cannot be played here: what `available` says, or what is wrong with its instances."""
+        reason = spec.available()
+        if reason is None:
+            try:
+                spec.size(self.split)
+            except AgentBankError as error:
+                return str(error)
+        return reason

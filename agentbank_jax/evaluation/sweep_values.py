@@ -15,7 +15,7 @@ def value_names(sweeps: Sequence[SweepConfig]) -> tuple[str, ...]:
     """The names of what `play` may return: of tasks that can run here, and of their means."""
     names: list[str] = []
     for sweep in sweeps:
-        tasks = [spec.name for spec in sweep.specs() if spec.available() is None]
+        tasks = [spec.name for spec in sweep.specs() if sweep.not_run(spec) is None]
         names += [f"arena/{sweep.name}/{task}/{kind}" for task in tasks for kind in ("success", "reward")]
         names += [mean_name(sweep)] if tasks else []
     return tuple(names)

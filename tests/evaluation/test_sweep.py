@@ -136,6 +136,17 @@ def test_a_task_that_cannot_run_is_not_run_and_counts_nowhere(tmp_path: Path) ->
     assert result.mean("oracle", held_out=True) is None
 
 
+def test_a_task_whose_instances_cannot_be_read_is_not_run_either(tmp_path: Path, specs) -> None:
+    def size(split: str) -> int:
+        raise AgentBankError("rows.jsonl:4: not JSON")
+
+    registry._SPECS.pop("counting_far")
+    specs(name="counting_far", size=size)
+    result = run_sweep(CONFIG, baseline_contenders(CONFIG), tmp_path)
+    assert [task.not_run for task in result.tasks] == [None, "rows.jsonl:4: not JSON"]
+    assert len(result.tasks[0].records["random"]) == 6 and not result.tasks[1].records
+
+
 def test_environment_errors_are_recorded_apart_and_do_not_stop_the_sweep(tmp_path: Path) -> None:
     config = SweepConfig(name="s", tasks=("counting_broken", "counting"), episodes_per_task=4, baselines=("oracle",))
     result = run_sweep(config, baseline_contenders(config), tmp_path)
