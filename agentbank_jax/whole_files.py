@@ -94,12 +94,12 @@ def _check_replaceable(path: Path) -> None:
 
 def _temporary(path: Path) -> Path:
     """Returns this process's hidden name for a target, and removes what dead processes left under theirs."""
-    here = _here()
+    here = process_table()
     # Once more where what was written had to be written anew.
     name = re.compile(rf"\.{{1,2}}{re.escape(path.name)}(?:\.{here}\.(\d+)\.tmp){{1,2}}")
     for left in path.parent.iterdir():
         match = name.fullmatch(left.name)
-        if match is None or _is_alive(int(match[1])):
+        if match is None or is_alive(int(match[1])):
             continue
         # Another process may remove it at the same time.
         if left.is_dir() and not left.is_symlink():
@@ -110,7 +110,7 @@ def _temporary(path: Path) -> Path:
 
 
 @cache
-def _here() -> str:
+def process_table() -> str:
     """Names the machine and its table of processes: a process id says nothing about those of another."""
     try:
         table = os.readlink("/proc/self/ns/pid")
@@ -119,7 +119,7 @@ def _here() -> str:
     return hashlib.sha256(f"{platform.node()} {table}".encode()).hexdigest()[:8]
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

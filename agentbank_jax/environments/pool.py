@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import tempfile
 import time
@@ -20,6 +21,7 @@ from agentbank_jax.environments import worker
 from agentbank_jax.environments.held import Act, Begin, Failed, Held, Seen
 from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.errors import AgentBankError
+from agentbank_jax.temporary_folders import make_temporary
 
 # What an engine leaks is given back now and then.
 _EPISODES_PER_PROCESS = 200
@@ -211,7 +213,7 @@ class ProcessPool(EnvironmentPool):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._logs = tempfile.TemporaryDirectory(prefix="agentbank-environments-")
+        self._logs = make_temporary("agentbank-environments")
         self._taken: dict[_ProcessPlace, None] = {}
         self._idle: list[_ProcessPlace] = []
 
@@ -225,7 +227,7 @@ class ProcessPool(EnvironmentPool):
             # The oldest process of another kind changes over.
             place = self._idle[0]
         if place is None:
-            place = _ProcessPlace(spec, Path(self._logs.name))
+            place = _ProcessPlace(spec, self._logs)
         else:
             self._idle.remove(place)
         place.spec = spec
@@ -268,7 +270,7 @@ class ProcessPool(EnvironmentPool):
             place.end(kindly=place.deadline is None)
         self._taken.clear()
         self._idle.clear()
-        self._logs.cleanup()
+        shutil.rmtree(self._logs, ignore_errors=True)
 
 
 def _resident_bytes(pid: int | None) -> int:

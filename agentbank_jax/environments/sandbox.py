@@ -11,7 +11,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from agentbank_jax.environments.sandbox_limits import (
     isolation,
 )
 from agentbank_jax.environments.sandbox_seccomp import machine_supported, seccomp_filter
+from agentbank_jax.temporary_folders import make_temporary
 
 __all__ = [
     "MAX_COMMAND_BYTES", "PYTHON", "SANDBOX_GID", "SANDBOX_UID", "SYSTEM_DIRECTORIES", "Completed", "Isolation",
@@ -227,7 +227,7 @@ def _holding(content: bytes, opened: list[int]) -> str:
 @contextmanager
 def sandbox_root() -> Iterator[Path]:
     """A temporary directory that a sandboxed command may write to; removed at the end, whatever is in it."""
-    root = Path(tempfile.mkdtemp(prefix="agentbank-sandbox-"))
+    root = make_temporary("agentbank-sandbox", remove=sandbox_tree.remove)
     try:
         for made in ("dev", "etc", "proc", "tmp", "usr"):
             (root / made).mkdir()

@@ -119,7 +119,7 @@ def test_an_engine_that_prints_without_end_fills_no_disk(pool: ProcessPool) -> N
     spec = faulty("print")
     place = pool.take(spec)
     begin(place, pool)
-    (log,) = Path(pool._logs.name).iterdir()
+    (log,) = pool._logs.iterdir()
     for _ in range(4):
         place.send(Act(action="add 1"))
         answer(pool)
