@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.evaluation.intervals import independent_episodes, wilson_interval
@@ -93,7 +94,8 @@ def _write(path: Path, records: Iterable[EpisodeRecord]) -> None:
 
 
 def _line(record: EpisodeRecord) -> str:
-    return json.dumps(record.to_json(), ensure_ascii=False) + "\n"
+    # Half a surrogate pair, which a server or an engine may send and UTF-8 cannot hold, becomes a question mark.
+    return json.dumps(record.to_json(), ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
 
 
 def _read(line: str) -> EpisodeRecord | None:
@@ -178,11 +180,19 @@ def summarize(records: Sequence[EpisodeRecord], *, task: str, skill: str, model:
     )
 
 
+def is_figure(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number that can be added up."""
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False
+
+
 def _mean_figures(records: Sequence[EpisodeRecord]) -> dict[str, float]:
     """Means of the figures that are numbers, in the order in which they are met."""
     values = defaultdict(list)
     for record in records:
         for name, value in record.figures.items():
-            if isinstance(value, int | float) and math.isfinite(value):
+            if is_figure(value):
                 values[name].append(float(value))
     return {name: sum(each) / len(each) for name, each in values.items()}

@@ -1,4 +1,7 @@
-from agentbank_jax.evaluation.results import summarize
+import math
+from pathlib import Path
+
+from agentbank_jax.evaluation.results import ResultFile, summarize
 from tests.evaluation.made_sweep import make_record
 
 
@@ -24,6 +27,17 @@ def test_figures_are_sums_over_episodes_by_hand() -> None:
     assert summary.tokens == 17 and summary.prompt_tokens == 40
     assert summary.figures == {"f1": 0.75, "exact": 1.0}
     assert summary.reasons == {"success": 1, "max_steps": 1, "environment_error": 1}
+
+
+def test_a_figure_that_is_no_finite_number_is_in_no_mean() -> None:
+    records = [make_record("t", at, True, figures={"n": value}) for at, value in enumerate((10**400, math.inf, 3))]
+    assert summarize(records, task="t", skill="math", model="m").figures == {"n": 3.0}
+
+
+def test_half_a_surrogate_pair_is_written_as_a_question_mark(tmp_path: Path) -> None:
+    file = ResultFile(tmp_path / "t.jsonl", key="k")
+    file.append(make_record("t", 0, True, key="k", final_observation="half \udcff"))
+    assert [record.final_observation for record in file.load().values()] == ["half ?"]
 
 
 def test_seeds_of_one_instance_widen_the_interval() -> None:
