@@ -100,12 +100,14 @@ class Held:
         if message.max_steps is not None:
             options["max_steps"] = message.max_steps
         observation, info = self._environment.reset(seed=message.seed, options=options)
+        _check_said(observation)
         steps = tuple(self._environment.expert_steps()) if self._wants.expert_steps else None
         return Seen(observation=observation, info=info, expert_steps=steps, **self._offers(message.draw))
 
     def _act(self, message: Act) -> Seen:
         assert self._environment is not None
         observation, reward, terminated, truncated, info = self._environment.step(message.action)
+        _check_said(observation, float(reward))
         return Seen(
             observation=observation,
             reward=float(reward),
@@ -132,3 +134,12 @@ class Held:
         if environment is not None:
             with contextlib.suppress(Exception):
                 environment.close()
+
+
+def _check_said(observation: object, reward: float = 0.0) -> None:
+    """Raises where an environment says what `TextEnvironment` does not: it would be in every mean of a report."""
+    if not isinstance(observation, str):
+        raise TypeError(f"the observation is {type(observation).__name__}; expected str")
+    # Those who add up parts may miss 1 by a rounding.
+    if not abs(reward) <= 1.0 + 1e-9:
+        raise ValueError(f"the reward is {reward}; expected -1 to 1")

@@ -17,7 +17,8 @@ class FaultyEnvironment(CountingEnvironment):
     """Fails at its first step in the way that its fault says, as long as the file `cure` is not there.
 
     Args:
-      fault: `kill`, `exit`, `hang`, `hang_in_c`, `raise`, `info` (what cannot be sent) or `print`.
+      fault: `kill`, `exit`, `hang`, `hang_in_c`, `raise`, `info` (what cannot be sent), `no_number` and `too_much`
+        (rewards), `no_text` or `print`.
       cure: made at the first failure, where there is one; the next try then succeeds.
       children: where the id of a program that it starts is written; none is started without it.
     """
@@ -51,6 +52,12 @@ class FaultyEnvironment(CountingEnvironment):
                 raise RuntimeError("the engine broke")
             case "info":
                 return "", 0.0, False, False, {"engine": lambda: None}
+            case "no_number":
+                return "", float("nan"), False, False, {}
+            case "too_much":
+                return "", 7.0, True, False, {}
+            case "no_text":
+                return None, 0.0, False, False, {}  # type: ignore[return-value]
             case "print":
                 print("x" * (1 << 20), flush=True)
         return super().step(action)

@@ -21,7 +21,7 @@ from agentbank_jax.errors import AgentBankError
 from tests.agents.counting import CountingEnvironment, counting_instance, counting_spec
 from tests.environments.faulty import CountingMakes, FaultyEnvironment
 
-FAULTS = ("kill", "exit", "hang", "hang_in_c", "raise", "info")
+FAULTS = ("kill", "exit", "hang", "hang_in_c", "raise", "info", "no_number", "too_much", "no_text")
 
 
 @pytest.fixture
@@ -95,6 +95,9 @@ def test_an_engine_that_fails_twice_is_an_environment_error_and_the_others_go_on
         "hang_in_c": "no answer in time",
         "raise": "RuntimeError: the engine broke",
         "info": "cannot be sent",
+        "no_number": "ValueError: the reward is nan; expected -1 to 1",
+        "too_much": "ValueError: the reward is 7.0; expected -1 to 1",
+        "no_text": "TypeError: the observation is NoneType; expected str",
     }[fault]
     assert expected in (broken.error or "")
 
