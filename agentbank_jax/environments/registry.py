@@ -45,6 +45,7 @@ class EnvironmentSpec:
       licence: of the instances, as an SPDX expression.
       requires: what must be installed, in words; empty where nothing is.
       held_out: whether the family is kept out of training.
+      test_only: whether it has problems for tests alone: what a model was trained on are then some of them.
       make: returns a fresh engine; of a module, so that it can be sent to a worker process.
       instance: maps (split, index) to an instance; a pure function.
       size: how many instances a split has; None where they are generated without end.
@@ -69,6 +70,7 @@ class EnvironmentSpec:
     licence: str = "Apache-2.0"
     requires: tuple[str, ...] = ()
     held_out: bool = False
+    test_only: bool = False
     size: Callable[[str], int | None] = _endless
     at_once: int | None = None
     reset_seconds: float = 120.0

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.errors import AgentBankError
 
 MANIFEST_FILE = "manifest.json"
@@ -49,6 +50,16 @@ class TrainingManifest:
 
     def trained_on_task(self, task: str) -> bool:
         return task in self.ids
+
+    def contaminates(self, spec: EnvironmentSpec) -> bool:
+        """Whether a model that was trained on this cannot be judged by a task.
+
+        Held-out tasks must not be trained on at all; of one with problems for tests alone it must be known which.
+        """
+        if not self.trained_on_task(spec.name):
+            return False
+        known = all(identifier.startswith(f"{spec.name}/") for identifier in self.ids[spec.name])
+        return spec.held_out or (spec.test_only and not known)
 
     def trained_on_instance(self, task: str, instance_id: str | None) -> bool:
         return instance_id in self.ids.get(task, ())

@@ -35,7 +35,7 @@ class Cell:
       records: all episodes, each marked with whether it is left out as trained on.
       expected: how many episodes there are when the sweep is done.
       not_run: why the task could not run; None where it did.
-      contaminated: whether the task is held out, but the model was trained on it.
+      contaminated: whether the model was trained on the task so that it cannot be judged by it.
       stale: episodes of another protocol or split, which are in no figure.
     """
 

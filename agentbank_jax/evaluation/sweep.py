@@ -76,9 +76,7 @@ def run_sweep(
             TaskResult(
                 facts=TaskFacts.of(spec, max_steps=config.max_steps, episodes=counts[spec.name]),
                 not_run=reasons[spec.name],
-                contaminated=frozenset(
-                    one.name for one in contenders if spec.held_out and one.manifest.trained_on_task(spec.name)
-                ),
+                contaminated=frozenset(one.name for one in contenders if one.manifest.contaminates(spec)),
             )
             for spec in specs
         ),

@@ -58,7 +58,7 @@ class TaskResult:
     Fields:
       facts: of the environment.
       not_run: why it could not run here; None where it did.
-      contaminated: models that were trained on it although it is held out.
+      contaminated: models that cannot be judged by it (see `TrainingManifest.contaminates`).
       summaries: column → figures; empty where it did not run.
       records: column → episodes by seed and index.
     """

@@ -207,8 +207,11 @@ def _notes(sheet: Sheet) -> list[str]:
         notes += [f"{row.name} was not run: {reason}" for reason in reasons]
         trained = [name for name, cell in row.cells.items() if cell.contaminated]
         if trained:
+            names = ", ".join(trained)
             notes.append(
-                f"{row.name} is held out, but {', '.join(trained)} was trained on it: not in its held-out mean."
+                f"{row.name} is held out, but {names} was trained on it: not in its held-out mean."
+                if row.facts.held_out
+                else f"{row.name}: {names} was trained on problems of the test: not in its held-in mean."
             )
         left_out = {record.instance_id for cell in row.cells.values() for record in cell.records if record.trained_on}
         if left_out:

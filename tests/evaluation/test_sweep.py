@@ -9,10 +9,12 @@ from agentbank_jax.environments import registry
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.contamination import TrainingManifest
 from agentbank_jax.evaluation.contender import Contender, baseline_contenders
+from agentbank_jax.evaluation.joining import Source, join
 from agentbank_jax.evaluation.sweep import run_sweep
 from agentbank_jax.evaluation.sweep_config import SweepConfig
 from agentbank_jax.evaluation.sweep_file import read_sweep
 from agentbank_jax.evaluation.sweep_result import SweepResult
+from agentbank_jax.evaluation.tables import success_table
 from agentbank_jax.trajectories.formats.agentbank import read_trajectories
 
 pytestmark = pytest.mark.usefixtures("specs")
@@ -188,6 +190,30 @@ def test_trained_instances_are_left_out_and_a_trained_held_out_task_is_contamina
     # Kept records are judged by the manifests of now.
     again = run_sweep(CONFIG, baseline_contenders(CONFIG), tmp_path)
     assert again.tasks[0].summaries["random"].episodes == 6 and not again.tasks[1].contaminated
+
+
+def test_who_was_trained_on_unknown_problems_of_a_task_that_is_for_tests_alone_is_contaminated(
+    tmp_path: Path, specs
+) -> None:
+    registry._SPECS.pop("counting")
+    specs(name="counting", test_only=True)
+    manifests = {
+        "released": TrainingManifest.of({"counting": ["row_7"]}),
+        "own": TrainingManifest.of({"counting": ["counting/test/1"]}),
+        "clean": TrainingManifest.of({"other": ["row_7"]}),
+    }
+    contenders = [
+        Contender(name=name, identity=name, make=OraclePolicy, manifest=manifest)
+        for name, manifest in manifests.items()
+    ]
+    result = run_sweep(CONFIG, contenders, tmp_path)
+    task = result.tasks[0]
+    assert task.contaminated == {"released"} and task.summaries["own"].left_out == 1
+    assert result.mean("released", held_out=False) is None and result.mean("own", held_out=False) is not None
+    (sheet,) = join([Source(run="r", result=result)])
+    assert (
+        "counting: released was trained on problems of the test: not in its held-in mean." in success_table(sheet).notes
+    )
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,9 @@ INTERCODE_BASH = PublishedData(
 _BASH_LIMITS = sandbox.Limits(wall_seconds=30.0, cpu_seconds=10)
 
 
-def _code(data: PublishedData, *, licence: str, file: str, step_seconds: float = 120.0) -> EnvironmentSpec:
+def _code(
+    data: PublishedData, *, licence: str, file: str, step_seconds: float = 120.0, test_only: bool = False
+) -> EnvironmentSpec:
     return EnvironmentSpec(
         name=data.name,
         skill="programming",
@@ -76,12 +78,14 @@ def _code(data: PublishedData, *, licence: str, file: str, step_seconds: float =
         data_version=data.version,
         available=data.available,
         step_seconds=step_seconds,
+        test_only=test_only,
     )
 
 
 SPECS = (
-    _code(HUMANEVAL, licence="MIT", file="HumanEval.jsonl.gz, from its publisher"),
-    _code(MBPP, licence="CC-BY-4.0", file="MBPP's problems, from their publisher or InterCode"),
+    _code(HUMANEVAL, licence="MIT", file="HumanEval.jsonl.gz, from its publisher", test_only=True),
+    # All 974 problems are played; AgentBank's 648 rows are more than the 474 outside the publisher's test split.
+    _code(MBPP, licence="CC-BY-4.0", file="MBPP's problems, from their publisher or InterCode", test_only=True),
     _code(APPS, licence="MIT", file="APPS's folder, from its publisher", step_seconds=300.0),
     EnvironmentSpec(
         name="intercode_sql",
