@@ -1,6 +1,9 @@
 """What is recorded of an episode: the released layout of a conversation, and how it went."""
 
 import dataclasses
+import functools
+import types
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -124,10 +127,33 @@ class EpisodeRecord:
         """The inverse of `to_json`.
 
         Raises:
-          TypeError: fields are missing or unknown.
+          TypeError: fields are missing, unknown, or of another type.
         """
-        conversations = tuple(value["conversations"])
-        return cls(**{**value, "conversations": conversations, "earlier": tuple(map(tuple, value["earlier"]))})
+        conversations, earlier = tuple(value["conversations"]), tuple(map(tuple, value["earlier"]))
+        record = cls(**{**value, "conversations": conversations, "earlier": earlier})
+        for name, expected in _types().items():
+            if not _fits(getattr(record, name), expected):
+                raise TypeError(f"{name} is {type(getattr(record, name)).__name__}")
+        for message in (*conversations, *(one for trial in earlier for one in trial)):
+            if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("from", "value")):
+                raise TypeError("a message is no mapping of from and value")
+        return record
+
+
+@functools.cache
+def _types() -> Mapping[str, Any]:
+    return typing.get_type_hints(EpisodeRecord)
+
+
+def _fits(value: object, expected: Any) -> bool:
+    """Whether a value that was read from JSON is of a field's type; what tuples hold is looked at elsewhere."""
+    if isinstance(expected, types.UnionType):
+        return any(_fits(value, one) for one in typing.get_args(expected))
+    if expected is float:
+        return type(value) in (int, float)
+    if expected is int:  # True is an int, too
+        return type(value) is int
+    return isinstance(value, typing.get_origin(expected) or expected)
 
 
 def _messages(turns: tuple[Turn, ...]) -> tuple[Mapping[str, str], ...]:

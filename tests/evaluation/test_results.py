@@ -1,5 +1,8 @@
+import json
 import math
 from pathlib import Path
+
+import pytest
 
 from agentbank_jax.evaluation.results import ResultFile, summarize
 from tests.evaluation.made_sweep import make_record
@@ -32,6 +35,20 @@ def test_figures_are_sums_over_episodes_by_hand() -> None:
 def test_a_figure_that_is_no_finite_number_is_in_no_mean() -> None:
     records = [make_record("t", at, True, figures={"n": value}) for at, value in enumerate((10**400, math.inf, 3))]
     assert summarize(records, task="t", skill="math", model="m").figures == {"n": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("reward", "x"), ("success", "yes"), ("seed", "0"), ("index", True), ("figures", None), ("conversations", 5),
+     ("conversations", [{"from": "gpt"}]), ("earlier", [["x"]]), ("instance_id", 3), ("steps", 1.5)],
+)  # fmt: skip
+def test_a_line_that_no_sweep_wrote_is_passed_over(field: str, value: object, tmp_path: Path) -> None:
+    file = ResultFile(tmp_path / "t.jsonl", key="k")
+    file.append(make_record("t", 0, True, key="k"))
+    whole = json.loads(file.path.read_text())
+    with file.path.open("a") as lines:
+        lines.write(json.dumps({**whole, "index": 1, field: value}) + "\n")
+    assert list(file.read()) == [(0, 0)]
 
 
 def test_half_a_surrogate_pair_is_written_as_a_question_mark(tmp_path: Path) -> None:
