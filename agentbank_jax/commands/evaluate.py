@@ -14,6 +14,7 @@ from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.checkpoint import check_sweeps, evaluate_checkpoint
 from agentbank_jax.evaluation.participants import kind_of, run_folder
 from agentbank_jax.parallel.distributed import DistributedConfig, check_alone
+from agentbank_jax.places import local_path
 from agentbank_jax.training.train_config import TrainConfig
 
 
@@ -112,7 +113,7 @@ def sweep_lines(evaluation: EvaluationConfiguration) -> list[str]:
 def _output_dir(command_line: CommandLine, checkpoint: Path | None) -> Path:
     """Where the results go: `--model_dir`, or a folder of the sweeps' name in the checkpoint's run, or in `runs`."""
     if command_line.model_dir:
-        return Path(command_line.model_dir).expanduser()
+        return local_path(command_line.model_dir, "--model_dir")
     names = "+".join(Path(name).stem for name in command_line.gin_files)
     parent = Path("runs") if checkpoint is None else run_folder(checkpoint.absolute())
     return parent / f"evaluation-{names}"

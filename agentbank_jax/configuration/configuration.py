@@ -75,7 +75,10 @@ def read_gin(command_line: CommandLine, *, unused_macros: bool = False) -> GinLo
         loader.override(name, value)
     if command_line.seed is not None:
         loader.override(f"{TrainConfig.__name__}.seed", str(command_line.seed))
-        loader.override(f"{SweepConfig.__name__}.seeds", f"[{command_line.seed}]")
+        # Also where a sweep has seeds of its own: they would win.
+        for scope in ("", *loader.scopes_of(SweepConfig.__name__)):
+            if not scope or bindings.is_bound(SweepConfig, "seeds", scope):
+                loader.override(f"{scope}/{SweepConfig.__name__}.seeds".lstrip("/"), f"[{command_line.seed}]")
     loader.finish(unused_macros=unused_macros)
     _check_no_sweep_hides(command_line.overrides, loader)
     for name in bindings.KNOWN:

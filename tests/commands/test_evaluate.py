@@ -1,5 +1,6 @@
 """`evaluate.py` without a checkpoint: who plays, where results go, and what is said where nobody can."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ def test_baselines_alone_play_and_the_results_lie_in_runs(run_here: ProgramRunne
         ((ORACLE, "--gin.SweepConfig.models=['http://127.0.0.1:9/v1']"), "names no model of a server"),
         ((ORACLE, "--gin.SweepConfig.models=['http://127.0.0.1:9/v1#m']"), "http://127.0.0.1:9/v1#m cannot be reached"),
         ((ORACLE, "--gin.SweepConfig.manifests={'m': 'm.json'}"), "manifests names 'm'"),
+        ((ORACLE, "--model_dir=gs://bucket/run"), "--model_dir=gs://bucket/run"),
         (
             (ORACLE, "--gin_file=eval/gsm8k.gin"),
             "--gin.SweepConfig.episodes_per_task=2 does not reach every sweep: the gin files bind "
@@ -62,3 +64,11 @@ def test_a_dry_run_names_all_who_would_play_and_writes_nothing(run_here: Program
     result = run_here([*SWEEP, ORACLE, models, "--dry_run"], data_dir=tmp_path, cwd=tmp_path)
     assert result.returncode == 0 and "beside http://127.0.0.1:9/v1#m, oracle" in result.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_a_seed_is_that_of_a_sweep_with_seeds_of_its_own_too(run_here: ProgramRunner, tmp_path: Path) -> None:
+    seeds = ("--gin.starter_held_in/SweepConfig.seeds=[0, 1]", "--seed=7")
+    result = run_here([*SWEEP, ORACLE, *seeds], data_dir=tmp_path, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    lines = next(tmp_path.rglob("starter_math.jsonl")).read_text().splitlines()
+    assert {json.loads(line)["seed"] for line in lines} == {7}
