@@ -36,7 +36,9 @@ def forest_chart(
     right = 60 + 7 * max((len(point.note) for point in points), default=0)
     key, top = svg.legend(series, styles, left, left + width + right)
     ends = [0.0, *(end for point in points for end in (point.interval or (point.value, point.value)))]
-    step = _round_step((max(ends) - min(ends)) or 1.0)
+    spread = max(ends) - min(ends)
+    # The fifth of the smallest float is 0, which has no logarithm.
+    step = _round_step(spread if spread > 1e-12 else 1.0)
     low, high = step * math.floor(min(ends) / step), step * math.ceil(max(ends) / step)
     high = high if high > low else low + step
     bottom = top + line * len(points)

@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentbank_jax.presentation.line_charts import Point, forest_chart, stacked_chart
@@ -32,6 +32,7 @@ def test_a_forest_chart_places_each_difference_and_its_interval_about_zero() -> 
     st.lists(st.tuples(st.floats(-100, 100), st.floats(0, 50), st.booleans()), max_size=12),
     st.text(st.characters(categories=["L", "P"]), max_size=60),
 )
+@example([(5e-324, 0.0, False)], "")
 def test_a_forest_chart_is_well_formed_for_any_values(values, label: str) -> None:
     points = [
         Point(label=label, value=value, interval=(value - size, value + size) if has else None)
