@@ -381,11 +381,10 @@ def test_gsm8ks_training_problems_are_kept(real: Path) -> None:
 
 
 @pytest.mark.arena
-@pytest.mark.parametrize(("name", "least", "every"), [("alfworld", 1.0, 1), ("scienceworld", 0.95, 10)])
-def test_engines_with_experts_are_kept(real: Path, name: str, least: float, every: int) -> None:
-    spec = registry.get(name)
+def test_alfworlds_walkthroughs_are_kept(real: Path) -> None:
+    spec = registry.get("alfworld")
     if (missing := spec.available()) is not None:
         pytest.skip(missing)
-    numbers = range(0, spec.size("test") or 0, every)
+    numbers = range(0, spec.size("test"), 6)
     found = measure(spec, (spec.instance("test", number) for number in numbers), ExpertAnnotator())
-    assert found.share >= least, found.reasons
+    assert found.share == 1, found.reasons
