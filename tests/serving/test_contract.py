@@ -47,7 +47,7 @@ def test_a_stream_says_the_same_as_an_answer_in_one_piece(server: Running, n: in
     streamed = events(server.chat("Go.", n=n, stream=True, stream_options={"include_usage": True}).text)
     assert streamed[-1]["choices"] == [] and streamed[-1]["usage"] == whole["usage"]
     assert all(event["usage"] is None and event["id"] == streamed[0]["id"] for event in streamed[:-1])
-    assert len(streamed) > 5 * n
+    assert len(streamed) > 3 * n  # on a busy machine several tokens come in one piece
     for index in range(n):
         pieces = [event["choices"][0] for event in streamed[:-1] if event["choices"][0]["index"] == index]
         assert pieces[0]["delta"] == {"role": "assistant", "content": ""}
