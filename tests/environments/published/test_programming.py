@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,11 @@ needs_bubblewrap = pytest.mark.skipif(
 )
 
 
-def unsolved(spec: EnvironmentSpec, numbers: range | None = None) -> list[str]:
+def unsolved(spec: EnvironmentSpec, numbers: Iterable[int] | None = None) -> list[str]:
     """The ids of the test problems that the expert's steps do not solve."""
     environment = spec.make()
     failed = []
-    for number in numbers or range(spec.size("test") or 0):
+    for number in range(spec.size("test") or 0) if numbers is None else numbers:
         instance = spec.instance("test", number)
         environment.reset(options={"instance": instance})
         for step in environment.expert_steps():
@@ -78,14 +79,18 @@ def test_gold_commands_of_intercode_bash_earn_their_reward(benchmarks: Path) -> 
 def test_all_gold_commands_of_intercode_bash_but_those_about_the_moment_earn_their_reward(benchmarks: Path) -> None:
     spec = registry.get("intercode_bash")
     assert spec.size("test") == 120
-    # How full the machine's disk is, and what all files are called, those of /proc included, differ between two runs.
+    # How full the machine's disk is, what all files are called, those of /proc included, and how far a command in the
+    # background has come differ between two runs.
     passing = {
         instance.id
         for instance in (spec.instance("test", number) for number in range(120))
         if instance.payload.gold.startswith(("df ", "find ${DIRECTORY} ", "grep -r Hello *"))
+        or instance.payload.gold.endswith(("&", "| xargs ls -tl"))
     }
     failed = set(unsolved(spec))
-    assert failed <= passing and len(failed) <= 0.03 * 120
+    assert failed <= passing and len(passing) <= 0.05 * 120
+    again = set(unsolved(spec, [number for number in range(120) if spec.instance("test", number).id in failed]))
+    assert len(again) <= 0.03 * 120
 
 
 @needs_bubblewrap
