@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, Instance, TextEnvironment
+from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance, TextEnvironment
 from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.trajectories.schema import Turn
 
@@ -22,6 +22,22 @@ class Replayed:
     observations: tuple[str, ...]
     reward: float
     final_observation: str
+
+
+def begin(spec: EnvironmentSpec, instance: Instance) -> TextEnvironment:
+    """A fresh environment, set up with a problem; the caller closes it."""
+    environment = spec.make()
+    environment.reset(options={"instance": instance})
+    return environment
+
+
+def expert_plan(spec: EnvironmentSpec, instance: Instance) -> list[ExpertStep]:
+    """The steps that the environment itself knows of a problem."""
+    environment = begin(spec, instance)
+    try:
+        return environment.expert_steps()
+    finally:
+        environment.close()
 
 
 def replay(

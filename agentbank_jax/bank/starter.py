@@ -5,7 +5,7 @@ from typing import Any
 
 from agentbank_jax.bank import thoughts
 from agentbank_jax.bank.outcome import Drop, Outcome
-from agentbank_jax.bank.replay import conversation, replay
+from agentbank_jax.bank.replay import conversation, expert_plan, replay
 from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.trajectories.schema import Trajectory
 
@@ -42,12 +42,7 @@ def build_trajectory(
     if templates is None:
         templates = thoughts.templates_of(spec.name)
     instance = spec.instance(split, index)
-    options = {"instance": instance}
-    planner = spec.make()
-    planner.reset(options=options)
-    steps = planner.expert_steps()
-    planner.close()
-
+    steps = expert_plan(spec, instance)
     actions = [step.action for step in steps]
     replayed = replay(spec, instance, actions)
     if isinstance(replayed, Drop):

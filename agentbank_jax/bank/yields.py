@@ -7,8 +7,7 @@ from typing import Any
 
 from agentbank_jax.bank.annotation import ActionSequence, Annotator
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.reformatting.wording import begin
-from agentbank_jax.bank.replay import Replayed, replay
+from agentbank_jax.bank.replay import Replayed, begin, replay
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.presentation.table import Table

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from agentbank_jax.agents.react import ReAct
-from agentbank_jax.environments.turn_text import stated_answer
+from agentbank_jax.environments.turn_text import cut, stated_answer
 
 REACT = ReAct()
 """How replies are read and written: as in the released data."""
@@ -74,5 +74,4 @@ def is_refusal(text: str) -> bool:
 
 def shortened(text: str) -> str:
     """The first words of a text, in one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_DETAIL else f"{line[:_LONGEST_DETAIL]}…"
+    return cut(" ".join(text.split()), _LONGEST_DETAIL, "…")

@@ -17,7 +17,8 @@ from agentbank_jax.bank.equations import evaluate, find_equations, numbers
 from agentbank_jax.bank.gsm8k import pastes
 from agentbank_jax.bank.gsm8k_solution import Step, known_numbers, read_steps
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.reformatting.wording import Wording, recorded_steps, reformatted
+from agentbank_jax.bank.reformatting.wording import Wording, reformatted
+from agentbank_jax.bank.replay import expert_plan
 from agentbank_jax.environments.answers import AnswerJudge
 from agentbank_jax.environments.base import ExpertStep, Instance
 from agentbank_jax.environments.calculator import format_value
@@ -73,7 +74,7 @@ class FormulaReformatter:
     def annotate(self, spec: EnvironmentSpec, instance: Instance) -> ActionSequence | Drop:
         problem: MathProblem = instance.payload
         wording = Wording(instance.id, self.seed)
-        *calculations, last = recorded_steps(spec, instance)
+        *calculations, last = expert_plan(spec, instance)
         if calculations:
             labels = _labels(problem.solution)
             thoughts = [_thought(step.action, labels, wording) for step in calculations]

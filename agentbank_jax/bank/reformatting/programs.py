@@ -11,7 +11,8 @@ from typing import Any
 
 from agentbank_jax.bank.annotation import ActionSequence
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.reformatting.wording import recorded_steps, reformatted, sentence
+from agentbank_jax.bank.reformatting.wording import reformatted, sentence
+from agentbank_jax.bank.replay import expert_plan
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.code_problems import CodeProblem
 from agentbank_jax.environments.registry import EnvironmentSpec
@@ -35,7 +36,7 @@ class ProgramReformatter:
         thought = describe_task(problem)
         if not thought:
             return Drop(id=instance.id, reason="no_description", detail=problem.task)
-        return reformatted(recorded_steps(spec, instance), [thought])
+        return reformatted(expert_plan(spec, instance), [thought])
 
     def facts(self) -> Mapping[str, Any]:
         return {"annotator": "canonical_solution"}

@@ -11,7 +11,8 @@ from typing import Any
 
 from agentbank_jax.bank.annotation import ActionSequence
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.reformatting.wording import Wording, recorded_steps, reformatted
+from agentbank_jax.bank.reformatting.wording import Wording, reformatted
+from agentbank_jax.bank.replay import expert_plan
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.mind2web import RecordedStep, RecordedTask
 from agentbank_jax.environments.registry import EnvironmentSpec
@@ -45,7 +46,7 @@ class RecordingReformatter:
     def annotate(self, spec: EnvironmentSpec, instance: Instance) -> ActionSequence | Drop:
         task: RecordedTask = instance.payload
         wording = Wording(instance.id, self.seed)
-        return reformatted(recorded_steps(spec, instance), [_thought(step, wording) for step in task.steps])
+        return reformatted(expert_plan(spec, instance), [_thought(step, wording) for step in task.steps])
 
     def facts(self) -> Mapping[str, Any]:
         return {"annotator": "recorded_actions", "seed": self.seed}

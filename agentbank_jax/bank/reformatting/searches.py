@@ -12,7 +12,8 @@ from typing import Any
 
 from agentbank_jax.bank.annotation import ActionSequence
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.reformatting.wording import Wording, begin, reformatted, sentence
+from agentbank_jax.bank.reformatting.wording import Wording, reformatted, sentence
+from agentbank_jax.bank.replay import begin
 from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
 from agentbank_jax.environments.open_qa import Evidence, OpenQuestion
 from agentbank_jax.environments.qa_scores import normalise_answer

@@ -4,8 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 
 from agentbank_jax.bank.annotation import ActionSequence
-from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
-from agentbank_jax.environments.registry import EnvironmentSpec
+from agentbank_jax.environments.base import ExpertStep
 
 PHRASES: Mapping[str, tuple[str, ...]] = {
     "look_for": (
@@ -81,22 +80,6 @@ class Wording:
     def choose(self, sentences: Sequence[str]) -> str:
         """The sentence that the voice takes."""
         return sentences[self._voice % len(sentences)]
-
-
-def begin(spec: EnvironmentSpec, instance: Instance) -> TextEnvironment:
-    """A fresh environment, set up with a problem; the caller closes it."""
-    environment = spec.make()
-    environment.reset(options={"instance": instance})
-    return environment
-
-
-def recorded_steps(spec: EnvironmentSpec, instance: Instance) -> list[ExpertStep]:
-    """The steps that the environment itself knows of a problem."""
-    environment = begin(spec, instance)
-    try:
-        return environment.expert_steps()
-    finally:
-        environment.close()
 
 
 def reformatted(steps: Sequence[ExpertStep], thoughts: Sequence[str]) -> ActionSequence:
