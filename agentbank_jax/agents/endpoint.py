@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.serving.loopback import is_loopback
+from agentbank_jax.loopback import is_loopback
 
 KEY_VARIABLE, URL_VARIABLE = "OPENAI_API_KEY", "OPENAI_BASE_URL"
 """A key, and the server that it is for: the variables of the `openai` package."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from agentbank_jax.commands.model_engine import add_model_flags, check_model_flags, load_engine
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.serving.loopback import is_loopback
+from agentbank_jax.loopback import is_loopback
 
 _DESCRIPTION = """\
 Serves a model over OpenAI's HTTP interface: /v1/models, /v1/chat/completions, /v1/completions, and

@@ -11,13 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agentbank_jax.loopback import is_loopback
 from agentbank_jax.serving.chat import ChatAnswer
 from agentbank_jax.serving.completions import CompletionAnswer
 from agentbank_jax.serving.conversations import Conversations
 from agentbank_jax.serving.engine_thread import Engine, EngineThread
 from agentbank_jax.serving.errors import ApiError
 from agentbank_jax.serving.limits import Limits
-from agentbank_jax.serving.loopback import is_loopback
 from agentbank_jax.serving.prometheus import ServingMetrics
 from agentbank_jax.serving.served_model import ServedModel
 from agentbank_jax.serving.service import Service
