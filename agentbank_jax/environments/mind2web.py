@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment, begun, payload_of
 from agentbank_jax.environments.json_list import read_rows
 from agentbank_jax.environments.mind2web_page import CANDIDATES, Candidate, candidates_of
 from agentbank_jax.errors import AgentBankError
@@ -126,20 +126,12 @@ class Mind2Web(TextEnvironment):
         self._scores: list[StepScore] = []
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        instance = (options or {}).get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, RecordedTask):
-            raise AgentBankError(
-                f"Mind2Web.reset got options {options!r}; expected {{'instance': Instance}} with a RecordedTask as "
-                "its payload."
-            )
-        self._task, self._scores = instance.payload, []
+        self._task, self._scores = payload_of(options, RecordedTask, "mind2web"), []
         return f"Task on {self._task.website}: {self._task.task}\n{self._page()}", {"invalid_action": False}
 
     @property
     def task(self) -> RecordedTask:
-        if self._task is None:
-            raise AgentBankError("There is no task yet; call reset(options={'instance': …}) first.")
-        return self._task
+        return begun(self._task, "mind2web")
 
     def _step(self) -> RecordedStep | None:
         return self.task.steps[len(self._scores)] if len(self._scores) < len(self.task.steps) else None

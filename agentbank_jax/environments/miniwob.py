@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment, begun, payload_of
 from agentbank_jax.environments.browser import Browser, Page, PageHangs, PageRefusal, read_number
 from agentbank_jax.environments.browser_process import missing
 from agentbank_jax.environments.registry import EnvironmentRegistryError, check_split
@@ -124,13 +124,7 @@ class MiniWob(TextEnvironment):
         self._done = False
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        instance = (options or {}).get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, MiniWobTask):
-            raise AgentBankError(
-                f"MiniWob.reset got options {options!r}; expected {{'instance': Instance}} with a MiniWobTask as its "
-                "payload."
-            )
-        self._task = instance.payload
+        self._task = payload_of(options, MiniWobTask, "miniwob")
         self._begin()
         return f"{self.utterance}\n{self.page.text}", {"invalid_action": False}
 
@@ -152,16 +146,12 @@ class MiniWob(TextEnvironment):
 
     @property
     def task(self) -> MiniWobTask:
-        if self._task is None:
-            raise AgentBankError("There is no page yet; call reset(options={'instance': …}) first.")
-        return self._task
+        return begun(self._task, "miniwob")
 
     @property
     def page(self) -> Page:
         """The page as it was last seen."""
-        if self._page is None:
-            raise AgentBankError("There is no page yet; call reset(options={'instance': …}) first.")
-        return self._page
+        return begun(self._page, "miniwob")
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         if self._done:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.base import ExpertStep, TextEnvironment, begun, payload_of
 from agentbank_jax.environments.browser import Browser, Page, PageHangs, PageRefusal, read_number
 from agentbank_jax.environments.webarena_evaluators import program_html, string_match, url_match
 from agentbank_jax.environments.webarena_judge import judge_name
@@ -63,15 +63,10 @@ class WebArena(TextEnvironment):
         self._steps, self._done = 0, False
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        instance = (options or {}).get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, WebArenaTask):
-            raise AgentBankError(
-                f"WebArena.reset got options {options!r}; expected {{'instance': Instance}} with a WebArenaTask as its "
-                "payload."
-            )
+        task = payload_of(options, WebArenaTask, "webarena")
         if reason := missing_sites():
             raise AgentBankError(f"webarena cannot run: {reason}.")
-        self._task = instance.payload
+        self._task = task
         self._begin()
         return f"Objective: {self.task.intent}\n{self._seen()}", {"invalid_action": False}
 
@@ -94,16 +89,12 @@ class WebArena(TextEnvironment):
 
     @property
     def task(self) -> WebArenaTask:
-        if self._task is None:
-            raise AgentBankError("There is no page yet; call reset(options={'instance': …}) first.")
-        return self._task
+        return begun(self._task, "webarena")
 
     @property
     def page(self) -> Page:
         """The page as it was last seen."""
-        if self._page is None:
-            raise AgentBankError("There is no page yet; call reset(options={'instance': …}) first.")
-        return self._page
+        return begun(self._page, "webarena")
 
     def _seen(self) -> str:
         handles = self.browser.call(lambda driver: driver.window_handles)

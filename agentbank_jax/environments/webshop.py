@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from agentbank_jax.environments.base import ExpertStep, Instance, TextEnvironment
+from agentbank_jax.environments.base import ExpertStep, TextEnvironment, begun, payload_of
 from agentbank_jax.environments.webshop_catalogue import Product, ProductSearch, price_text
 from agentbank_jax.environments.webshop_reward import NounTagger, ShoppingGoal, purchase_reward
 from agentbank_jax.errors import AgentBankError
@@ -105,28 +105,18 @@ class WebShop(TextEnvironment):
         self.state = ShopState()
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        instance = (options or {}).get("instance")
-        if not isinstance(instance, Instance) or not isinstance(instance.payload, ShoppingTask):
-            raise AgentBankError(
-                f"WebShop.reset got options {options!r}; expected {{'instance': Instance}} with a ShoppingTask "
-                "as its payload."
-            )
-        self._task = instance.payload
+        self._task = payload_of(options, ShoppingTask, "webshop")
         self._catalogue = self._load_catalogue(self._task.catalogue)
         self.state = ShopState()
         return self.page_text(), {"invalid_action": False}
 
     @property
     def goal(self) -> ShoppingGoal:
-        if self._task is None:
-            raise AgentBankError("The shop has no goal yet; call reset(options={'instance': …}) first.")
-        return self._task.goal
+        return begun(self._task, "webshop").goal
 
     @property
     def catalogue(self) -> ProductSearch:
-        if self._catalogue is None:
-            raise AgentBankError("The shop has no catalogue yet; call reset(options={'instance': …}) first.")
-        return self._catalogue
+        return begun(self._catalogue, "webshop")
 
     def snapshot(self) -> ShopState:
         return self.state
