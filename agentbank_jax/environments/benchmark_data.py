@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.registry import EnvironmentRegistryError, Split, check_index, check_split
@@ -55,6 +55,16 @@ def folder(name: str) -> Path | None:
     return _config[0].folder(name)
 
 
+class Bound(TypedDict):
+    """Those fields of an `EnvironmentSpec` that follow from its data."""
+
+    name: str
+    instance: Callable[[str, int], Instance]
+    size: Callable[[str], int]
+    data_version: Callable[[], str]
+    available: Callable[[], str | None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PublishedData:
     """The problems of one benchmark, read once and kept.
@@ -72,6 +82,16 @@ class PublishedData:
     read: Reader
     source: str
     engine: Callable[[], str | None] = field(default=lambda: None)
+
+    def bound(self) -> Bound:
+        """What the environment of the benchmark takes from its data; the rest of an `EnvironmentSpec` is its own."""
+        return Bound(
+            name=self.name,
+            instance=self.instance,
+            size=self.size,
+            data_version=self.version,
+            available=self.available,
+        )
 
     def instance(self, split: str, index: int) -> Instance:
         """Returns problem `index` of a split.

@@ -53,7 +53,7 @@ ALFWORLD_INSTRUCTION = (
 
 SPECS = (
     EnvironmentSpec(
-        name="alfworld",
+        **ALFWORLD.bound(),
         skill="embodied",
         action_space="discrete",
         max_steps=alfworld.MAX_STEPS,
@@ -65,10 +65,6 @@ SPECS = (
             "ALFWorld's games, from its publisher",
         ),
         make=alfworld.AlfworldEnvironment,
-        instance=ALFWORLD.instance,
-        size=ALFWORLD.size,
-        data_version=ALFWORLD.version,
-        available=ALFWORLD.available,
     ),
     EnvironmentSpec(
         name="iqa",
@@ -87,7 +83,7 @@ SPECS = (
         available=IQA.available,
     ),
     EnvironmentSpec(
-        name="rearrange",
+        **REARRANGE.bound(),
         skill="embodied",
         action_space="discrete",
         max_steps=rearrange.MAX_STEPS,
@@ -96,11 +92,7 @@ SPECS = (
         "done.",
         requires=("the package ai2thor, and its simulator's build", "RoomR's tasks, from their publisher"),
         make=rearrange.RearrangeEnvironment,
-        instance=REARRANGE.instance,
-        size=REARRANGE.size,
         at_once=1,
-        data_version=REARRANGE.version,
-        available=REARRANGE.available,
     ),
     EnvironmentSpec(
         name="textworld",

@@ -23,7 +23,7 @@ def _spec(
     max_steps: int = 10, held_out: bool = False,
 ) -> EnvironmentSpec:  # fmt: skip
     return EnvironmentSpec(
-        name=data.name,
+        **data.bound(),
         skill="math",
         action_space="continuous",
         max_steps=max_steps,
@@ -33,11 +33,7 @@ def _spec(
         requires=(f"{data.name}'s test problems, from their publisher", *requires),
         held_out=held_out,
         make=MathEnvironment,
-        instance=data.instance,
-        size=data.size,
         step_seconds=_STEP_SECONDS,
-        data_version=data.version,
-        available=data.available,
     )
 
 

@@ -63,7 +63,7 @@ def _code(
     data: PublishedData, *, licence: str, file: str, step_seconds: float = 120.0, test_only: bool = False
 ) -> EnvironmentSpec:
     return EnvironmentSpec(
-        name=data.name,
+        **data.bound(),
         skill="programming",
         action_space="continuous",
         max_steps=10,
@@ -73,10 +73,6 @@ def _code(
         licence=licence,
         requires=(file, "bubblewrap", "Python 3 of the system"),
         make=CodeEnvironment,
-        instance=data.instance,
-        size=data.size,
-        data_version=data.version,
-        available=data.available,
         step_seconds=step_seconds,
         test_only=test_only,
     )
@@ -88,7 +84,7 @@ SPECS = (
     _code(MBPP, licence="CC-BY-4.0", file="MBPP's problems, from their publisher or InterCode", test_only=True),
     _code(APPS, licence="MIT", file="APPS's folder, from its publisher", step_seconds=300.0),
     EnvironmentSpec(
-        name="intercode_sql",
+        **INTERCODE_SQL.bound(),
         skill="programming",
         action_space="continuous",
         max_steps=10,
@@ -98,13 +94,9 @@ SPECS = (
         licence="CC-BY-SA-4.0",
         requires=("Spider's questions in InterCode's layout, and its databases",),
         make=intercode_sql.InterCodeSQLEnvironment,
-        instance=INTERCODE_SQL.instance,
-        size=INTERCODE_SQL.size,
-        data_version=INTERCODE_SQL.version,
-        available=INTERCODE_SQL.available,
     ),
     EnvironmentSpec(
-        name="intercode_bash",
+        **INTERCODE_BASH.bound(),
         skill="programming",
         action_space="continuous",
         max_steps=10,
@@ -115,10 +107,6 @@ SPECS = (
         requires=("NL2Bash's queries and their file systems, from InterCode", "bubblewrap"),
         held_out=True,
         make=functools.partial(intercode_bash.InterCodeBashEnvironment, limits=_BASH_LIMITS),
-        instance=INTERCODE_BASH.instance,
-        size=INTERCODE_BASH.size,
-        data_version=INTERCODE_BASH.version,
-        available=INTERCODE_BASH.available,
         step_seconds=300.0,
     ),
 )

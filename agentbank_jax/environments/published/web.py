@@ -32,7 +32,7 @@ WEBARENA = PublishedData(
 
 SPECS = (
     EnvironmentSpec(
-        name="webarena",
+        **WEBARENA.bound(),
         skill="web",
         action_space="discrete",
         max_steps=webarena.MAX_STEPS,
@@ -49,14 +49,10 @@ SPECS = (
             BROWSER,
         ),
         make=webarena.WebArena,
-        instance=WEBARENA.instance,
-        size=WEBARENA.size,
         at_once=2,
-        data_version=WEBARENA.version,
-        available=WEBARENA.available,
     ),
     EnvironmentSpec(
-        name="mind2web",
+        **MIND2WEB.bound(),
         skill="web",
         action_space="discrete",
         max_steps=40,
@@ -68,10 +64,6 @@ SPECS = (
         licence="CC-BY-4.0",
         requires=("Mind2Web's test_task, from its publisher",),
         make=mind2web.Mind2Web,
-        instance=MIND2WEB.instance,
-        size=MIND2WEB.size,
-        data_version=MIND2WEB.version,
-        available=MIND2WEB.available,
     ),
     EnvironmentSpec(
         name="webshop",
