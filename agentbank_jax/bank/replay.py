@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, ExpertStep, Instance, TextEnvironment
@@ -24,11 +25,21 @@ class Replayed:
     final_observation: str
 
 
-def begin(spec: EnvironmentSpec, instance: Instance) -> TextEnvironment:
-    """A fresh environment, set up with a problem; the caller closes it."""
+def begin(spec: EnvironmentSpec, instance: Instance, max_steps: int | None = None) -> TextEnvironment:
+    """A fresh environment, set up with a problem; the caller closes it. `max_steps` is as of `reset_options`."""
     environment = spec.make()
-    environment.reset(options={"instance": instance})
+    environment.reset(options=reset_options(instance, max_steps))
     return environment
+
+
+def reset_options(instance: Instance, max_steps: int | None = None) -> dict[str, Any]:
+    """What `reset` is given.
+
+    Args:
+      instance: the problem.
+      max_steps: the most actions, in place of a limit that the problem has of its own; None leaves that.
+    """
+    return {"instance": instance} if max_steps is None else {"instance": instance, "max_steps": max_steps}
 
 
 def expert_plan(spec: EnvironmentSpec, instance: Instance) -> list[ExpertStep]:
@@ -41,7 +52,12 @@ def expert_plan(spec: EnvironmentSpec, instance: Instance) -> list[ExpertStep]:
 
 
 def replay(
-    spec: EnvironmentSpec, instance: Instance, actions: Sequence[str], *, environment: TextEnvironment | None = None
+    spec: EnvironmentSpec,
+    instance: Instance,
+    actions: Sequence[str],
+    *,
+    environment: TextEnvironment | None = None,
+    max_steps: int | None = None,
 ) -> Replayed | Drop:
     """Plays actions from the start.
 
@@ -50,10 +66,11 @@ def replay(
       instance: the problem.
       actions: what `step` takes.
       environment: is reset and used; a fresh one is made, and closed, if None.
+      max_steps: the most actions, in place of `spec.max_steps` and of a limit that the problem has of its own.
 
     Returns:
-      What came of them, or why they are no solution: `no_plan`, `too_long` (more than `spec.max_steps`),
-      `invalid_action`, `ended_early`, `not_rewarded` (below `spec.success_threshold`, or not ended).
+      What came of them, or why they are no solution: `no_plan`, `too_long` (more than the limit), `invalid_action`,
+      `ended_early`, `not_rewarded` (below `spec.success_threshold`, or not ended).
     """
 
     def drop(reason: str, detail: str) -> Drop:
@@ -61,11 +78,12 @@ def replay(
 
     if not actions:
         return drop("no_plan", "no actions were found")
-    if len(actions) > spec.max_steps:
-        return drop("too_long", f"{len(actions)} steps; {spec.name} allows {spec.max_steps}")
+    limit = max_steps or spec.max_steps
+    if len(actions) > limit:
+        return drop("too_long", f"{len(actions)} steps; {'at most' if max_steps else f'{spec.name} allows'} {limit}")
     played = environment or spec.make()
     try:
-        observation, _ = played.reset(options={"instance": instance})
+        observation, _ = played.reset(options=reset_options(instance, max_steps))
         observations, reward, ended = [observation], 0.0, False
         for position, action in enumerate(actions, start=1):
             if ended:

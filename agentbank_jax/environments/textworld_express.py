@@ -48,17 +48,37 @@ def instance(split: str, index: int) -> Instance:
     """
     check_index("textworld_express", split, index, size(split))
     number, kind = divmod(index, len(GAMES))
-    game = ExpressGame(name=GAMES[kind], seed=SEEDS[split][number], fold=split)
-    return Instance(
-        id=f"textworld_express/{split}/{game.name}/{game.seed}",
-        fingerprint=hashlib.sha256(f"textworld_express/{split}/{game.name}/{game.seed}".encode()).hexdigest()[:16],
-        payload=game,
-    )
+    name, seed = GAMES[kind], SEEDS[split][number]
+    return _instance(f"textworld_express/{split}/{name}/{seed}", split, name, seed)
 
 
 def size(split: str) -> int:
     """How many games a split holds."""
-    return len(GAMES) * len(SEEDS[check_split(split)])
+    return len(GAMES) * worlds(split)
+
+
+def world(game: str, split: str, index: int) -> Instance:
+    """World `index` of a split, of one kind of game alone. It is the same there as in `instance`.
+
+    Raises:
+      EnvironmentRegistryError: there is no such split or world.
+    """
+    name = f"textworld_express_{game}"
+    check_index(name, split, index, worlds(split))
+    return _instance(f"{name}/{split}/{index}", split, game, SEEDS[split][index])
+
+
+def worlds(split: str) -> int:
+    """How many worlds of each kind of game a split holds."""
+    return len(SEEDS[check_split(split)])
+
+
+def _instance(identifier: str, split: str, name: str, seed: int) -> Instance:
+    return Instance(
+        id=identifier,
+        fingerprint=hashlib.sha256(f"textworld_express/{split}/{name}/{seed}".encode()).hexdigest()[:16],
+        payload=ExpressGame(name=name, seed=seed, fold=split),
+    )
 
 
 class TextWorldExpressEnvironment(TextGame):

@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from agentbank_jax.environments import registry, textworld_express
@@ -24,6 +26,21 @@ def test_eight_episodes_are_of_eight_games_and_the_splits_share_none():
     assert len(seeds["train"] | seeds["test"]) == 2000
     with pytest.raises(AgentBankError, match="it holds 8000"):
         SPEC.instance("test", 8000)
+
+
+def test_each_game_is_an_environment_of_its_own_whose_worlds_are_those_of_the_mix():
+    for kind, game in enumerate(GAMES):
+        own = registry.get(f"textworld_express_{game}")
+        for split in registry.SPLITS:
+            assert own.size(split) == 1000
+            for number in (0, 17, 999):
+                instance, mixed = own.instance(split, number), SPEC.instance(split, len(GAMES) * number + kind)
+                assert instance.id == f"{own.name}/{split}/{number}"
+                assert (instance.fingerprint, instance.payload) == (mixed.fingerprint, mixed.payload)
+        with pytest.raises(AgentBankError, match=rf"{own.name}: problem 1000 of train; it holds 1000"):
+            own.instance("train", 1000)
+        assert (own.make, own.protocol, own.instruction) == (SPEC.make, SPEC.protocol, SPEC.instruction)
+        assert pickle.loads(pickle.dumps(own.instance))("train", 1) == own.instance("train", 1)
 
 
 @pytest.mark.arena

@@ -21,7 +21,7 @@ class IterativeDeepening:
         return "iterative deepening"
 
     def find(self, keeper: StateKeeper) -> tuple[ExpertStep, ...] | Nothing:
-        for limit in range(1, keeper.spec.max_steps + 1):
+        for limit in range(1, keeper.limit + 1):
             deepening = _Deepening(keeper, limit)
             goal = deepening.visit(keeper.start)
             if goal is not None:

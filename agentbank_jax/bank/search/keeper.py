@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from agentbank_jax.bank.replay import reset_options
 from agentbank_jax.bank.search.budget import Budget
 from agentbank_jax.environments.base import Instance, TextEnvironment
 from agentbank_jax.environments.heuristic_search import SearchableEnvironment
@@ -73,13 +74,16 @@ class StateKeeper:
     The keeper has what `heuristic_search` asks of an environment.
 
     Args:
-      spec: the environment's kind; its `max_steps` bounds the depth, its `success_threshold` is what success means.
+      spec: the environment's kind; its `success_threshold` is what success means.
       instance: the problem, which is set up.
       environment: is used, and not closed.
       budget: of the steps and seconds that `spent` compares with.
       snapshots: whether to use the environment's snapshots; None does where it has them.
+      max_steps: the most actions of a solution, in place of `spec.max_steps` and of a limit that the problem has of its
+        own; None leaves those.
 
     Attributes:
+      limit: the most actions of a solution.
       start, state: the first state, and the present one.
       steps, nodes, duplicates: what was spent: calls of `step`, states expanded, and states dropped since their key
         had been reached in as few actions.
@@ -98,6 +102,7 @@ class StateKeeper:
         *,
         budget: Budget,
         snapshots: bool | None = None,
+        max_steps: int | None = None,
     ) -> None:
         self.spec, self.instance, self.environment, self.budget = spec, instance, environment, budget
         has_snapshots = hasattr(environment, "snapshot") and hasattr(environment, "restore")
@@ -106,7 +111,9 @@ class StateKeeper:
         self._deadline = math.inf if budget.seconds is None else time.monotonic() + budget.seconds
         self.steps = self.nodes = self.duplicates = 0
         self.stopped: Stop | None = None
-        observation, _ = environment.reset(options={"instance": instance})
+        self.limit = max_steps or spec.max_steps
+        self._options = reset_options(instance, max_steps)
+        observation, _ = environment.reset(options=self._options)
         self.start = self._at = self.state = self._state(None, "", observation, 0.0, False, False)
 
     # ---- what `heuristic_search` asks of an environment ----
@@ -170,7 +177,7 @@ class StateKeeper:
             depth=depth,
             key=self._key(observation) if kept else None,
             reward=reward,
-            ended=over or depth >= self.spec.max_steps,
+            ended=over or depth >= self.limit,
             invalid=invalid,
             reached=over and not invalid and reward >= self.spec.success_threshold,
             saved=cast(SearchableEnvironment, self.environment).snapshot() if kept and self._snapshots else None,
@@ -197,7 +204,7 @@ class StateKeeper:
         if self._snapshots:
             cast(SearchableEnvironment, self.environment).restore(self.state.saved)
         else:
-            self.environment.reset(options={"instance": self.instance})
+            self.environment.reset(options=self._options)
             for state in self.state.path()[1:]:
                 _, reward, terminated, truncated, info = self.environment.step(state.action)
                 self.steps += 1

@@ -16,8 +16,8 @@ class Nothing:
     """Why a search found no actions.
 
     Fields:
-      reason: `budget_steps` or `budget_seconds`: given up; `exhausted`: every state within the environment's
-        `max_steps` was tried, of those that their keys tell apart; `unrepeatable`: a state could not be brought back by
+      reason: `budget_steps` or `budget_seconds`: given up; `exhausted`: every state within the limit
+        of actions was tried, of those that their keys tell apart; `unrepeatable`: a state could not be brought back by
         replay; `no_plan`: the environment's own expert has no solution.
       detail: to look at.
     """
@@ -67,17 +67,18 @@ def search(
     *,
     budget: Budget,
     snapshots: bool | None = None,
+    max_steps: int | None = None,
 ) -> Search:
     """Searches an environment for actions that solve a problem.
 
     Args:
       searcher: decides in which order states are tried.
-      spec, instance, environment, budget, snapshots: as of `StateKeeper`.
+      spec, instance, environment, budget, snapshots, max_steps: as of `StateKeeper`.
 
     Raises:
       AgentBankError: where the environment cannot list its valid actions.
     """
-    keeper = StateKeeper(spec, instance, environment, budget=budget, snapshots=snapshots)
+    keeper = StateKeeper(spec, instance, environment, budget=budget, snapshots=snapshots, max_steps=max_steps)
     try:
         found = searcher.find(keeper)
     except Unrepeatable as error:

@@ -1,7 +1,11 @@
 """Benchmarks of the skill `embodied`."""
 
+import functools
+from collections.abc import Callable
+
 from agentbank_jax.environments import alfworld, iqa, rearrange, scienceworld, textworld, textworld_express
 from agentbank_jax.environments.alfworld_games import read_games
+from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.benchmark_data import PublishedData
 from agentbank_jax.environments.instructions import FORM
 from agentbank_jax.environments.java import missing_java_game
@@ -50,6 +54,26 @@ ALFWORLD_INSTRUCTION = (
     f"Reach the goal. {FORM} Actions: go to X, take O from X, put O in/on X, open/close/examine X, toggle O, "
     "clean/heat/cool O with X, inventory, look."
 )
+
+
+def _express(name: str, instance: Callable[[str, int], Instance], size: Callable[[str], int]) -> EnvironmentSpec:
+    return EnvironmentSpec(
+        name=name,
+        skill="embodied",
+        action_space="discrete",
+        max_steps=textworld_express.MAX_STEPS,
+        protocol=textworld_express.protocol(),
+        instruction=f"Do what the game asks. {FORM} Actions such as look around, inventory, move north, examine X, "
+        "take O, put O in X, open X, read O.",
+        requires=("the package textworld-express", "a Java runtime"),
+        make=textworld_express.TextWorldExpressEnvironment,
+        instance=instance,
+        size=size,
+        at_once=2,
+        data_version=textworld_express.protocol,
+        available=lambda: missing_java_game("textworld-express", "textworld_express"),
+    )
+
 
 SPECS = (
     EnvironmentSpec(
@@ -109,21 +133,12 @@ SPECS = (
         data_version=textworld.protocol,
         available=lambda: missing_package(_EXTRA, "textworld"),
     ),
-    EnvironmentSpec(
-        name="textworld_express",
-        skill="embodied",
-        action_space="discrete",
-        max_steps=textworld_express.MAX_STEPS,
-        protocol=textworld_express.protocol(),
-        instruction=f"Do what the game asks. {FORM} Actions such as look around, inventory, move north, examine X, "
-        "take O, put O in X, open X, read O.",
-        requires=("the package textworld-express", "a Java runtime"),
-        make=textworld_express.TextWorldExpressEnvironment,
-        instance=textworld_express.instance,
-        size=textworld_express.size,
-        at_once=2,
-        data_version=textworld_express.protocol,
-        available=lambda: missing_java_game("textworld-express", "textworld_express"),
+    _express("textworld_express", textworld_express.instance, textworld_express.size),
+    *(
+        _express(
+            f"textworld_express_{game}", functools.partial(textworld_express.world, game), textworld_express.worlds
+        )
+        for game in textworld_express.GAMES
     ),
     EnvironmentSpec(
         name="scienceworld",

@@ -6,13 +6,17 @@ import pickle
 import pytest
 
 from agentbank_jax.bank.annotation import ActionSequence
+from agentbank_jax.bank.engine import held_engine
 from agentbank_jax.bank.outcome import Drop
+from agentbank_jax.bank.replay import Replayed, begin, replay
 from agentbank_jax.bank.search.annotator import SearchAnnotator
 from agentbank_jax.bank.search.best_first import AStar, BreadthFirst
 from agentbank_jax.bank.search.budget import BUDGETS, Budget, budget_called
+from agentbank_jax.bank.search.expert import Expert
+from agentbank_jax.bank.search.iterative_deepening import IterativeDeepening
 from agentbank_jax.bank.search.monte_carlo import MonteCarlo
 from agentbank_jax.errors import AgentBankError
-from tests.bank.search.graphs import KeptWalk, Walk, instance_of, line, spec_of
+from tests.bank.search.graphs import MAX_STEPS, KeptWalk, Walk, instance_of, line, spec_of
 
 
 def test_a_solution_comes_with_what_it_took():
@@ -54,6 +58,7 @@ def test_an_annotator_is_picklable_and_its_facts_are_all_its_settings():
             "backup": "max",
         },
         "budget": {"steps": 2000, "seconds": None},
+        "max_steps": None,
     }
     assert AStar(heuristic="zero").name != AStar(heuristic="household").name
 
@@ -82,6 +87,37 @@ def test_one_engine_serves_one_problem_after_the_other_and_a_broken_one_is_repla
     annotator.annotate(spec_of(KeptWalk), instance_of(line(3)))
     annotator.annotate(spec, instance_of(line(3)))
     assert len(made) == 3
+
+
+def test_a_limit_of_actions_takes_the_place_of_the_environments_and_of_the_problems_own():
+    class Limited(Walk):
+        """A walk that is cut off after three actions, unless another limit is asked for."""
+
+        def reset(self, *, seed=None, options=None):
+            self.limit, self.walked = options.get("max_steps", 3), 0
+            return super().reset(seed=seed, options=options)
+
+        def step(self, action):
+            observation, reward, terminated, _, info = super().step(action)
+            self.walked += 1
+            return observation, reward, terminated, self.walked >= self.limit, info
+
+    spec, long = spec_of(Limited), instance_of(line(MAX_STEPS + 4))
+    for searcher in (BreadthFirst(), IterativeDeepening(), Expert(), AStar(heuristic="zero"), MonteCarlo()):
+        assert isinstance(SearchAnnotator(searcher=searcher).annotate(spec, long), Drop), searcher
+        annotator = SearchAnnotator(searcher=searcher, max_steps=20)
+        assert annotator.facts()["max_steps"] == 20
+        sequence = annotator.annotate(spec, long)
+        assert isinstance(sequence, ActionSequence) and len(sequence.steps) == MAX_STEPS + 4, searcher
+        actions = [step.action for step in sequence.steps]
+        for environment in (None, held_engine(spec)):
+            assert isinstance(replay(spec, long, actions, environment=environment, max_steps=20), Replayed)
+        drops = [replay(spec, long, actions, max_steps=limit) for limit in (None, MAX_STEPS + 3)]
+        assert [drop.detail for drop in drops] == ["16 steps; walk allows 12", "16 steps; at most 15"]
+    environment = begin(spec, long, max_steps=2)
+    assert [environment.step("road 0")[3] for _ in range(2)] == [False, True]
+    with pytest.raises(AgentBankError, match="max_steps is 0; expected at least 1"):
+        SearchAnnotator(searcher=BreadthFirst(), max_steps=0)
 
 
 def test_a_weak_budget_solves_what_is_easy_alone():
