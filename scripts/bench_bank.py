@@ -24,29 +24,25 @@ def main() -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from agentbank_jax.bank import thoughts
     from agentbank_jax.bank.outcome import Drop
-    from agentbank_jax.bank.recipe import STARTER_TASKS
-    from agentbank_jax.bank.starter import build_trajectory
-    from agentbank_jax.environments import registry
+    from agentbank_jax.configuration.bank_configuration import BankRequest, read_bank
+    from agentbank_jax.configuration.command_line import CommandLine
 
+    _, recipes = read_bank(CommandLine(gin_files=()), BankRequest(tasks=tuple(options.task)), Path())
     columns = ("family", "trajectories/s", "kept", "distinct", "assistant turns", "words", "longest", "dropped because")
     table = Table(*columns, title=f"one core, {options.trajectories:,} instances each")
     for column in table.columns[1:7]:
         column.justify = "right"
-    for task in options.task or STARTER_TASKS:
-        spec, templates = registry.get(task), thoughts.templates_of(task)
+    for recipe in recipes:
         started = time.perf_counter()
-        outcomes = [
-            build_trajectory(spec, "train", index, 0, templates=templates) for index in range(options.trajectories)
-        ]
+        outcomes = recipe.make(0, options.trajectories)
         seconds = time.perf_counter() - started
         kept = [outcome.item for outcome in outcomes if not isinstance(outcome.item, Drop)]
         reasons = Counter(outcome.item.reason for outcome in outcomes if isinstance(outcome.item, Drop))
         words = [sum(len(turn.content.split()) for turn in trajectory.turns) for trajectory in kept]
         turns = sum(trajectory.assistant_turns for trajectory in kept)
         table.add_row(
-            task,
+            recipe.task,
             f"{len(outcomes) / seconds:,.0f}",
             f"{len(kept):,}",
             f"{len({outcome.fingerprint for outcome in outcomes}):,}",

@@ -6,7 +6,7 @@ from pathlib import Path
 # The script also runs from a checkout that is not installed.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from agentbank_jax.bank.command import main
+from agentbank_jax.commands.build_bank import main
 from agentbank_jax.configuration.report_errors import report_errors
 
 if __name__ == "__main__":

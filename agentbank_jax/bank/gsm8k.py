@@ -1,4 +1,4 @@
-"""GSM8K's worked solutions, reformatted as trajectories in the calculator environment.
+"""GSM8K's worked solutions, read as actions and Thoughts in the calculator environment.
 
 GSM8K (Cobbe et al. 2021, arXiv 2110.14168) writes a solution as sentences with calculator
 annotations, `She earned 0.2 x 50 = $<<0.2*50=10>>10.`, and ends it with `#### 10`. Each annotated
@@ -11,23 +11,16 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from agentbank_jax.bank.annotation import ActionSequence
 from agentbank_jax.bank.equations import evaluate, numbers
 from agentbank_jax.bank.gsm8k_solution import known_numbers, read_steps
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.replay import Replayed, conversation
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.calculator import CalculatorEnvironment, CalculatorProblem, format_value, same_value
 from agentbank_jax.environments.gsm8k_rows import Problem
 from agentbank_jax.environments.math_problems import calculation_step
 from agentbank_jax.environments.turn_text import answer_step
-from agentbank_jax.trajectories.schema import Trajectory
-
-TASK = "gsm8k"
-SOURCE = "GSM8K (openai/grade-school-math)"
-LICENSE = "MIT"
 
 _FINAL_THOUGHTS = (
     "This is what the question asks for.",
@@ -50,36 +43,6 @@ class Solved:
 
     sequence: ActionSequence
     observations: tuple[str, ...]
-
-
-def convert(problem: Problem, *, seed: int = 0) -> Trajectory | Drop:
-    """Replays a worked solution in the calculator environment.
-
-    Args:
-      problem: the row.
-      seed: varies the wording where the solution has none.
-
-    Returns:
-      A trajectory whose observations are the environment's and whose reward is 1, or the reason
-      why there is none, as of `solve`.
-    """
-    solved = solve(problem, seed=seed)
-    if isinstance(solved, Drop):
-        return solved
-    sequence = solved.sequence
-    replayed = Replayed(observations=solved.observations, reward=1.0, final_observation="")
-    metadata: dict[str, Any] = {
-        "skill": "math",
-        "source": SOURCE,
-        "license": LICENSE,
-        "reward": 1.0,
-        "annotation": sequence.method,
-        "difficulty": len(sequence.steps) - 1,
-        "seed": seed,
-    }
-    said = [thought or "" for thought in sequence.thoughts]
-    turns = conversation(replayed, said, [step.action for step in sequence.steps])
-    return Trajectory(id=problem.id, task=TASK, turns=turns, metadata=metadata)
 
 
 def solve(problem: Problem, *, seed: int = 0) -> Solved | Drop:

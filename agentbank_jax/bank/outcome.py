@@ -18,7 +18,14 @@ class Drop:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One candidate's result, with the fingerprint by which duplicates are known."""
+    """One candidate's result.
+
+    Fields:
+      item: a trajectory, or why there is none.
+      fingerprint: by which duplicates are known.
+      difficulty: of the problem, whatever became of it.
+    """
 
     item: Trajectory | Drop
     fingerprint: str
+    difficulty: int = 1

@@ -1,40 +1,16 @@
 """How much of a source becomes actions that replay to their reward, and what becomes of the rest."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from agentbank_jax.bank.annotation import ActionSequence, Annotator
+from agentbank_jax.bank.engine import held_engine
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.replay import Replayed, begin, replay
+from agentbank_jax.bank.replay import Replayed, replay
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.presentation.table import Table
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExpertAnnotator:
-    """Takes the steps that the environment's own expert knows, without Thoughts.
-
-    Steps behind the end of the episode are left out: some of ScienceWorld's gold paths go on when the goal is reached.
-    """
-
-    def annotate(self, spec: EnvironmentSpec, instance: Instance) -> ActionSequence | Drop:
-        environment = begin(spec, instance)
-        try:
-            steps = []
-            for step in environment.expert_steps():
-                steps.append(step)
-                _, _, terminated, truncated, _ = environment.step(step.action)
-                if terminated or truncated:
-                    break
-        finally:
-            environment.close()
-        return ActionSequence(steps=tuple(steps), method="heuristic_search", cost={"steps": float(len(steps))})
-
-    def facts(self) -> Mapping[str, Any]:
-        return {"annotator": "expert"}
 
 
 @dataclass(kw_only=True)
@@ -66,22 +42,27 @@ class Yield:
         return Counter(drop.reason for drop in self.drops)
 
 
-def attempt(spec: EnvironmentSpec, instance: Instance, annotator: Annotator) -> tuple[ActionSequence, Replayed] | Drop:
-    """Annotates an instance and replays the actions in a fresh environment; a drop is of either."""
+def attempt(
+    spec: EnvironmentSpec, instance: Instance, annotator: Annotator, *, max_steps: int | None = None
+) -> tuple[ActionSequence, Replayed] | Drop:
+    """Annotates an instance and replays the actions from the start; a drop is of either. `max_steps` as of `replay`."""
     sequence = annotator.annotate(spec, instance)
     if isinstance(sequence, Drop):
         return sequence
-    replayed = replay(spec, instance, [step.action for step in sequence.steps])
+    actions = [step.action for step in sequence.steps]
+    replayed = replay(spec, instance, actions, environment=held_engine(spec), max_steps=max_steps)
     return replayed if isinstance(replayed, Drop) else (sequence, replayed)
 
 
-def measure(spec: EnvironmentSpec, instances: Iterable[Instance], annotator: Annotator) -> Yield:
+def measure(
+    spec: EnvironmentSpec, instances: Iterable[Instance], annotator: Annotator, *, max_steps: int | None = None
+) -> Yield:
     """Attempts all instances."""
     found = Yield(task=spec.name)
     for instance in instances:
         found.rows += 1
         found.difficulty[instance.id] = instance.difficulty
-        outcome = attempt(spec, instance, annotator)
+        outcome = attempt(spec, instance, annotator, max_steps=max_steps)
         if isinstance(outcome, Drop):
             found.drops.append(outcome)
         else:

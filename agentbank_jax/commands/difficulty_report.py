@@ -100,12 +100,20 @@ def _compare(
     """Annotates and replays all instances; returns the comparison, and who the success-only teacher is."""
     import statistics
 
+    from agentbank_jax.bank.annotation import Annotator
+    from agentbank_jax.bank.derived import DerivedAnnotator
     from agentbank_jax.bank.difficulty import KEPT, SUCCESS_ONLY, difficulty_bias
     from agentbank_jax.bank.outcome import Drop
     from agentbank_jax.bank.reformatting.registry import TASKS, reformatter
-    from agentbank_jax.bank.yields import ExpertAnnotator, attempt
+    from agentbank_jax.bank.search.annotator import SearchAnnotator
+    from agentbank_jax.bank.search.expert import Expert
+    from agentbank_jax.bank.yields import attempt
 
-    annotator = reformatter(spec.name) if spec.name in TASKS else ExpertAnnotator()
+    annotator: Annotator
+    if spec.name in TASKS:
+        annotator = reformatter(spec.name)
+    else:
+        annotator = DerivedAnnotator() if spec.action_space == "continuous" else SearchAnnotator(searcher=Expert())
     lengths: dict[str, int] = {}
     for instance in instances:
         outcome = attempt(spec, instance, annotator)

@@ -24,17 +24,23 @@ _MODULES: dict[str, str] = {
     "BenchmarkConfig": "environments.benchmark_data",
     "DataConfig": "configuration.run_config",
     "EvalConfig": "configuration.run_config",
+    "FilterConfig": "bank.filter_config",
     "LlamaConfig": "models.llama_config",
     "LoraConfig": "models.lora",
     "MeshConfig": "parallel.mesh",
     "OptimizerConfig": "training.optimizer",
+    "RecipeConfig": "bank.recipe_config",
     "RunConfig": "configuration.run_config",
     "SamoyedConfig": "data.samoyed",
     "SandboxConfig": "environments.sandbox_limits",
     "ShardingRules": "models.sharding_rules",
     "SweepConfig": "evaluation.sweep_config",
+    "TeacherConfig": "bank.recipe_config",
     "TrainConfig": "training.train_config",
 }
+
+SCOPED = ("SweepConfig", "RecipeConfig", "FilterConfig")
+"""Those that have scopes in gin, one for each sweep or task."""
 
 
 def _type_name(expected: Any) -> str:
@@ -182,10 +188,11 @@ def build(config: type[Config], scope: str = "", **values: Any) -> Config:
             raise AgentBankError(str(error).split("\n  In call to configurable", 1)[0]) from None
 
 
-def is_bound(config: type[Any], parameter: str, scope: str = "") -> bool:
-    """Whether gin binds a parameter in exactly this scope."""
+def is_bound(config: type[Any] | str, parameter: str, scope: str = "") -> bool:
+    """Whether gin binds a parameter of a dataclass, or of one of that name, in exactly this scope."""
+    name = config if isinstance(config, str) else config.__name__
     try:
-        gin.query_parameter(f"{scope}/{config.__name__}.{parameter}" if scope else f"{config.__name__}.{parameter}")
+        gin.query_parameter(f"{scope}/{name}.{parameter}" if scope else f"{name}.{parameter}")
     except ValueError:
         return False
     return True

@@ -80,32 +80,37 @@ def read_gin(command_line: CommandLine, *, unused_macros: bool = False) -> GinLo
             if not scope or bindings.is_bound(SweepConfig, "seeds", scope):
                 loader.override(f"{scope}/{SweepConfig.__name__}.seeds".lstrip("/"), f"[{command_line.seed}]")
     loader.finish(unused_macros=unused_macros)
-    _check_no_sweep_hides(command_line.overrides, loader)
-    for name in bindings.KNOWN:
-        if name != SweepConfig.__name__ and (scopes := loader.scopes_of(name)):
-            raise AgentBankError(
-                f"{scopes[0]}/{name}: only SweepConfig has scopes, one for each sweep; expected {name} without one."
-            )
+    check_scopes(loader, command_line.overrides)
     return loader
 
 
-def _check_no_sweep_hides(overrides: Sequence[tuple[str, str]], loader: GinLoader) -> None:
-    """Refuses a value for all sweeps that some would not take: what a gin file binds for a sweep wins over it."""
+def check_scopes(loader: GinLoader, overrides: Sequence[tuple[str, str]]) -> None:
+    """Refuses scopes of what has none, and a value for all sweeps or tasks that some would not take.
+
+    What a gin file binds for one of them wins over a value for all.
+    """
+    for name in bindings.KNOWN:
+        if name not in bindings.SCOPED and (scopes := loader.scopes_of(name)):
+            raise AgentBankError(
+                f"{scopes[0]}/{name}: only {', '.join(bindings.SCOPED)} have scopes, one for each sweep or task; "
+                f"expected {name} without one."
+            )
     named = {name for name, _ in overrides}
     for name, value in overrides:
         prefix, _, parameter = name.rpartition(".")
-        if prefix.rpartition(".")[2] != SweepConfig.__name__:  # also one with a scope
+        config = prefix.rpartition(".")[2]
+        if config not in bindings.SCOPED:  # also one with a scope
             continue
         hiding = [
-            f"{scope}/{SweepConfig.__name__}.{parameter}"
-            for scope in loader.scopes_of(SweepConfig.__name__)
-            if bindings.is_bound(SweepConfig, parameter, scope)
+            f"{scope}/{config}.{parameter}"
+            for scope in loader.scopes_of(config)
+            if bindings.is_bound(config, parameter, scope)
         ]
         hiding = [one for one in hiding if one not in named]
         if hiding:
             raise AgentBankError(
-                f"--gin.{name}={value} does not reach every sweep: the gin files bind {', '.join(hiding)}, which wins; "
-                f"expected {' '.join(f'--gin.{one}=…' for one in hiding)}."
+                f"--gin.{name}={value} does not reach every {'sweep' if config == 'SweepConfig' else 'task'}: the gin "
+                f"files bind {', '.join(hiding)}, which wins; expected {' '.join(f'--gin.{one}=…' for one in hiding)}."
             )
 
 

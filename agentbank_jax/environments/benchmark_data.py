@@ -28,7 +28,8 @@ class BenchmarkConfig:
     Fields:
       data_dir: a folder that holds one folder per benchmark, such as `gsm8k`; None takes the environment
         variable AGENTBANK_BENCHMARKS.
-      paths: benchmark → its folder, or the file of its test problems, where it lies elsewhere.
+      paths: benchmark → its folder, or the file of its test problems, where it lies elsewhere; or benchmark/split → the
+        file of that split, such as `gsm8k/train`.
     """
 
     data_dir: str | None = None
@@ -63,6 +64,7 @@ class Bound(TypedDict):
     size: Callable[[str], int]
     data_version: Callable[[], str]
     available: Callable[[], str | None]
+    engine: Callable[[], str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,7 @@ class PublishedData:
             size=self.size,
             data_version=self.version,
             available=self.available,
+            engine=self.engine,
         )
 
     def instance(self, split: str, index: int) -> Instance:
@@ -130,6 +133,8 @@ class PublishedData:
         return digest.hexdigest()[:16]
 
     def _files(self, split: Split) -> list[Path]:
+        if (named := self._named_file(split)) is not None:
+            return [named] if named.is_file() else []
         place = folder(self.name)
         if place is None:
             return []
@@ -137,7 +142,13 @@ class PublishedData:
             return [place] if split == "test" else []
         return sorted({path for pattern in self.files.get(split, ()) for path in place.glob(pattern)})
 
+    def _named_file(self, split: Split) -> Path | None:
+        name = f"{self.name}/{split}"
+        return folder(name) if name in _config[0].paths else None
+
     def _missing(self, split: Split) -> str:
+        if (named := self._named_file(split)) is not None:
+            return f"{named} is no file; expected {split} problems from {self.source}"
         place = folder(self.name)
         patterns = " or ".join(self.files.get(split, ())) or f"files of {split}"
         if place is None:

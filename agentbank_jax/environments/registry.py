@@ -52,7 +52,8 @@ class EnvironmentSpec:
       at_once: the most engines that may run at one time, for those that take much memory; None for no limit.
       reset_seconds, step_seconds: after which an engine counts as hanging.
       data_version: changes whenever the instances do; empty where they follow from the code alone.
-      available: None where the environment can run here, else the reason why it cannot.
+      available: None where the test problems can be played here, else the reason why they cannot.
+      engine: the same of what plays them alone, where they come from files; None where `available` says it.
 
     Raises:
       EnvironmentRegistryError: on a value outside the sets above.
@@ -77,6 +78,7 @@ class EnvironmentSpec:
     step_seconds: float = 60.0
     data_version: Callable[[], str] = str
     available: Callable[[], str | None] = _runnable
+    engine: Callable[[], str | None] | None = None
 
     def __post_init__(self) -> None:
         where = f"environment '{self.name}'"

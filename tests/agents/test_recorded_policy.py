@@ -13,13 +13,13 @@ from agentbank_jax.agents.react import ReAct
 from agentbank_jax.agents.recorded_policy import DEPARTURES, RecordedPolicy, Recording
 from agentbank_jax.agents.reflexion import Reflexion
 from agentbank_jax.agents.rewoo import ReWOO
-from agentbank_jax.bank.starter import build_trajectory
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.trajectories.formats.agentbank import write_parquet
 from tests.agents.playing import episodes_of, play_all
+from tests.bank.made import starter_trajectory
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_every_agents_episodes_are_played_again_as_they_were(agent: Agent, polic
 
 
 def test_the_trajectories_of_a_bank_reach_their_reward_again(spec: EnvironmentSpec, tmp_path: Path) -> None:
-    trajectories = [build_trajectory(spec, "train", index, seed=0).item for index in range(3)]
+    trajectories = [starter_trajectory(spec.name, index) for index in range(3)]
     write_parquet(tmp_path / "starter_math" / "train-00000-of-00001.parquet", trajectories)
     recording = Recording.read(tmp_path / "starter_math")
     outcomes = play_all(episodes_of(spec, ReAct(), 4, split="train"), RecordedPolicy(recording))

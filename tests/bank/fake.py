@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentbank_jax.bank.filters.pipeline import BankFilter
 from agentbank_jax.bank.outcome import Drop, Outcome
 from agentbank_jax.bank.recipe import Recipe
 from agentbank_jax.trajectories.schema import Trajectory, Turn
@@ -18,6 +19,8 @@ class CountingRecipe(Recipe):
     wanted: int | None = 90
     candidates: int | None = None
     shard_rows: int | None = 20
+    chunk: int = 8
+    bank_filters: tuple[BankFilter, ...] = ()
     seed: int = 0
     seconds_per_candidate: float = 0.0
     fails: bool = False
@@ -35,7 +38,9 @@ class CountingRecipe(Recipe):
         identifier = f"{self.task}/train/{number}"
         fingerprint = f"{number - (number % 5 == 4):064x}"[::-1]
         if number % 7 == 6:
-            return Outcome(item=Drop(id=identifier, reason="seventh", detail=str(number)), fingerprint=fingerprint)
+            drop = Drop(id=identifier, reason="seventh", detail=str(number))
+            return Outcome(item=drop, fingerprint=fingerprint, difficulty=number % 3)
         turns = (Turn.user(f"{number}?"), Turn.assistant(f"Thought: I count.\nFinal Answer: {number + self.seed}"))
-        trajectory = Trajectory(id=identifier, task=self.task, turns=turns, metadata={"reward": 1.0, "seed": self.seed})
-        return Outcome(item=trajectory, fingerprint=fingerprint)
+        metadata = {"reward": 1.0, "difficulty": number % 3, "seed": self.seed}
+        trajectory = Trajectory(id=identifier, task=self.task, turns=turns, metadata=metadata)
+        return Outcome(item=trajectory, fingerprint=fingerprint, difficulty=number % 3)

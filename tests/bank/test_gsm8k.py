@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from agentbank_jax.bank import gsm8k
 from agentbank_jax.bank.equations import numbers
 from agentbank_jax.bank.gsm8k_solution import known_numbers
 from agentbank_jax.bank.outcome import Drop
@@ -16,12 +15,13 @@ from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.calculator import CalculatorEnvironment, CalculatorProblem
 from agentbank_jax.environments.gsm8k_rows import Problem, read_problems
 from agentbank_jax.trajectories.schema import Trajectory
+from tests.bank.made import gsm8k_trajectory
 
 QUESTION = "Ann has 12 boxes of 4 pens. She gives half of the pens to Bo. How many pens are left?"
 
 
 def convert(solution: str, answer: str, question: str = QUESTION) -> Trajectory | Drop:
-    return gsm8k.convert(Problem(split="train", number=1, question=question, solution=solution, answer=answer))
+    return gsm8k_trajectory(Problem(split="train", number=1, question=question, solution=solution, answer=answer))
 
 
 def said(item: Trajectory | Drop) -> list[str]:
@@ -40,8 +40,6 @@ def test_annotations_become_actions_and_the_environment_observes() -> None:
         "Observation: 24",
     ]
     assert item.turns[-1].content.endswith("\nFinal Answer: 24")
-    assert item.metadata["annotation"] == "reformatting"
-    assert item.metadata["reward"] == 1.0
 
 
 def test_a_result_told_before_it_is_computed_is_taken_out_of_the_thought() -> None:
@@ -98,8 +96,8 @@ def test_a_known_operand_that_equals_the_answer_is_no_paste() -> None:
 
 def test_the_same_seed_gives_the_same_words() -> None:
     problem = Problem(split="train", number=3, question=QUESTION, solution="12*4=<<12*4=48>>48", answer="48")
-    assert gsm8k.convert(problem, seed=4) == gsm8k.convert(problem, seed=4)
-    assert len({said(gsm8k.convert(problem, seed=seed))[0] for seed in range(20)}) > 1
+    assert gsm8k_trajectory(problem, seed=4) == gsm8k_trajectory(problem, seed=4)
+    assert len({said(gsm8k_trajectory(problem, seed=seed))[0] for seed in range(20)}) > 1
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +106,7 @@ def published() -> list[tuple[Problem, Trajectory | Drop]]:
     if not folder:
         pytest.skip("AGENTBANK_TEST_DATA is unset; it names a folder with gsm8k/train.jsonl.gz")
     problems = read_problems(Path(folder) / "gsm8k" / "train.jsonl.gz", "train")
-    return [(problem, gsm8k.convert(problem)) for problem in problems]
+    return [(problem, gsm8k_trajectory(problem)) for problem in problems]
 
 
 def test_98_percent_of_the_published_rows_are_kept(published: list[tuple[Problem, Trajectory | Drop]]) -> None:

@@ -216,7 +216,7 @@ def test_the_seed_flag_wins_over_gin(run_here: ProgramRunner, tmp_path: Path) ->
         ("--gin.LlamaConfig.vocab_size=500", "LlamaConfig.vocab_size = 500: expected at least"),
         ("--gin.DataConfig.max_length=2048", "more than LlamaConfig.max_position_embeddings=1024: shorten the rows"),
         ("--gin.TrainConfg.steps=1", "Did you mean 'TrainConfig'"),
-        ("--gin.starter_held_in/TrainConfig.steps=1", "only SweepConfig has scopes"),
+        ("--gin.starter_held_in/TrainConfig.steps=1", "only SweepConfig, RecipeConfig, FilterConfig have scopes"),
         ("--gin.hold_in/SweepConfig.episodes_per_task=1", "'hold_in': tasks is empty"),
         ("--gin.RunConfig.weights=.", "config.json does not exist; expected the folder of a Hugging Face checkpoint"),
         ("--gin.RunConfig.weights=nowhere", "weights: nowhere; expected the folder of a Hugging Face checkpoint"),

@@ -27,9 +27,11 @@ class ReplayFilter:
 
     Fields:
       observations: whether they must be those of the trajectory; without, the reward alone counts.
+      max_steps: actions allowed in place of the environment's own limits.
     """
 
     observations: bool = True
+    max_steps: int | None = None
 
     def check(self, trajectory: Trajectory) -> Drop | None:
         def drop(reason: str, detail: str) -> Drop:
@@ -39,7 +41,8 @@ class ReplayFilter:
         if not isinstance(recorded, int | float):
             return drop("no_reward", f"{recorded!r}")
         try:
-            spec = registry.get(trajectory.task)
+            # A bank may hold several tasks of one environment.
+            spec = registry.get(trajectory.id.partition("/")[0])
             instance = find_instance(spec, trajectory.id)
         except EnvironmentRegistryError as error:
             return drop("no_instance", str(error))
@@ -51,7 +54,7 @@ class ReplayFilter:
                 if parsed is None:
                     return drop("no_action", f"turn {number}: {turn.content[:80]!r}")
                 actions.append(parsed.action)
-        replayed = replay(spec, instance, actions)
+        replayed = replay(spec, instance, actions, max_steps=self.max_steps)
         if isinstance(replayed, Drop):
             return drop(f"replay_{replayed.reason}", replayed.detail)
         if not math.isclose(replayed.reward, recorded, abs_tol=1e-6):
@@ -64,7 +67,7 @@ class ReplayFilter:
         return None
 
     def facts(self) -> Mapping[str, Any]:
-        return {"filter": "replay", "observations": self.observations}
+        return {"filter": "replay", "observations": self.observations, "max_steps": self.max_steps}
 
 
 def find_instance(spec: EnvironmentSpec, identifier: str) -> Instance:

@@ -7,9 +7,10 @@ them need words: a sum alone has no language.
 """
 
 import functools
+import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from agentbank_jax.agents.react import ReAct
@@ -17,7 +18,7 @@ from agentbank_jax.bank.filters.pipeline import text_of
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.trajectories.lint.duplicates import shingles
-from agentbank_jax.trajectories.lint.overlap import EvaluationIndex
+from agentbank_jax.trajectories.lint.overlap import NGRAM_WORDS, EvaluationIndex, read_items
 from agentbank_jax.trajectories.lint.personal_data import DEFAULT_REGION, find_personal_data, mask
 from agentbank_jax.trajectories.lint.words import split_words
 from agentbank_jax.trajectories.schema import Trajectory
@@ -151,22 +152,40 @@ class OverlapFilter:
     """Drops trajectories that share a run of words with an evaluation item: `evaluation_overlap`.
 
     Fields:
-      index: of the items; see `trajectories.lint.overlap`.
-      name: of the items, such as the hash of their files; recorded.
+      paths: files of the items, or patterns; see `trajectories.lint.overlap.read_items`.
+      ngram: words that a run must have.
+
+    Raises:
+      AgentBankError: where the files cannot be read, or hold no item.
     """
 
-    index: EvaluationIndex = field(compare=False)
-    name: str
+    paths: tuple[str, ...]
+    ngram: int = NGRAM_WORDS
+
+    def __post_init__(self) -> None:
+        _index(self.paths, self.ngram)
 
     def check(self, trajectory: Trajectory) -> Drop | None:
+        index, _ = _index(self.paths, self.ngram)
         words = split_words(text_of(trajectory))
-        overlaps = self.index.match(words, shingles(words))
+        overlaps = index.match(words, shingles(words))
         if not overlaps:
             return None
         longest = max(overlaps, key=lambda overlap: overlap.words)
-        question = " ".join(self.index.items[longest.item].text.split())[:_QUESTION_CHARACTERS]
+        question = " ".join(index.items[longest.item].text.split())[:_QUESTION_CHARACTERS]
         detail = f"{longest.words} words in a row ({longest.share:.0%}) of '{question}…'"
         return Drop(id=trajectory.id, reason="evaluation_overlap", detail=detail)
 
     def facts(self) -> Mapping[str, Any]:
-        return {"filter": "evaluation_overlap", "items": self.name, "ngram": self.index.n}
+        _, items = _index(self.paths, self.ngram)
+        return {"filter": "evaluation_overlap", "items": items, "ngram": self.ngram}
+
+
+@functools.lru_cache(maxsize=4)
+def _index(paths: tuple[str, ...], ngram: int) -> tuple[EvaluationIndex, str]:
+    """The index of evaluation files, of this process, and a hash of what they hold."""
+    files, items = read_items(paths)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return EvaluationIndex(items, ngram), digest.hexdigest()

@@ -9,8 +9,6 @@ from typing import Any
 from agentbank_jax.bank import thoughts
 from agentbank_jax.bank.annotation import ActionSequence
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.recipe import STARTER_TASKS
-from agentbank_jax.bank.starter import VOICES
 from agentbank_jax.environments.base import ExpertStep, Instance
 from agentbank_jax.environments.registry import EnvironmentSpec
 
@@ -150,12 +148,11 @@ class TemplateRationales:
     ) -> tuple[str, ...] | Drop:
         """See `RationaleWriter`; observations are not looked at."""
         del observations
-        voice = random.Random(f"{self.seed}/{instance.id}").randrange(VOICES)
-        own = thoughts.templates_of(spec.name) if spec.name in STARTER_TASKS else {}
-        templates = {**GENERIC, **(self.templates or {}), **own}
+        voice = random.Random(f"{self.seed}/{instance.id}").randrange(thoughts.VOICES)
+        templates = {**GENERIC, **(self.templates or {}), **thoughts.templates_of(spec.name)}
         said = []
         for step, given in zip(sequence.steps, given_thoughts(sequence), strict=True):
-            thought = given if given and self.keep_given else _worded(templates, step, voice)
+            thought = given if given and self.keep_given else word(templates, step, voice)
             if thought is None:
                 detail = f"no template fits a step of intent '{step.intent}'"
                 return Drop(id=instance.id, reason=NO_RATIONALE, detail=detail)
@@ -168,7 +165,17 @@ def given_thoughts(sequence: ActionSequence) -> tuple[str | None, ...]:
     return sequence.thoughts or (None,) * len(sequence.steps)
 
 
-def _worded(templates: thoughts.Templates, step: ExpertStep, voice: int) -> str | None:
+def word(templates: thoughts.Templates, step: ExpertStep, voice: int) -> str | None:
+    """Words the Thought before a step.
+
+    Args:
+      templates: by intent, or by `intent/language` of a fenced block.
+      step: intent and slots choose and fill the template.
+      voice: which of an intent's templates is tried first.
+
+    Returns:
+      The Thought; None where no template fits and the action is too long to be said.
+    """
     fenced = _FENCED.match(step.action)
     names = (f"{step.intent}/{fenced[1].lower()}" if fenced else step.intent, step.intent)
     choices = next((templates[name] for name in names if name in templates), ())

@@ -105,6 +105,7 @@ SPECS = (
         at_once=1,
         data_version=IQA.version,
         available=IQA.available,
+        engine=IQA.engine,
     ),
     EnvironmentSpec(
         **REARRANGE.bound(),

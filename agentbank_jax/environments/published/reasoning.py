@@ -95,6 +95,7 @@ def _spec(
         size=data.size,
         data_version=functools.partial(_version, data),
         available=data.available,
+        engine=data.engine,
     )
 
 

@@ -79,6 +79,7 @@ SPECS = (
         size=webshop_published.WEBSHOP.size,
         data_version=webshop_published.version,
         available=webshop_published.WEBSHOP.available,
+        engine=webshop_published.WEBSHOP.engine,
     ),
     EnvironmentSpec(
         name="miniwob",

@@ -6,6 +6,7 @@ import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +18,11 @@ from agentbank_jax.bank.filters.pipeline import BankFilter, Filter, apply_filter
 from agentbank_jax.bank.filters.replays import ReplayFilter, find_instance
 from agentbank_jax.bank.filters.texts import LanguageFilter, LengthFilter, OverlapFilter, PersonalDataFilter
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.recipe import STARTER_TASKS
-from agentbank_jax.bank.starter import build_trajectory
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.registry import EnvironmentRegistryError
 from agentbank_jax.errors import AgentBankError
-from agentbank_jax.trajectories.lint.overlap import EvaluationIndex, EvaluationItem
 from agentbank_jax.trajectories.schema import Trajectory, Turn
+from tests.bank.made import STARTER_TASKS, starter_trajectory
 
 QUESTION = "A farmer has twelve hens and each hen lays five eggs a week, so how many eggs are laid in a month?"
 
@@ -36,12 +35,6 @@ def trajectory(identifier: str, *texts: str, **metadata: Any) -> Trajectory:
 
 def thinking(thought: str) -> Trajectory:
     return trajectory("x", "Go.", f"Thought: {thought}\nAction: look")
-
-
-def built(task: str, index: int = 0) -> Trajectory:
-    item = build_trajectory(registry.get(task), "train", index, 0).item
-    assert isinstance(item, Trajectory)
-    return item
 
 
 def reason(verdict: Drop | None) -> str | None:
@@ -93,7 +86,7 @@ def test_observations_and_actions_may_be_in_any_language() -> None:
 
 def test_starter_families_are_told_to_be_english() -> None:
     judge = LanguageFilter()
-    found = [judge.check(built(task, index)) for task in STARTER_TASKS for index in range(30)]
+    found = [judge.check(starter_trajectory(task, index)) for task in STARTER_TASKS for index in range(30)]
     assert found == [None] * len(found)
 
 
@@ -109,8 +102,9 @@ def test_personal_data_are_dropped_and_not_repeated() -> None:
     assert PersonalDataFilter(kinds=("phone",)).check(item) is None
 
 
-def test_evaluation_questions_are_found_in_any_turn() -> None:
-    judge = OverlapFilter(index=EvaluationIndex([EvaluationItem(0, 0, QUESTION)]), name="eggs")
+def test_evaluation_questions_are_found_in_any_turn(tmp_path: Path) -> None:
+    (tmp_path / "eggs.txt").write_text(QUESTION)
+    judge = OverlapFilter(paths=(str(tmp_path / "eggs.txt"),))
     assert reason(judge.check(trajectory("x", "Start.", f"Thought: {QUESTION.upper()}\nAction: go"))) == (
         "evaluation_overlap"
     )
@@ -137,7 +131,7 @@ def test_of_equal_and_nearly_equal_trajectories_the_first_stays() -> None:
 
 @pytest.mark.parametrize("task", STARTER_TASKS)
 def test_built_trajectories_replay(task: str) -> None:
-    assert [ReplayFilter().check(built(task, index)) for index in range(5)] == [None] * 5
+    assert [ReplayFilter().check(starter_trajectory(task, index)) for index in range(5)] == [None] * 5
 
 
 def changed(item: Trajectory, place: int, content: str) -> Trajectory:
@@ -147,7 +141,7 @@ def changed(item: Trajectory, place: int, content: str) -> Trajectory:
 
 
 def test_what_does_not_replay_is_dropped_with_its_reason() -> None:
-    item = built("starter_math")
+    item = starter_trajectory("starter_math")
     judge = ReplayFilter()
     told = changed(item, 2, "Observation: 1234567")
     assert reason(judge.check(told)) == "other_observation"
@@ -159,7 +153,8 @@ def test_what_does_not_replay_is_dropped_with_its_reason() -> None:
     assert reason(judge.check(dataclasses.replace(item, metadata={}))) == "no_reward"
     half = dataclasses.replace(item, metadata={**item.metadata, "reward": 0.5})
     assert reason(judge.check(half)) == "other_reward"
-    assert reason(judge.check(dataclasses.replace(item, task="unknown"))) == "no_instance"
+    assert judge.check(dataclasses.replace(item, task="another")) is None, "a bank may call its tasks otherwise"
+    assert reason(judge.check(dataclasses.replace(item, id="unknown/train/0"))) == "no_instance"
     assert reason(judge.check(dataclasses.replace(item, id="starter_math/train/x"))) == "no_instance"
     # The actions of one problem do not solve another.
     assert reason(judge.check(dataclasses.replace(item, id="starter_math/train/1")))
@@ -235,10 +230,11 @@ def test_the_table_shows_filters_that_dropped_nothing() -> None:
     )
 
 
-def test_filters_are_of_one_kind_and_state_their_facts() -> None:
+def test_filters_are_of_one_kind_and_state_their_facts(tmp_path: Path) -> None:
     single = [LengthFilter(), LanguageFilter(), PersonalDataFilter(), ReplayFilter()]
-    index = EvaluationIndex([EvaluationItem(0, 0, QUESTION)])
-    both = [*single, OverlapFilter(index=index, name="eggs"), ExactDuplicateFilter(), NearDuplicateFilter()]
+    (tmp_path / "eggs.txt").write_text(QUESTION)
+    single.append(OverlapFilter(paths=(str(tmp_path / "eggs.txt"),)))
+    both = [*single, ExactDuplicateFilter(), NearDuplicateFilter()]
     for each in both:
         assert isinstance(each, Filter) != isinstance(each, BankFilter)
         assert json.loads(json.dumps(each.facts())) == each.facts()

@@ -25,6 +25,7 @@ class ForcingRecipe(Recipe):
     annotator: AnswerForcing
     wanted: int | None = None
     shard_rows: int | None = None
+    chunk: int = 12
 
     @property
     def candidates(self) -> int:  # type: ignore[override]

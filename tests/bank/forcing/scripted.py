@@ -21,6 +21,7 @@ from agentbank_jax.bank.forcing.call_cache import call_key
 from agentbank_jax.bank.forcing.known_answer import known_answer
 from agentbank_jax.bank.forcing.leakage import holds, is_short
 from agentbank_jax.bank.forcing.replies import REACT
+from agentbank_jax.bank.rationales.template_rationales import word
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, Instance
 
@@ -82,7 +83,7 @@ def parts() -> list[Part]:
                 if not is_short(answer.text) and not holds(question, answer.text) and len(steps) > 2:
                     break
             templates = thoughts.templates_of(task)
-            said = tuple((thoughts.word(templates, step, 0, task), step.action) for step in steps)
+            said = tuple((word(templates, step, 0), step.action) for step in steps)
             found.append(Part(task, index, script, instance, question, answer.text, said))
     return found
 

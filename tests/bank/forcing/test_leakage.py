@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from agentbank_jax.bank import gsm8k, thoughts
+from agentbank_jax.bank import thoughts
 from agentbank_jax.bank.forcing.known_answer import KnownAnswer, known_answer
 from agentbank_jax.bank.forcing.leakage import computed_in, find_leak, is_short
 from agentbank_jax.bank.forcing.replies import REACT
+from agentbank_jax.bank.rationales.template_rationales import word
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.gsm8k_rows import read_problems
 from agentbank_jax.environments.turn_text import stated_answer
 from agentbank_jax.trajectories.schema import Trajectory
+from tests.bank.made import gsm8k_trajectory
 
 SHELTER = "John volunteers at a shelter twice a month for 3 hours at a time. How many hours does he volunteer per year?"
 BORN = "Which country was the author of Emma born in?"
@@ -117,7 +119,7 @@ def test_no_experts_trajectory_of_the_starter_leaks(name: str) -> None:
         question, _ = environment.reset(options={"instance": instance})
         shown = [question]
         for step in environment.expert_steps():
-            thought = thoughts.word(thoughts.templates_of(name), step, index, name)
+            thought = word(thoughts.templates_of(name), step, index)
             assert find_leak(answer, shown, thought, step.action) is None, (shown, thought, step.action)
             shown.append(environment.step(step.action)[0])
         environment.close()
@@ -133,7 +135,7 @@ def test_of_gsm8ks_own_solutions_hardly_any_is_taken_for_a_leak() -> None:
     if not folder:
         pytest.skip("AGENTBANK_TEST_DATA is unset; it names a folder with gsm8k/train.jsonl.gz")
     problems = islice(read_problems(Path(folder) / "gsm8k" / "train.jsonl.gz", "train"), 1000)
-    items = [gsm8k.convert(problem) for problem in problems]
+    items = [gsm8k_trajectory(problem) for problem in problems]
     trajectories = [item for item in items if isinstance(item, Trajectory)]
     leaking = sum(_leaks(trajectory) for trajectory in trajectories)
     assert len(trajectories) > 950 and leaking / len(trajectories) < 0.03

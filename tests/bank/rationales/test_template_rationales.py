@@ -8,10 +8,10 @@ import pytest
 from agentbank_jax.bank import thoughts
 from agentbank_jax.bank.annotation import ActionSequence
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.rationales.template_rationales import GENERIC, TemplateRationales
-from agentbank_jax.bank.starter import VOICES, build_trajectory
+from agentbank_jax.bank.rationales.template_rationales import GENERIC, TemplateRationales, word
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.base import ExpertStep
+from tests.bank.made import starter_trajectory
 
 MATH = registry.get("starter_math")
 # An environment that declares no templates of its own.
@@ -35,21 +35,20 @@ def test_each_generic_template_fills_with_the_slots_of_its_intent(name: str) -> 
         TemplateRationales(seed=seed).write(OTHER, MATH.instance("train", 0), sequence(step), ("?",))
         for seed in range(60)
     }
-    assert len(said) == len(GENERIC[name]) and VOICES % len(GENERIC[name]) == 0
+    assert len(said) == len(GENERIC[name]) and thoughts.VOICES % len(GENERIC[name]) == 0
     assert said == {(template.format_map(SLOTS),) for template in GENERIC[name]}
 
 
 def test_a_starter_family_speaks_with_its_own_templates() -> None:
     for number in range(5):
-        built = build_trajectory(MATH, "train", number, 3)
-        assert not isinstance(built.item, Drop)
+        built = starter_trajectory("starter_math", number, seed=3)
         instance = MATH.instance("train", number)
         steps = instance.payload.plan
         said = TemplateRationales(seed=3).write(MATH, instance, sequence(*steps), ())
-        expected = [turn.content for turn in built.item.turns if turn.role == "assistant"]
+        expected = [turn.content for turn in built.turns if turn.role == "assistant"]
         assert [f"Thought: {each}" for each in said] == [content.split("\n")[0] for content in expected]
         templates = thoughts.templates_of(MATH.name)
-        assert any(said == tuple(thoughts.word(templates, step, voice, "") for step in steps) for voice in range(6))
+        assert any(said == tuple(word(templates, step, voice) for step in steps) for voice in range(6))
 
 
 def test_the_sources_thoughts_stay_unless_others_are_wanted() -> None:

@@ -8,23 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from agentbank_jax.bank import gsm8k
 from agentbank_jax.bank.annotation import ActionSequence
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.bank.reformatting.programs import describe_task
 from agentbank_jax.bank.reformatting.queries import QueryReformatter, describe_query
 from agentbank_jax.bank.reformatting.registry import TASKS, reformatter
-from agentbank_jax.bank.yields import ExpertAnnotator, Yield, attempt, measure, yield_table
+from agentbank_jax.bank.search.annotator import SearchAnnotator
+from agentbank_jax.bank.search.expert import Expert
+from agentbank_jax.bank.yields import Yield, attempt, measure, yield_table
 from agentbank_jax.environments import benchmark_data, registry, sandbox
 from agentbank_jax.environments.benchmark_data import BenchmarkConfig
-from agentbank_jax.environments.calculator import CalculatorEnvironment
 from agentbank_jax.environments.code_problems import CodeProblem
 from agentbank_jax.environments.gsm8k_rows import read_problems
+from agentbank_jax.environments.household import HouseholdEnvironment
 from agentbank_jax.environments.index_build import build_index
 from agentbank_jax.environments.passage_files import find_passage_files
 from agentbank_jax.environments.unit_tests import FunctionTests
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.schema import Trajectory
+from tests.bank.made import gsm8k_trajectory
 from tests.environments.made_mind2web import write_mind2web
 
 needs_bubblewrap = pytest.mark.skipif(
@@ -306,12 +308,14 @@ def test_the_table_of_yields_counts_every_source_row() -> None:
 
 
 def test_an_experts_steps_behind_the_end_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = registry.get("starter_math")
+    spec = registry.get("starter_embodied")
     instance = spec.instance("train", 0)
-    planned = CalculatorEnvironment.expert_steps
-    monkeypatch.setattr(CalculatorEnvironment, "expert_steps", lambda self: [*planned(self), planned(self)[0]])
-    outcome = attempt(spec, instance, ExpertAnnotator())
-    assert not isinstance(outcome, Drop) and outcome[0].steps[-1].intent == "answer"
+    planned = HouseholdEnvironment.expert_steps
+    monkeypatch.setattr(HouseholdEnvironment, "expert_steps", lambda self: [*(plan := planned(self)), plan[0]])
+    outcome = attempt(spec, instance, SearchAnnotator(searcher=Expert()))
+    assert not isinstance(outcome, Drop)
+    steps = [step.action for step in outcome[0].steps]
+    assert len(steps) > 2 and steps.count(steps[0]) == 1
 
 
 @pytest.fixture
@@ -356,7 +360,7 @@ def test_gsm8k_gives_the_actions_and_thoughts_of_the_bank(real: Path) -> None:
     problems = list(read_problems(real / "gsm8k" / "train.jsonl.gz", "train"))
     kept = 0
     for number in range(0, len(problems), 25):
-        converted = gsm8k.convert(problems[number], seed=2)
+        converted = gsm8k_trajectory(problems[number], seed=2)
         outcome = attempt(spec, spec.instance("train", number), reformatter("gsm8k", seed=2))
         if isinstance(outcome, Drop):
             assert isinstance(converted, Drop) and converted.reason == outcome.reason
@@ -386,5 +390,5 @@ def test_alfworlds_walkthroughs_are_kept(real: Path) -> None:
     if (missing := spec.available()) is not None:
         pytest.skip(missing)
     numbers = range(0, spec.size("test"), 6)
-    found = measure(spec, (spec.instance("test", number) for number in numbers), ExpertAnnotator())
+    found = measure(spec, (spec.instance("test", number) for number in numbers), SearchAnnotator(searcher=Expert()))
     assert found.share == 1, found.reasons

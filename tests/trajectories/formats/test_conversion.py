@@ -464,11 +464,13 @@ def test_a_wrong_argument_is_named_before_anything_is_read(
 def test_a_real_bank_comes_back_byte_for_byte(tmp_path: Path) -> None:
     if not os.environ.get("AGENTBANK_TEST_DATA"):
         pytest.skip("AGENTBANK_TEST_DATA is not set; it names the folder of real benchmark files")
-    from agentbank_jax.bank.build import build
-    from agentbank_jax.bank.recipe import Gsm8kRecipe
+    from agentbank_jax.environments.benchmark_data import BenchmarkConfig
+    from tests.bank.made import build_in, recipe_of
 
     source = Path(os.environ["AGENTBANK_TEST_DATA"]) / "gsm8k" / "train.jsonl.gz"
-    (result,) = build([Gsm8kRecipe(path=source, wanted=600)], tmp_path / "data", workers=1)
+    benchmarks = BenchmarkConfig(paths={"gsm8k/train": str(source)})
+    recipe = recipe_of("gsm8k", annotator="reformatting", trajectories=600, benchmarks=benchmarks)
+    (result,) = build_in(tmp_path / "data", [recipe])
     shard = result.folder / "train-00000-of-00001.parquet"
     for layout, kind in zip(sorted(FORMATS), KINDS, strict=False):
         convert([result.folder], tmp_path / f"b{kind}", to=layout)

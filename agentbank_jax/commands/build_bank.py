@@ -1,0 +1,178 @@
+"""`python scripts/build_bank.py`: a whole recipe, from sources to shards and the card that describes them."""
+
+import argparse
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentbank_jax.configuration.command_line import add_gin_flags, gin_command_line, split_overrides
+from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
+from agentbank_jax.errors import AgentBankError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from agentbank_jax.bank.build import BuildResult
+    from agentbank_jax.bank.chunks import ChunkMaker
+    from agentbank_jax.bank.environment_recipe import EnvironmentRecipe
+
+_DESCRIPTION = """\
+Builds a bank: trajectories in the released layout, as parquet shards, with a card that describes them.
+Without --gin_file: the five starter families, and those --task that have a recipe of their own, such as gsm8k. A
+finished task with the same parameters is left as it is; a build that was cut short goes on from what it has made."""
+_EXAMPLES = """\
+examples:
+  python scripts/build_bank.py
+  python scripts/build_bank.py --trajectories=50000 --seed=1
+  python scripts/build_bank.py --task=gsm8k --input=train.jsonl.gz
+  python scripts/build_bank.py --gin_file=bank/textworld_express.gin --workers=4
+  python scripts/build_bank.py --gin_file=mine.gin --runner=DataflowRunner -- --temp_location=gs://bucket/temp"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; returns its exit status.
+
+    Raises:
+      AgentBankError: on a user's mistake.
+      SystemExit: after `--help`.
+    """
+    place = list(arguments).index("--") if "--" in arguments else len(arguments)
+    plain, overrides = split_overrides(arguments[:place])
+    options = _parse(plain)
+    # Imported only now: --help need not wait for them.
+    from agentbank_jax.bank.build import build
+    from agentbank_jax.bank.card import write_card
+    from agentbank_jax.commands.console import make_console
+    from agentbank_jax.configuration.bank_configuration import BankRequest, read_bank
+    from agentbank_jax.configuration.gin_files import write_operative_config
+    from agentbank_jax.places import DATA_DIR_VARIABLE, data_place, local_path
+    from agentbank_jax.progress import Progress
+
+    output = local_path(data_place(options.output), "--output" if options.output else DATA_DIR_VARIABLE)
+    request = BankRequest(
+        tasks=tuple(options.task), trajectories=options.trajectories, seed=options.seed, input_path=options.input
+    )
+    loader, recipes = read_bank(gin_command_line(options, overrides), request, output)
+    maker = _chunk_maker(options, arguments[place + 1 :])
+    console = make_console()
+    if options.dry_run:
+        for line in _plan(recipes):
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
+        return 0
+    try:
+        with Progress("trajectories") as progress:
+            results = build(
+                recipes,
+                output,
+                maker=maker,
+                progress=lambda task, rows, wanted: progress(rows / wanted if wanted else 1.0, rows, task),
+            )
+    finally:
+        maker.close()
+    write_operative_config(output / "recipes" / f"{'+'.join(_names(options))}.gin", loader)
+    card = write_card(output)
+    _print_tables(console, results, recipes, output)
+    console.print(f"described in {card}", highlight=False, soft_wrap=True, markup=False)
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = make_parser("build_bank.py", _DESCRIPTION, _EXAMPLES)
+    add_gin_flags(parser, "starter_math/RecipeConfig.trajectories=500")
+    add = parser.add_argument
+    add("--task", action="append", default=[], metavar="NAME", help="one of the tasks; may be repeated (default: all)")
+    add("--trajectories", type=int, metavar="N", help="in total, split evenly over the tasks; of published data at "
+        "most so many (default: what the gin files say)")  # fmt: skip
+    add("--input", metavar="FILE", help="the training file of the one task's published data, such as GSM8K's "
+        "train.jsonl.gz (default: that in BenchmarkConfig.data_dir, or $AGENTBANK_BENCHMARKS)")  # fmt: skip
+    add("--output", metavar="FOLDER", help="the bank (default: $AGENTBANK_DATA_DIR, else ./data)")
+    add("--seed", type=int, metavar="N", help="chooses instances and wording (default: what the gin files say)")
+    add("--workers", type=int, metavar="N", help="processes (default: 2); the result is the same for any")
+    add("--runner", metavar="NAME", help="let Apache Beam do it, with DirectRunner, DataflowRunner, …; options of the "
+        "pipeline follow after --, such as -- --temp_location=gs://bucket/temp")  # fmt: skip
+    add("--dry_run", action="store_true", help="print the plan and end")
+    return parse_flags(parser, arguments)
+
+
+def _chunk_maker(options: argparse.Namespace, of_pipeline: Sequence[str]) -> "ChunkMaker":
+    if not options.runner:
+        from agentbank_jax.bank.chunks import LocalChunks
+
+        if of_pipeline:
+            raise AgentBankError(f"-- {of_pipeline[0]}: what follows -- is Beam's; expected a --runner before it.")
+        return LocalChunks(2 if options.workers is None else options.workers)
+    if options.workers is not None:
+        raise AgentBankError(
+            f"--workers={options.workers}: for processes of this machine; with --runner its own options say how many, "
+            "such as -- --direct_num_workers=2."
+        )
+    from agentbank_jax.bank.beam_chunks import BeamChunks
+
+    return BeamChunks(options.runner, of_pipeline)
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    """What the recipe that is kept beside the bank is called."""
+    return [Path(name).stem for name in options.gin_file] or options.task or ["starter"]
+
+
+def _plan(recipes: "Sequence[EnvironmentRecipe]") -> list[str]:
+    lines = []
+    for recipe in recipes:
+        facts = recipe.parameters()
+        source = "problems without end" if recipe.candidates is None else f"{recipe.candidates:,} problems"
+        wanted = "all" if recipe.wanted is None else f"{recipe.wanted:,}"
+        lines.append(
+            f"{recipe.task} ({facts['skill']}, {facts['action_space']}): {wanted} of {source} of {recipe.environment}, "
+            f"by {type(recipe.annotator).__name__}, Thoughts by {type(recipe.rationales).__name__}, "
+            f"filters: {', '.join(each['filter'] for each in facts['filters']) or 'none'}"
+        )
+    return lines
+
+
+def _print_tables(
+    console: "Console", results: "Sequence[BuildResult]", recipes: "Sequence[EnvironmentRecipe]", output: Path
+) -> None:
+    from rich.table import Table
+
+    # Turns are the assistant's, on average.
+    table = Table("task", "trajectories", "turns", "dropped", "seconds", title=f"in {output}", title_justify="left")
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for result in results:
+        mean = result.assistant_turns / result.rows if result.rows else 0.0
+        state = "as it was" if result.reused else f"{result.seconds:.1f}"
+        dropped = sum(result.drops.values())
+        table.add_row(result.task, f"{result.rows:,}", f"{mean:.2f}", f"{dropped:,}", state)
+    console.print(table)
+    reasons = Table("task", "dropped because", "candidates", "share")
+    for result in results:
+        candidates = result.rows + sum(result.drops.values())
+        for reason, count in sorted(result.drops.items(), key=lambda pair: (-pair[1], pair[0])):
+            reasons.add_row(result.task, reason, f"{count:,}", f"{100 * count / candidates:.2f} %")
+    if reasons.row_count:
+        console.print(reasons)
+        console.print("Each is listed in the drops.jsonl beside the shards.")
+    else:
+        console.print("Nothing was dropped.")
+    for line in _costs(recipes):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _costs(recipes: "Sequence[EnvironmentRecipe]") -> list[str]:
+    """What language models have cost, over all builds with their caches."""
+    teachers = [getattr(part, "teacher", None) for each in recipes for part in (each.annotator, each.rationales)]
+    caches = {teacher.cache for teacher in teachers if teacher is not None}
+    lines = []
+    for path in sorted(caches):
+        from agentbank_jax.bank.forcing.call_cache import CallCache
+
+        with contextlib.closing(CallCache(path)) as cache:
+            lines += [
+                f"{account}: {cost.requests:,} requests, {cost.prompt_tokens:,} tokens told, "
+                f"{cost.completion_tokens:,} written, {cost.cached:,} replies from {path.name}"
+                for account, cost in cache.costs().items()
+            ]
+    return lines
