@@ -18,9 +18,14 @@ def read_sources(folders: Sequence[str]) -> tuple[Source, ...]:
     Raises:
       AgentBankError: a folder is not there or holds no sweep, or a sweep cannot be read.
     """
-    found = dict.fromkeys(path.resolve() for folder in folders for path in _sweeps(folder))
-    names = _run_names(list(found))
+    found = find_sweeps(folders)
+    names = _run_names(found)
     return tuple(Source(run=names[path.parent], result=read_sweep(path)) for path in found)
+
+
+def find_sweeps(folders: Sequence[str]) -> list[Path]:
+    """Returns the folders of the sweeps, each once; folders and errors as `read_sources`."""
+    return list(dict.fromkeys(path.resolve() for folder in folders for path in _sweeps(folder)))
 
 
 def _sweeps(name: str) -> list[Path]:
