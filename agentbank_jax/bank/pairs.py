@@ -201,20 +201,19 @@ def make_pairs(attempts: Iterable[Attempt], rules: PairRules) -> dict[str, TaskP
 def _pair_instance(attempts: Sequence[Attempt], rules: PairRules, result: TaskPairs) -> None:
     """Pairs the attempts at one instance, prompt by prompt, and adds what came of them to `result`."""
     groups: defaultdict[tuple[str, tuple[str, ...]], list[Attempt]] = defaultdict(list)
-    experts = [attempt for attempt in attempts if attempt.side == "expert"]
-    reasons: dict[int, str] = {}
     for attempt in attempts:
         if attempt.side == "model":
-            group = groups[attempt.conditions, tuple(turn.content for turn in attempt.prompt)]
-            if any(_is_same(attempt, other) for other in group):
-                reasons[id(attempt)] = "duplicate"
-            else:
-                group.append(attempt)
+            groups[attempt.conditions, tuple(turn.content for turn in attempt.prompt)].append(attempt)
+    experts = [attempt for attempt in attempts if attempt.side == "expert"]
+    reasons: dict[int, str] = {}
     used: Counter[int] = Counter()
     number = itertools.count()
-    for _, own in sorted(groups.items(), key=lambda item: item[0]):
+    for (conditions, _), played in sorted(groups.items(), key=lambda item: item[0]):
         result.problems += 1
-        fitting = [one for one in experts if one.prompt == own[0].prompt and one.conditions in ("", own[0].conditions)]
+        own = _distinct(played, reasons)
+        prompt = own[0].prompt
+        fitting = [one for one in experts if one.prompt == prompt and one.conditions in ("", conditions)]
+        fitting = _distinct(fitting, reasons)
         chosen = _choose(own, fitting, rules)
         for better, worse in chosen:
             result.pairs.append(Pair(id=f"{_full_id(worse)}/{next(number)}", better=better, worse=worse))
@@ -270,8 +269,15 @@ def _why_none(own: Sequence[Attempt], experts: Sequence[Attempt], all_: Sequence
     return "other_conditions" if any(one.prompt == own[0].prompt for one in others) else "other_prompt"
 
 
-def _is_same(one: Attempt, other: Attempt) -> bool:
-    return one.reward == other.reward and one.turns == other.turns
+def _distinct(attempts: Sequence[Attempt], reasons: dict[int, str]) -> list[Attempt]:
+    """The first of those with one text and reward; `reasons` says of the others what they are."""
+    kept: list[Attempt] = []
+    for attempt in attempts:
+        if any(attempt.reward == one.reward and attempt.turns == one.turns for one in kept):
+            reasons[id(attempt)] = "duplicate"
+        else:
+            kept.append(attempt)
+    return kept
 
 
 def _full_id(attempt: Attempt) -> str:
