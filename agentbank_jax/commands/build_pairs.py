@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from agentbank_jax.errors import AgentBankError, did_you_mean
 if TYPE_CHECKING:
     from agentbank_jax.bank.outcome import Drop
     from agentbank_jax.bank.pairs import Attempt, PairRules, TaskPairs
+    from agentbank_jax.evaluation.episode import EpisodeRecord
     from agentbank_jax.evaluation.sweep_result import SweepResult
     from agentbank_jax.presentation.table import Table
 
@@ -127,9 +128,6 @@ def _read(
 ) -> "tuple[list[Attempt], list[tuple[str, Drop]]]":
     """Reads the attempts, and why what cannot be used cannot, by task."""
     from agentbank_jax.bank.outcome import Drop
-    from agentbank_jax.bank.pair_sources import attempt_of_episode
-    from agentbank_jax.evaluation.sweep_config import BASELINES
-    from agentbank_jax.evaluation.sweep_file import read_sweep
     from agentbank_jax.progress import Progress
 
     attempts: list[Attempt] = []
@@ -138,26 +136,19 @@ def _read(
     episodes = 0
     with Progress("episodes") as progress:
         for number, folder in enumerate(sweeps):
-            progress(number / len(sweeps), episodes)
-            result = read_sweep(folder)
-            if not options.allow_test:
-                _refuse_evaluation_data(result, folder)
+
+            def tell(part: float, count: int, number: int = number, before: int = episodes) -> None:
+                progress((number + part) / len(sweeps), before + count)
+
+            result = _read_sweep(folder, tell, options.allow_test)
             names.update(column.model for column in result.columns)
-            for task in result.tasks:
-                for record in (one for records in task.records.values() for one in records):
-                    episodes += 1
-                    is_model = record.model in options.model if options.model else record.model not in BASELINES
-                    if is_model:
-                        found = attempt_of_episode(record, "model")
-                    elif record.model == "oracle" and "expert" in rules.sources:
-                        found = attempt_of_episode(record, "expert")
-                    else:
-                        found = Drop(id=record.id, reason="other_player", detail=record.model)
-                    if isinstance(found, Drop):
-                        drops.append((record.task, found))
-                    else:
-                        attempts.append(found)
-        progress(1.0, episodes)
+            for record in (one for task in result.tasks for records in task.records.values() for one in records):
+                episodes += 1
+                found = _attempt(record, options.model, "expert" in rules.sources)
+                if isinstance(found, Drop):
+                    drops.append((record.task, found))
+                else:
+                    attempts.append(found)
     for name in options.model:
         if name not in names:
             raise AgentBankError(f"--model: nobody called '{name}' played.{did_you_mean(name, names)}")
@@ -177,13 +168,32 @@ def _read(
                 attempts.append(expert)
     elif rules.sources == ("expert",) and not any(attempt.side == "expert" for attempt in attempts):
         raise AgentBankError(
-            "--sources=expert: there is no expert; name a bank with --bank, or play with "
-            "--gin.SweepConfig.baselines=\"['oracle']\"."
+            "--sources=expert: there is no expert; name a bank with --bank, or let the oracle play in the sweep "
+            "(SweepConfig.baselines)."
         )
     return attempts, drops
 
 
-def _refuse_evaluation_data(result: "SweepResult", folder: Path) -> None:
+def _attempt(record: "EpisodeRecord", models: Sequence[str], takes_experts: bool) -> "Attempt | Drop":
+    """An episode as the model's attempt or, of the oracle, as an expert's."""
+    from agentbank_jax.bank.outcome import Drop
+    from agentbank_jax.bank.pair_sources import attempt_of_episode
+    from agentbank_jax.evaluation.sweep_config import BASELINES
+
+    if record.model in models or (not models and record.model not in BASELINES):
+        return attempt_of_episode(record, "model")
+    if record.model == "oracle" and takes_experts:
+        return attempt_of_episode(record, "expert")
+    return Drop(id=record.id, reason="other_player", detail=record.model)
+
+
+def _read_sweep(folder: Path, progress: Callable[[float, int], None], allow_test: bool) -> "SweepResult":
+    """Reads a sweep; one that judges models is refused."""
+    from agentbank_jax.evaluation.sweep_file import read_sweep
+
+    result = read_sweep(folder, progress)
+    if allow_test:
+        return result
     shown = os.path.relpath(folder)
     remedy = "play training problems (eval/explore.gin does), or add --allow_test to train on them nevertheless."
     if result.split != "train":
@@ -193,6 +203,7 @@ def _refuse_evaluation_data(result: "SweepResult", folder: Path) -> None:
     held_out = [task.facts.name for task in result.tasks if task.facts.held_out]
     if held_out:
         raise AgentBankError(f"{shown}: {', '.join(held_out)} is held out of training, to judge models; {remedy}")
+    return result
 
 
 def _experts(bank: str, attempts: "Sequence[Attempt]") -> "Iterator[tuple[str, Attempt | Drop]]":

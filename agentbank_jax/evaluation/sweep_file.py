@@ -6,6 +6,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from agentbank_jax.errors import AgentBankError
@@ -55,11 +56,12 @@ def write_sweep(result: SweepResult, folder: Path) -> None:
         raise unwritten(path, error.strerror) from error
 
 
-def read_sweep(folder: Path) -> SweepResult:
+def read_sweep(folder: Path, progress: Callable[[float, int], None] | None = None) -> SweepResult:
     """Reads a sweep and what is recorded of it; a sweep that was stopped has fewer episodes than it will have.
 
     Args:
       folder: of the sweep, with `sweep.json`.
+      progress: told after each file the part that has been read, 0 to 1, and the episodes so far.
 
     Raises:
       AgentBankError: there is no sweep, or one of another version.
@@ -90,10 +92,14 @@ def read_sweep(folder: Path) -> SweepResult:
         raise AgentBankError(f"{path}: cannot be read ({error.strerror}); expected the folder of a sweep.") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AgentBankError(f"{path}: {type(error).__name__} {error}; expected what a sweep wrote.") from None
-    for task in result.tasks:
-        for column in result.columns:
-            if task.not_run is None:
-                records = ResultFile(result_path(folder.parent, folder.name, column, task.facts.name)).read()
-                # A file may also hold episodes of an earlier sweep of the same name, which played more.
-                task.add(column, [records[place] for place in result.places(task) if place in records])
+    episodes = 0
+    files = [(task, column) for task in result.tasks for column in result.columns]
+    for number, (task, column) in enumerate(files, start=1):
+        if task.not_run is None:
+            records = ResultFile(result_path(folder.parent, folder.name, column, task.facts.name)).read()
+            # A file may also hold episodes of an earlier sweep of the same name, which played more.
+            task.add(column, [records[place] for place in result.places(task) if place in records])
+            episodes += len(task.records[column.name])
+        if progress:
+            progress(number / len(files), episodes)
     return result
