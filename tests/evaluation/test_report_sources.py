@@ -15,6 +15,7 @@ from agentbank_jax.evaluation.report_csv import to_csv
 from agentbank_jax.evaluation.report_sources import read_sources
 from agentbank_jax.evaluation.sweep import run_sweep
 from agentbank_jax.evaluation.sweep_config import SweepConfig
+from agentbank_jax.evaluation.sweep_file import read_sweep
 from tests.evaluation.made_sweep import make_result, write_result
 
 Y, N = True, False
@@ -106,3 +107,10 @@ def test_what_is_no_sweep_is_named(tmp_path: Path) -> None:
     (tmp_path / "run" / "evaluation" / "s" / "sweep.json").write_text("{}")
     with pytest.raises(AgentBankError, match="expected what a sweep wrote"):
         read_sources([str(tmp_path / "run")])
+
+
+def test_reading_a_sweep_tells_how_far_it_is(tmp_path: Path) -> None:
+    folder = write_result(make_result({"a": {"t": [Y, N], "u": [Y]}, "b": {"t": [N]}}, episodes=2), tmp_path)
+    told: list[tuple[float, int]] = []
+    result = read_sweep(folder, lambda part, episodes: told.append((part, episodes)))
+    assert told == [(0.25, 2), (0.5, 3), (0.75, 4), (1.0, 4)] and len(result.tasks) == 2
