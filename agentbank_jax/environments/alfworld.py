@@ -67,26 +67,17 @@ class AlfworldEnvironment(TextGame):
 
     def _load(self, payload: AlfworldGame) -> None:
         import alfworld.info
-        from alfworld.agents.utils.misc import Demangler
-        from textworld.core import EnvInfos
-        from textworld.envs.pddl import PddlEnv
+
+        from agentbank_jax.environments.alfworld_engine import AlfredGames
 
         if self._game is None:
             # One for all games: each holds a copy of the planner's library, which is never given back.
-            self._game = PddlEnv(EnvInfos(won=True, admissible_commands=True, extras=["walkthrough"]))
-        self._game.load(
-            {
-                "pddl_domain": Path(alfworld.info.ALFRED_PDDL_PATH).read_text(encoding="utf-8"),
-                "grammar": self._wording.grammar(
-                    Path(alfworld.info.ALFRED_TWL2_PATH).read_text(encoding="utf-8"), payload.goal
-                ),
-                "pddl_problem": payload.pddl_problem(),
-            }
-        )
-        entities = self._game._entity_infos
-        names = Demangler(game_infos=entities)
-        for entity in entities.values():
-            entity.name = names.demangle_alfred_name(entity.id).strip()
+            domain, packaged = (
+                Path(path).read_text(encoding="utf-8")
+                for path in (alfworld.info.ALFRED_PDDL_PATH, alfworld.info.ALFRED_TWL2_PATH)
+            )
+            self._game = AlfredGames(domain, self._wording.grammar(packaged))
+        self._game.load({"task": f"Your task is to: {payload.goal}.", "pddl_problem": payload.pddl_problem()})
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentbank_jax.environments.alfworld_goals import difficulty_of
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_object, read_rows, text_field
 from agentbank_jax.errors import AgentBankError
@@ -88,4 +89,5 @@ def _instance(split: str, name: str, game: AlfworldGame, problem: str) -> Instan
         id=f"alfworld/{split}/{name}",
         fingerprint=question_fingerprint(problem)[:16],
         payload=game,
+        difficulty=difficulty_of(game.task_type),
     )

@@ -5,7 +5,6 @@ versions, which is made here from the package's own grammar by replacing the sen
 are those of the household (`household.py`).
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,13 +27,13 @@ class AlfworldWording:
     replaced: Mapping[str, str]
     aliases: Mapping[str, str]
 
-    def grammar(self, packaged: str, goal: str) -> str:
-        """The grammar of a game with this goal.
+    def grammar(self, packaged: str) -> str:
+        """The grammar of games in this wording.
 
         Raises:
           AlfworldError: where the package's grammar has not the sentence to be replaced.
         """
-        for sentence, other in {**self.replaced, "UNKNOWN GOAL.": f"{json.dumps(goal)[1:-1]}."}.items():
+        for sentence, other in self.replaced.items():
             if sentence not in packaged:
                 raise AlfworldError(
                     f"alfworld's grammar has no '{sentence}'; the wording '{self.name}' is known for alfworld 0.4."
@@ -56,11 +55,13 @@ RELEASED = AlfworldWording(
     name=ALFWORLD_RELEASED.name,
     replaced={
         '"move {o} to {r}"': f'"{_placeholders(ALFWORLD_RELEASED.actions["put"])}"',
+        '"use {o}"': '"toggle {o}"',
         "You move the {o.name} to the {r.name}.": "You put the {o.name} in/on the {r.name}.",
         "You arrive at {r.name}.": "You arrive at {lend.name}.",
         "move (object) to (receptacle):  place": "put (object) in/on (receptacle):  place",
+        "use (object):    ": "toggle (object): ",
     },
-    aliases={"toggle": "use"},
+    aliases={"use": "toggle"},
 )
 
 PACKAGED = AlfworldWording(name="alfworld_packaged", replaced={}, aliases={})

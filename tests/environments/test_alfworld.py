@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -81,18 +82,13 @@ def test_a_broken_game_is_named_with_file_and_field(own_benchmarks: Path, name: 
 
 def test_the_released_wording_is_that_of_the_starter_household() -> None:
     assert f'"{ALFWORLD_RELEASED.actions["put"]}"'.format(object="{o}", receptacle="{r}") in RELEASED.replaced.values()
-    assert RELEASED.command("Toggle desklamp 1") == "use desklamp 1"
+    assert RELEASED.command("Use desklamp 1") == "toggle desklamp 1"
     assert PACKAGED.command("toggle desklamp 1") == "toggle desklamp 1"
-
-
-def test_a_goal_is_written_into_the_grammar_as_text() -> None:
-    grammar = PACKAGED.grammar('"rhs": "Your task is to: UNKNOWN GOAL."', 'say "hi"\\n')
-    assert grammar == r'"rhs": "Your task is to: say \"hi\"\\n."'
 
 
 def test_a_grammar_of_another_version_is_refused() -> None:
     with pytest.raises(AgentBankError, match="alfworld's grammar has no"):
-        RELEASED.grammar('"rhs": "Your task is to: UNKNOWN GOAL."', "x")
+        RELEASED.grammar('"rhs": "You arrive at {r.name}."')
 
 
 def test_an_unknown_wording_is_answered_with_the_nearest_one() -> None:
@@ -138,6 +134,31 @@ def test_the_packaged_wording_plays_the_same_game(own_benchmarks: Path) -> None:
     assert won(steps)
     assert steps[0][1] == "You arrive at fridge 1. The fridge 1 is closed."
     assert steps[-1][:2] == ("move apple 1 to countertop 1", "You move the apple 1 to the countertop 1.")
+
+
+@pytest.mark.arena
+@needs_engine
+def test_a_goal_is_told_as_it_is_written(own_benchmarks: Path) -> None:
+    alfworld_kitchen.write_published(own_benchmarks / "alfworld" / "valid_unseen")
+    instance = SPEC.instance("test", 0)
+    goal = 'say "hi" to {o.name} and #look.feedback#'
+    other = dataclasses.replace(instance, payload=dataclasses.replace(instance.payload, goal=goal))
+    environment = SPEC.make()
+    assert environment.reset(options={"instance": instance})[0].endswith(f"Your task is to: {alfworld_kitchen.GOAL}.")
+    assert environment.reset(options={"instance": other})[0].endswith(f"Your task is to: {goal}.")
+
+
+@pytest.mark.arena
+@needs_engine
+def test_environments_played_in_turns_do_not_mix(own_benchmarks: Path) -> None:
+    made = [registry.get("alfworld_generated").instance("train", index) for index in range(2)]
+    alone = [played(SPEC.make(), instance) for instance in made]
+    first, second = SPEC.make(), SPEC.make()
+    begun = [first.reset(options={"instance": made[0]})[0], second.reset(options={"instance": made[1]})[0]]
+    assert begun == [text for text, _ in alone]
+    for environment, (_, steps) in zip((first, second), alone, strict=True):
+        assert [(step[0], *environment.step(step[0])) for step in steps] == steps
+    assert played(first, made[0]) == alone[0] and played(first, made[1]) == alone[1]
 
 
 @pytest.mark.arena

@@ -3,7 +3,15 @@
 import functools
 from collections.abc import Callable
 
-from agentbank_jax.environments import alfworld, iqa, rearrange, scienceworld, textworld, textworld_express
+from agentbank_jax.environments import (
+    alfworld,
+    alfworld_problems,
+    iqa,
+    rearrange,
+    scienceworld,
+    textworld,
+    textworld_express,
+)
 from agentbank_jax.environments.alfworld_games import read_games
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.benchmark_data import PublishedData
@@ -89,6 +97,18 @@ SPECS = (
             "ALFWorld's games, from its publisher",
         ),
         make=alfworld.AlfworldEnvironment,
+    ),
+    EnvironmentSpec(
+        name="alfworld_generated",
+        skill="embodied",
+        action_space="discrete",
+        max_steps=alfworld.MAX_STEPS,
+        protocol=f"{alfworld.protocol()}, problems/{alfworld_problems.VERSION}",
+        instruction=ALFWORLD_INSTRUCTION,
+        requires=("the packages alfworld and textworld (the extra `alfworld`; they bring GPL libraries)",),
+        make=alfworld.AlfworldEnvironment,
+        instance=alfworld_problems.instance,
+        available=ALFWORLD.engine,
     ),
     EnvironmentSpec(
         name="iqa",
