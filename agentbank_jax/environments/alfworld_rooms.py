@@ -27,7 +27,7 @@ CLEANABLE = _types(
     "Tomato"
 )
 HEATABLE = _types("Apple Bread Cup Egg Mug Plate Potato Tomato")
-COOLABLE = _types("Apple Bowl Bread Cup Egg Lettuce Mug Pan Plate Pot Potato Tomato")
+COOLABLE = _types("Apple Bowl Bread Cup Egg Lettuce Mug Pan Plate Pot Potato Tomato WineBottle")
 SLICEABLE = _types("Apple Bread Egg Lettuce Potato Tomato")
 TOGGLEABLE = frozenset({"DeskLamp"})
 CONTAINERS = _types("Bowl Box Cup Mug Pan Plate Pot")
