@@ -193,8 +193,9 @@ class _Mind:
                 return "change"
             case "put" if ready and _kind(place) == self.target:
                 return "put_first" if len(self.delivered) + 1 < self.goal.count else "put"
-            case "use" if self.goal.lamp and ready and _kind(item) == self.target and self.seen.get(item) == self.at:
-                return "use"
+            case "use" if self.goal.lamp and _kind(item) == self.target and self.seen.get(item) == self.at:
+                beside = self.at in self._known(self.wanted).values()
+                return "use" if ready else "use_first" if beside and not self.held else None
         return None
 
     def slots(self, parts: Mapping[str, str]) -> dict[str, str]:

@@ -127,4 +127,12 @@ THOUGHTS: dict[str, tuple[str, ...]] = {
         "I am beside the {target} with {item}. I turn it on.",
         "All that is left is to turn on the {target}.",
     ),
+    "use_first": (
+        "The {target} and {an_object} are both here. I turn on the light, then take the {object}.",
+        "I see {an_object} beside the {target}. First the light.",
+        "Both are here: the {target} and {an_object}. I begin with the {target}.",
+        "Here is the {target}, and {an_object} too. I switch it on first.",
+        "The {object} lies right by the {target}, so I turn that on first.",
+        "I turn on the {target} now; {an_object} is here to look at.",
+    ),
 }

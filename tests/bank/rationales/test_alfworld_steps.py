@@ -66,6 +66,15 @@ SCRIPTS = {
         ),
         ("explore_first", "explore_next", "take", "go_lamp", "use"),
     ),
+    "lamp beside": (
+        scripted(
+            LAMP,
+            ("go to desk 1", "On the desk 1, you see a desklamp 1, and a pen 1."),
+            ("toggle desklamp 1", "You turn on the desklamp 1."),
+            ("take pen 1 from desk 1", "You pick up the pen 1 from the desk 1."),
+        ),
+        ("explore_first", "use_first", "take"),
+    ),
     "two": (
         scripted(
             TWO,
