@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from agentbank_jax.environments.alfworld_games import AlfworldGame
 from agentbank_jax.environments.alfworld_wording import RELEASED, wording_called
@@ -16,6 +17,10 @@ from agentbank_jax.environments.packages import installed_version
 from agentbank_jax.environments.text_game import Outcome, TextGame, solution
 
 MAX_STEPS = 40
+
+# Engines of environments that were closed, by wording. Each holds a copy of the planner's library, which is never given
+# back, so the next environment takes one of these before it makes another.
+_SPARE: dict[str, list[Any]] = {}
 
 
 def protocol(wording: str = RELEASED.name) -> str:
@@ -65,19 +70,25 @@ class AlfworldEnvironment(TextGame):
         """The planner's walkthrough, which is made once for each episode."""
         return solution(self._state["extra.walkthrough"])
 
+    def end(self, game: Any) -> None:
+        _SPARE.setdefault(self._wording.name, []).append(game)
+
     def _load(self, payload: AlfworldGame) -> None:
+        if self._game is None:
+            spare = _SPARE.get(self._wording.name)
+            self._game = spare.pop() if spare else self._made()
+        self._game.load({"task": f"Your task is to: {payload.goal}.", "pddl_problem": payload.pddl_problem()})
+
+    def _made(self) -> Any:
         import alfworld.info
 
         from agentbank_jax.environments.alfworld_engine import AlfredGames
 
-        if self._game is None:
-            # One for all games: each holds a copy of the planner's library, which is never given back.
-            domain, packaged = (
-                Path(path).read_text(encoding="utf-8")
-                for path in (alfworld.info.ALFRED_PDDL_PATH, alfworld.info.ALFRED_TWL2_PATH)
-            )
-            self._game = AlfredGames(domain, self._wording.grammar(packaged))
-        self._game.load({"task": f"Your task is to: {payload.goal}.", "pddl_problem": payload.pddl_problem()})
+        domain, packaged = (
+            Path(path).read_text(encoding="utf-8")
+            for path in (alfworld.info.ALFRED_PDDL_PATH, alfworld.info.ALFRED_TWL2_PATH)
+        )
+        return AlfredGames(domain, self._wording.grammar(packaged))
 
 
 @contextmanager

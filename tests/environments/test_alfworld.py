@@ -163,6 +163,24 @@ def test_environments_played_in_turns_do_not_mix(own_benchmarks: Path) -> None:
 
 @pytest.mark.arena
 @needs_engine
+def test_an_engine_that_was_closed_is_taken_again_as_new(own_benchmarks: Path) -> None:
+    alfworld_kitchen.write_published(own_benchmarks / "alfworld" / "valid_unseen")
+    instance = SPEC.instance("test", 0)
+    first = SPEC.make()
+    whole = played(first, instance)
+    first.reset(options={"instance": instance})
+    first.step("go to fridge 1")
+    engine = first._game
+    first.close()
+    first.close()
+    second, third = SPEC.make(), SPEC.make()
+    assert played(second, instance) == whole and second._game is engine
+    assert played(third, instance) == whole and third._game is not engine
+    assert played(AlfworldEnvironment(wording="alfworld_packaged"), instance) != whole
+
+
+@pytest.mark.arena
+@needs_engine
 def test_what_is_not_admissible_does_nothing_and_valid_actions_do_something(own_benchmarks: Path) -> None:
     alfworld_kitchen.write_published(own_benchmarks / "alfworld" / "valid_unseen")
     environment = SPEC.make()
