@@ -1,8 +1,9 @@
 """TextWorld's engine of games in PDDL, with what it does over and over done once.
 
-The engine translates each game four times to begin it, reads its grammar anew, and words every possible action at each
-step. Here a game is translated once for play and once for the planner, a grammar is read once, and an action is worded
-once in a game; what is said and done is the same. Imports `textworld`, so it is imported only when a game begins.
+The engine translates a game four times to begin it, reads its grammar anew for each, and asks that grammar how to word
+each possible action at each step. Here a game is translated twice (once for play, once for the planner), however often
+it is begun in a row, a grammar is read once, and an action is worded by its template; what is said and done is the
+same. Imports `textworld`, so it is imported only when a game begins.
 """
 
 import functools
