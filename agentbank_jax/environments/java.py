@@ -11,8 +11,9 @@ from agentbank_jax.environments.packages import missing_package
 
 OPTIONS_VARIABLE = "JAVA_TOOL_OPTIONS"
 
-# Without a limit ScienceWorld's machine grows to several gigabytes.
-MEMORY = "-Xmx512m"
+# Without a limit ScienceWorld's machine grows to several gigabytes. And without one hash for all objects the order of
+# its sets is another after other episodes, and with it the order in which things are named and tried.
+MACHINE_OPTIONS = "-Xmx512m -XX:+IgnoreUnrecognizedVMOptions -XX:+UnlockExperimentalVMOptions -XX:hashCode=2"
 
 _CLOSING_SECONDS = 5.0
 
@@ -26,10 +27,10 @@ def missing_java_game(package: str, module: str) -> str | None:
 
 
 @contextmanager
-def limited_memory() -> Iterator[None]:
-    """A machine started inside has `MEMORY`, unless the user's own JAVA_TOOL_OPTIONS say otherwise."""
+def machine_options() -> Iterator[None]:
+    """A machine started inside has `MACHINE_OPTIONS`, unless the user's own JAVA_TOOL_OPTIONS say otherwise."""
     chosen = os.environ.get(OPTIONS_VARIABLE)
-    os.environ[OPTIONS_VARIABLE] = f"{MEMORY} {chosen}" if chosen else MEMORY
+    os.environ[OPTIONS_VARIABLE] = f"{MACHINE_OPTIONS} {chosen}" if chosen else MACHINE_OPTIONS
     try:
         yield
     finally:

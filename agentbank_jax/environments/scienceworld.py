@@ -11,7 +11,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from agentbank_jax.environments.base import ExpertStep, Instance
-from agentbank_jax.environments.java import close_machine, limited_memory
+from agentbank_jax.environments.java import close_machine, machine_options
 from agentbank_jax.environments.packages import installed_version
 from agentbank_jax.environments.registry import check_index, check_split
 from agentbank_jax.environments.text_game import Outcome, TextGame, solution
@@ -145,8 +145,9 @@ class ScienceWorldEnvironment(TextGame):
     the agent focuses on a wrong thing, and the episode then ends. `info` has `score`, the simulator's, and `task`.
     One Java virtual machine serves all episodes; it ends with this process.
 
-    The world of a problem is always the same, but the simulator draws some of what happens in it anew, such as what
-    bees pollinate, and the order in which its own solution tries things: episodes differ a little from run to run.
+    The world of a problem is always the same, and so is what the same actions do in it, in machines that were started
+    with `MACHINE_OPTIONS`. With Java's own settings the order in which things are named, and what bees pollinate,
+    depend on the episodes before.
 
     An episode is truncated after its task's published number of actions (120 where none is published), unless `reset`
     is given `max_steps`. Some of the simulator's own solutions are longer.
@@ -181,8 +182,14 @@ class ScienceWorldEnvironment(TextGame):
         return sorted(set(self._game.get_valid_action_object_combinations()))
 
     def expert_steps(self) -> list[ExpertStep]:
-        """The simulator's own solution."""
-        self._load(gold=True)
+        """The simulator's own solution: the same each time, with rare exceptions.
+
+        What its machine has not met before it may try in another order. So the first solution of each task is left.
+        Now and then a later one is another still: where that matters, begin with a new machine.
+        """
+        for _ in range(1 if self._problem.task in self._solved else 2):
+            self._load(gold=True)
+        self._solved.add(self._problem.task)
         actions = self._game.get_gold_action_sequence()
         self._load(gold=False)
         self._game.server.step("look around")
@@ -195,7 +202,9 @@ class ScienceWorldEnvironment(TextGame):
         if self._game is None:
             from scienceworld import ScienceWorldEnv
 
-            with limited_memory():
+            with machine_options():
                 self._game = ScienceWorldEnv("", envStepLimit=_NO_LIMIT)
+            # The tasks that this machine has solved.
+            self._solved: set[ScienceTask] = set()
         # Loading begins the episode as well; the simulator's `reset` would make the same world a second time.
         self._game.load(self._problem.task.name, self._problem.variation, SIMPLIFICATION, gold)

@@ -92,8 +92,10 @@ def game_file(seed: int) -> Path:
 def _make(seed: int, path: Path) -> bool:
     """Makes a game, and says whether its own walkthrough wins it."""
     import textworld
+    from textworld.generator.data import KnowledgeBase
 
     options = textworld.GameOptions()
+    options.kb = KnowledgeBase.default()  # else it is parsed anew, which takes longer than all else
     options.seeds = seed
     options.nb_rooms, options.nb_objects, options.quest_length = ROOMS, OBJECTS, QUEST_LENGTH
     options.path, options.force_recompile = str(path), True

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentbank_jax.environments.base import ExpertStep, Instance
-from agentbank_jax.environments.java import close_machine, limited_memory
+from agentbank_jax.environments.java import close_machine, machine_options
 from agentbank_jax.environments.packages import installed_version
 from agentbank_jax.environments.registry import check_index, check_split
 from agentbank_jax.environments.text_game import Outcome, TextGame, solution
+from agentbank_jax.errors import AgentBankError
 
 # The simulator's own names, in its order.
 GAMES = ("cookingworld", "twc", "coin", "mapreader", "arithmetic", "sorting", "simonsays", "peckingorder")
@@ -21,6 +22,10 @@ SEEDS = {"train": range(1000), "test": range(20000, 21000)}
 
 # The simulator's own limit.
 MAX_STEPS = 100
+
+# The experts that walk at random, and how often the simulator lets them try.
+_WANDERERS = {"twc": "TWCGoldAgent", "coin": "CoinGoldAgent"}
+_WALKS = 50
 
 _UNKNOWN = "Unknown action"
 _NO_LIMIT = 1_000_000
@@ -129,20 +134,40 @@ class TextWorldExpressEnvironment(TextGame):
         return shown, state["inventory"], tuple(self.valid_actions()), state["score"], self._best
 
     def expert_steps(self) -> list[ExpertStep]:
-        """The simulator's own solution."""
-        self._restart(gold=True)
-        actions = self._game.getGoldActionSequence()
+        """The simulator's own solution, the same each time.
+
+        In two games its expert walks at random until it has seen all it needs. The simulator draws those walks anew
+        each time; here the seed of the world decides them.
+        """
+        expert = _WANDERERS.get(self._payload.name)
+        if expert is None:
+            self._restart(gold=True)
+            actions = self._game.getGoldActionSequence()
+        else:
+            actions = self._wandered(expert)
         self._restart(gold=False)
         return solution(actions)
 
     def end(self, game: Any) -> None:
         close_machine(game)
 
+    def _wandered(self, expert: str) -> list[str]:
+        java = self._game._gateway.jvm
+        draws = java.scala.util.Random(self._payload.seed)
+        for _ in range(_WALKS):
+            self._restart(gold=False)
+            walk = getattr(java.textworldexpress.goldagent, expert)(self._game.server.game()).mkGoldPath(draws)
+            if walk._1:
+                return list(walk._2)
+        raise AgentBankError(
+            f"{self._payload.name}, seed {self._payload.seed}: its expert has found no way in {_WALKS} walks."
+        )
+
     def _restart(self, *, gold: bool) -> str:
         if self._game is None:
             from textworld_express import TextWorldExpressEnv
 
-            with limited_memory():
+            with machine_options():
                 self._game = TextWorldExpressEnv(envStepLimit=_NO_LIMIT)
             self._loaded = ""
         game = self._payload

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agentbank_jax.environments import registry, scienceworld
-from agentbank_jax.environments.java import OPTIONS_VARIABLE, limited_memory
+from agentbank_jax.environments.java import MACHINE_OPTIONS, OPTIONS_VARIABLE, machine_options
 from agentbank_jax.environments.scienceworld import TASKS, ScienceWorldEnvironment
 from agentbank_jax.errors import AgentBankError
 
@@ -56,12 +56,12 @@ def test_the_variations_of_the_splits_are_those_of_the_published_paper():
 
 def test_the_users_java_options_are_kept_beside_the_limit(monkeypatch):
     monkeypatch.setenv(OPTIONS_VARIABLE, "-Dx=1")
-    with limited_memory():
-        assert os.environ[OPTIONS_VARIABLE] == "-Xmx512m -Dx=1"
+    with machine_options():
+        assert os.environ[OPTIONS_VARIABLE] == f"{MACHINE_OPTIONS} -Dx=1"
     assert os.environ[OPTIONS_VARIABLE] == "-Dx=1"
     monkeypatch.delenv(OPTIONS_VARIABLE)
-    with limited_memory():
-        assert os.environ[OPTIONS_VARIABLE] == "-Xmx512m"
+    with machine_options():
+        assert os.environ[OPTIONS_VARIABLE] == MACHINE_OPTIONS
     assert OPTIONS_VARIABLE not in os.environ
 
 
@@ -123,6 +123,30 @@ def test_the_published_limit_truncates_and_keeps_the_score_reached(engine):
         assert rewards == sorted(rewards)
     finally:
         environment.close()
+
+
+@pytest.mark.arena
+def test_the_same_actions_do_the_same_whatever_was_played_before(engine):
+    """With Java's own hashes most of these episodes differ from engine to engine."""
+    problems = {
+        name: next(i for i in map(SPEC.instance, ["train"] * 30, range(30)) if i.payload.task.name == name)
+        for name in ("power-component", "grow-fruit", "find-animal", "mendelian-genetics-known-plant")
+    }
+
+    def told(environment, instance, actions):
+        first, _ = environment.reset(options={"max_steps": 400, "instance": instance})
+        return [first, *(environment.step(action)[0] for action in actions)]
+
+    fresh, paths = SPEC.make(), {}
+    for name, instance in problems.items():
+        fresh.reset(options={"instance": instance})
+        paths[name] = [step.action for step in fresh.expert_steps()]
+    before = {name: told(fresh, problems[name], paths[name]) for name in problems}
+    fresh.close()
+    for name in reversed(problems):
+        engine.reset(options={"instance": problems[name]})
+        assert [step.action for step in engine.expert_steps()] == paths[name], name
+        assert told(engine, problems[name], paths[name]) == before[name], name
 
 
 @pytest.mark.arena

@@ -64,6 +64,22 @@ def test_the_gold_path_of_160_games_scores_1(engine, split: str):
 
 
 @pytest.mark.arena
+@pytest.mark.parametrize("game", GAMES)
+def test_the_gold_path_is_the_same_each_time_and_in_another_engine(engine, game):
+    """Those of `twc` and `coin` are random walks."""
+    spec, other = registry.get(f"textworld_express_{game}"), SPEC.make()
+    paths = []
+    for environment, numbers in ((engine, (3, 4, 5)), (engine, (5, 4, 3)), (other, (5, 3, 4))):
+        for number in numbers:
+            environment.reset(options={"instance": spec.instance("train", number)})
+            paths.append((number, [step.action for step in environment.expert_steps()]))
+    other.close()
+    last = dict(paths)
+    assert all(path == last[number] for number, path in paths)
+    assert len(set(map(tuple, last.values()))) == 3
+
+
+@pytest.mark.arena
 def test_hostile_actions_are_invalid_and_a_lost_game_is_no_success(engine):
     engine.reset(options={"instance": SPEC.instance("test", 6)})
     assert engine.valid_actions()

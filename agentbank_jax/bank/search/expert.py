@@ -12,8 +12,8 @@ from agentbank_jax.errors import AgentBankError
 class Expert:
     """Plays what the environment's `expert_steps` says: a gold path, a walkthrough, or an expert's plan.
 
-    Its steps keep their intents and slots. They are the same each time where the engine's are: ScienceWorld draws some
-    of its gold paths anew, and TextWorldExpress those of `twc` and `coin`.
+    Its steps keep their intents and slots. They are the same each time where the engine's are. What the environment
+    refuses is left out: some of TextWorldExpress's gold paths open what is open.
     """
 
     @property
@@ -25,12 +25,15 @@ class Expert:
             steps = keeper.environment.expert_steps()
         except AgentBankError as error:
             return Nothing(reason="no_plan", detail=str(error))
-        for position, step in enumerate(steps, start=1):
+        taken: list[ExpertStep] = []
+        for step in steps:
             if keeper.spent():
                 return given_up(keeper)
-            state = keeper.take(step.action)
+            state = keeper.pass_on(step.action)
+            if not state.invalid:
+                taken.append(step)
             if state.reached:
-                return tuple(steps[:position])
+                return tuple(taken)
             if state.ended:
                 break
         return Nothing(reason="no_plan", detail=f"the expert's {len(steps)} steps do not reach the reward")

@@ -15,6 +15,7 @@ from agentbank_jax.bank.search.budget import BUDGETS, Budget, budget_called
 from agentbank_jax.bank.search.expert import Expert
 from agentbank_jax.bank.search.iterative_deepening import IterativeDeepening
 from agentbank_jax.bank.search.monte_carlo import MonteCarlo
+from agentbank_jax.environments.base import ExpertStep
 from agentbank_jax.errors import AgentBankError
 from tests.bank.search.graphs import MAX_STEPS, KeptWalk, Walk, instance_of, line, spec_of
 
@@ -87,6 +88,28 @@ def test_one_engine_serves_one_problem_after_the_other_and_a_broken_one_is_repla
     annotator.annotate(spec_of(KeptWalk), instance_of(line(3)))
     annotator.annotate(spec, instance_of(line(3)))
     assert len(made) == 3
+
+
+def test_an_expert_leaves_out_what_is_refused_and_has_no_actions_listed_on_its_way():
+    class Stumbling(Walk):
+        def valid_actions(self):
+            self.listed = getattr(self, "listed", 0) + 1
+            return super().valid_actions()
+
+        def step(self, action):
+            listed = self.listed
+            answer = super().step(action)
+            self.listed = listed
+            return answer
+
+        def expert_steps(self):
+            return [ExpertStep(action="road 9", intent="stumble"), *super().expert_steps()]
+
+    spec = spec_of(Stumbling)
+    sequence = SearchAnnotator(searcher=Expert()).annotate(spec, instance_of(line(4)))
+    assert isinstance(sequence, ActionSequence) and [step.intent for step in sequence.steps] == ["walk"] * 4
+    assert sequence.cost["steps"] == 5
+    assert held_engine(spec).listed == 1  # at the start
 
 
 def test_a_limit_of_actions_takes_the_place_of_the_environments_and_of_the_problems_own():
