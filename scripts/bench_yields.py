@@ -2,13 +2,15 @@
 
 Of each task whose files are there: source rows, rows whose actions replay to their reward in a fresh environment, and
 drops by reason. Tasks whose data hold the steps are reformatted; alfworld and scienceworld take their engines' own
-experts, where those are installed. Benchmarks are evaluation data: the figures are measured, no bank is written.
+experts, where those are installed, whose solutions may have 400 steps. Benchmarks are evaluation data: the figures are
+measured, no bank is written.
 """
 
 import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -16,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from agentbank_jax.configuration.report_errors import report_errors
 
 _EXPERTS = ("alfworld", "scienceworld")
+_EXPERT_STEPS = 400
 
 
 def main() -> int:
@@ -27,18 +30,44 @@ def main() -> int:
     parser.add_argument("--task", action="append", default=[], metavar="NAME", help="one task; may be repeated "
                         "(default: all that can run here)")  # fmt: skip
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth instance alone (default: 1)")
+    parser.add_argument("--most", type=int, metavar="N", help="so many instances of a task at most (default: all)")
+    parser.add_argument("--split", choices=("train", "test"), help="(default: train for gsm8k, else test)")
     parser.add_argument(
         "--drops", type=int, default=0, metavar="N", help="also print N drops of each task (default: 0)"
     )
     options = parser.parse_args()
 
+    from agentbank_jax.bank.engine import close_engine, held_engine
+    from agentbank_jax.bank.outcome import Drop
     from agentbank_jax.bank.reformatting.registry import TASKS, reformatter
-    from agentbank_jax.bank.yields import ExpertAnnotator, measure, yield_table
+    from agentbank_jax.bank.replay import replay
+    from agentbank_jax.bank.search.annotator import SearchAnnotator
+    from agentbank_jax.bank.search.expert import Expert
+    from agentbank_jax.bank.yields import Yield, measure, yield_table
     from agentbank_jax.commands.console import make_console
     from agentbank_jax.environments import benchmark_data, registry
+    from agentbank_jax.environments.base import Instance
     from agentbank_jax.environments.benchmark_data import BenchmarkConfig
     from agentbank_jax.environments.index_build import build_index
     from agentbank_jax.environments.passage_files import find_passage_files
+    from agentbank_jax.environments.registry import EnvironmentSpec
+
+    def solved(spec: EnvironmentSpec, instances: Iterator[Instance]) -> Yield:
+        """As `measure`, by the engine's own expert."""
+        annotator, found = SearchAnnotator(searcher=Expert(), max_steps=_EXPERT_STEPS), Yield(task=spec.name)
+        for instance in instances:
+            found.rows += 1
+            outcome = annotator.annotate(spec, instance)
+            if not isinstance(outcome, Drop):
+                actions = [step.action for step in outcome.steps]
+                engine = held_engine(spec)
+                outcome = replay(spec, instance, actions, environment=engine, max_steps=_EXPERT_STEPS)
+            if isinstance(outcome, Drop):
+                found.drops.append(outcome)
+            else:
+                found.kept.append(instance.id)
+        close_engine()
+        return found
 
     console = make_console()
     found = []
@@ -54,17 +83,17 @@ def main() -> int:
         for name in options.task or (*TASKS, *_EXPERTS):
             spec = registry.get(name)
             # GSM8K's training file is the only one of these that may enter a bank.
-            split = "train" if name == "gsm8k" else "test"
+            split = options.split or ("train" if name == "gsm8k" else "test")
             missing = spec.available()
             if missing is not None:
                 console.print(f"{name}: left out, since {missing}", markup=False, highlight=False)
                 continue
             size = spec.size(split)
             assert size is not None, "published data end"
-            numbers = range(0, size, max(1, options.every))
+            numbers = range(0, size, max(1, options.every))[: options.most]
             started = time.perf_counter()
-            annotator = ExpertAnnotator() if name in _EXPERTS else reformatter(name)
-            result = measure(spec, (spec.instance(split, number) for number in numbers), annotator)
+            instances = (spec.instance(split, number) for number in numbers)
+            result = solved(spec, instances) if name in _EXPERTS else measure(spec, instances, reformatter(name))
             found.append(result)
             console.print(f"{name}: {time.perf_counter() - started:.1f} s", highlight=False)
             for drop in result.drops[: options.drops]:

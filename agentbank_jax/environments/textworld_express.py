@@ -158,7 +158,7 @@ class TextWorldExpressEnvironment(TextGame):
             self._restart(gold=False)
             walk = getattr(java.textworldexpress.goldagent, expert)(self._game.server.game()).mkGoldPath(draws)
             if walk._1:
-                return list(walk._2)
+                return list(walk._2)[1:]  # a reset has looked around already
         raise AgentBankError(
             f"{self._payload.name}, seed {self._payload.seed}: its expert has found no way in {_WALKS} walks."
         )
