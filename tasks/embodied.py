@@ -2,6 +2,7 @@
 
 from agentbank_jax.data.declarations import TaskDeclaration, declare_task
 from agentbank_jax.environments.instructions import FORM
+from agentbank_jax.environments.textworld_express import GAMES as EXPRESS_GAMES
 from agentbank_jax.tasks.released import declare_released
 
 STARTER = declare_task(
@@ -37,6 +38,20 @@ RELEASED = (
         rows=None,
         verified=False,
     ),
+)
+
+# Made by `gin/bank/open.gin`.
+OPEN = tuple(
+    declare_task(
+        TaskDeclaration(
+            name=name,
+            skill="embodied",
+            action_space="discrete",
+            environment=name,
+            remedy=f"make it with: python scripts/build_bank.py --gin_file=bank/open.gin --task={name}",
+        )
+    )
+    for name in ("alfworld_generated", "textworld", *(f"textworld_express_{game}" for game in EXPRESS_GAMES))
 )
 
 # Released beside the 16 tasks of the paper.

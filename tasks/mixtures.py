@@ -16,6 +16,9 @@ def _once(name: str, tasks: Iterable[TaskDeclaration]) -> MixtureDeclaration:
 
 STARTER = _once("starter", [module.STARTER for module in SKILLS.values()])
 
+# Of problems that anyone can make, and GSM8K's.
+OPEN = _once("open", [*(module.STARTER for module in SKILLS.values()), math.GSM8K, *embodied.OPEN])
+
 # Of the released data: the paper's 16 tasks, those of each skill, and all 19 configs.
 RELEASED = [task for module in SKILLS.values() for task in module.RELEASED]
 AGENTBANK = _once("agentbank", RELEASED)

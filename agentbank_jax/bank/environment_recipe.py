@@ -54,6 +54,7 @@ class EnvironmentRecipe(Recipe):
       source: what the metadata name as the source; the environment if empty.
       shard_rows: trajectories per file.
       chunk: instances that are annotated at once, see `Recipe`.
+      fresh_engine: whether each chunk begins with a new engine; the bytes then depend on `chunk`.
       threads: instances under way at one time in each process, for annotators that wait for a server.
       benchmarks: where published data are.
       sandbox: how programs are held apart.
@@ -73,6 +74,7 @@ class EnvironmentRecipe(Recipe):
     source: str = ""
     shard_rows: int = 2000
     chunk: int = 200
+    fresh_engine: bool = False
     threads: int = 1
     benchmarks: BenchmarkConfig = field(default_factory=BenchmarkConfig)
     sandbox: SandboxConfig = field(default_factory=SandboxConfig)
@@ -119,6 +121,7 @@ class EnvironmentRecipe(Recipe):
             "seed": self.seed,
             "max_steps": self.max_steps,
             "shard_rows": self.shard_rows,
+            "engine_of": self.chunk if self.fresh_engine else None,
             "annotation": self.method,
             "annotator": dict(self.annotator.facts()),
             "rationales": dict(self.rationales.facts()),
@@ -129,6 +132,8 @@ class EnvironmentRecipe(Recipe):
     def make(self, start: int, stop: int) -> Sequence[Outcome]:
         first = self._first_index()
         instances = [self.spec.instance(SPLIT, first + number) for number in range(start, stop)]
+        if self.fresh_engine:
+            close_engine()
         if self.threads == 1:
             return [self.outcome(instance) for instance in instances]
         with ThreadPoolExecutor(self.threads) as pool:

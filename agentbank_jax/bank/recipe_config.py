@@ -101,6 +101,7 @@ class RecipeConfig:
       filters: names of filters, which `FilterConfig` sets up; they are applied in this order, those that compare
         trajectories last.
       source: what the trajectories' metadata name as their source; the environment if None.
+      fresh_engine: whether each chunk begins with a new engine, for engines whose state outlives a `reset`.
       held_out: allows an environment that is kept out of training.
       shard_rows: trajectories per file.
       chunk: instances that are made at once by one process, and lost at most where a build is killed.
@@ -127,6 +128,7 @@ class RecipeConfig:
     keep_given: bool = True
     filters: Sequence[str] = ()
     source: str | None = None
+    fresh_engine: bool = False
     held_out: bool = False
     shard_rows: int = 2000
     chunk: int = 200
@@ -182,6 +184,7 @@ class RecipeConfig:
             source=self.source or "",
             shard_rows=self.shard_rows,
             chunk=self.chunk,
+            fresh_engine=self.fresh_engine,
             threads=teacher.at_once if self.asks_a_model else 1,
             benchmarks=benchmarks,
             sandbox=sandbox,

@@ -16,10 +16,10 @@ from agentbank_jax.agents.rewoo import ReWOO
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.bank.pair_sources import attempt_of_episode, attempt_of_trajectory
 from agentbank_jax.bank.pairs import SOURCES, Attempt, Pair, PairRules, TaskPairs, make_pairs
-from agentbank_jax.bank.starter import build_trajectory
 from agentbank_jax.environments import registry
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.schema import Trajectory, Turn
+from tests.bank.made import starter_trajectory
 from tests.evaluation.made_sweep import make_record
 
 PROTOCOL = registry.get("starter_math").protocol
@@ -299,7 +299,7 @@ def test_a_reply_that_was_cut_off_where_the_context_ended_is_no_part_of_an_attem
 
 
 def test_a_banks_trajectory_has_the_prompt_of_an_episode_at_the_same_problem() -> None:
-    trajectory = build_trajectory(registry.get("starter_math"), "train", 3, 0).item
+    trajectory = starter_trajectory("starter_math", 3)
     assert isinstance(trajectory, Trajectory)
     expert = attempt_of_trajectory(trajectory)
     played = (

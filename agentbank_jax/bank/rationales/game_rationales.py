@@ -12,7 +12,7 @@ from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.bank.rationales.game_memory import GameMemory
 from agentbank_jax.bank.rationales.game_thoughts import THOUGHTS
 from agentbank_jax.bank.rationales.template_rationales import TemplateRationales, given_thoughts
-from agentbank_jax.bank.starter import VOICES
+from agentbank_jax.bank.thoughts import VOICES
 from agentbank_jax.environments.base import ExpertStep, Instance
 from agentbank_jax.environments.registry import EnvironmentSpec
 

@@ -12,7 +12,7 @@ from agentbank_jax.bank.rationales.alfworld_steps import AlfworldRationales, und
 from agentbank_jax.bank.rationales.alfworld_thoughts import THOUGHTS
 from agentbank_jax.bank.rationales.template_rationales import TemplateRationales
 from agentbank_jax.bank.replay import expert_plan, replay
-from agentbank_jax.bank.starter import VOICES
+from agentbank_jax.bank.thoughts import VOICES
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.alfworld_games import AlfworldGame
 from agentbank_jax.environments.alfworld_goals import AlfworldGoal

@@ -16,7 +16,7 @@ from agentbank_jax.bank.rationales.template_rationales import TemplateRationales
 from agentbank_jax.bank.replay import Replayed, replay
 from agentbank_jax.bank.search.annotator import SearchAnnotator
 from agentbank_jax.bank.search.expert import Expert
-from agentbank_jax.bank.starter import VOICES
+from agentbank_jax.bank.thoughts import VOICES
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.base import ExpertStep
 from agentbank_jax.environments.text_game import solution
