@@ -126,6 +126,7 @@ class EnvironmentRecipe(Recipe):
             "annotator": dict(self.annotator.facts()),
             "rationales": dict(self.rationales.facts()),
             "filters": [dict(each.facts()) for each in judges],
+            "imports": list(self.imports),
             "sources": source_hash(modules),
         }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentbank_jax.agents.react import ReAct
+from agentbank_jax.bank.engine import held_engine
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.bank.replay import replay
 from agentbank_jax.environments import registry
@@ -54,7 +55,7 @@ class ReplayFilter:
                 if parsed is None:
                     return drop("no_action", f"turn {number}: {turn.content[:80]!r}")
                 actions.append(parsed.action)
-        replayed = replay(spec, instance, actions, max_steps=self.max_steps)
+        replayed = replay(spec, instance, actions, environment=held_engine(spec), max_steps=self.max_steps)
         if isinstance(replayed, Drop):
             return drop(f"replay_{replayed.reason}", replayed.detail)
         if not math.isclose(replayed.reward, recorded, abs_tol=1e-6):
