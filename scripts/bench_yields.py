@@ -10,7 +10,6 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -37,37 +36,16 @@ def main() -> int:
     )
     options = parser.parse_args()
 
-    from agentbank_jax.bank.engine import close_engine, held_engine
-    from agentbank_jax.bank.outcome import Drop
+    from agentbank_jax.bank.engine import close_engine
     from agentbank_jax.bank.reformatting.registry import TASKS, reformatter
-    from agentbank_jax.bank.replay import replay
     from agentbank_jax.bank.search.annotator import SearchAnnotator
     from agentbank_jax.bank.search.expert import Expert
-    from agentbank_jax.bank.yields import Yield, measure, yield_table
+    from agentbank_jax.bank.yields import measure, yield_table
     from agentbank_jax.commands.console import make_console
     from agentbank_jax.environments import benchmark_data, registry
-    from agentbank_jax.environments.base import Instance
     from agentbank_jax.environments.benchmark_data import BenchmarkConfig
     from agentbank_jax.environments.index_build import build_index
     from agentbank_jax.environments.passage_files import find_passage_files
-    from agentbank_jax.environments.registry import EnvironmentSpec
-
-    def solved(spec: EnvironmentSpec, instances: Iterator[Instance]) -> Yield:
-        """As `measure`, by the engine's own expert."""
-        annotator, found = SearchAnnotator(searcher=Expert(), max_steps=_EXPERT_STEPS), Yield(task=spec.name)
-        for instance in instances:
-            found.rows += 1
-            outcome = annotator.annotate(spec, instance)
-            if not isinstance(outcome, Drop):
-                actions = [step.action for step in outcome.steps]
-                engine = held_engine(spec)
-                outcome = replay(spec, instance, actions, environment=engine, max_steps=_EXPERT_STEPS)
-            if isinstance(outcome, Drop):
-                found.drops.append(outcome)
-            else:
-                found.kept.append(instance.id)
-        close_engine()
-        return found
 
     console = make_console()
     found = []
@@ -93,7 +71,12 @@ def main() -> int:
             numbers = range(0, size, max(1, options.every))[: options.most]
             started = time.perf_counter()
             instances = (spec.instance(split, number) for number in numbers)
-            result = solved(spec, instances) if name in _EXPERTS else measure(spec, instances, reformatter(name))
+            if name in _EXPERTS:
+                expert = SearchAnnotator(searcher=Expert(), max_steps=_EXPERT_STEPS)
+                result = measure(spec, instances, expert, max_steps=_EXPERT_STEPS)
+                close_engine()
+            else:
+                result = measure(spec, instances, reformatter(name))
             found.append(result)
             console.print(f"{name}: {time.perf_counter() - started:.1f} s", highlight=False)
             for drop in result.drops[: options.drops]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agentbank_jax.environments.registry import SKILLS
-from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.errors import AgentBankError, did_you_mean, first_line
 from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.evaluation.results import summarize
 from agentbank_jax.evaluation.sheet import Cell, Player, Row, Sheet
@@ -220,6 +220,11 @@ def _labels(groups: Sequence[Sequence[_Entry]]) -> tuple[list[str], tuple[str, .
     return labels, tuple(notes)
 
 
+def _failure(records: Sequence[EpisodeRecord]) -> str:
+    """Why nothing is known where every episode was ended by its environment."""
+    return f"its environment ended all {len(records)} episodes ({first_line(records[0].error or 'no reason given')})"
+
+
 def _row(group: Sequence[_Entry], label: str, places: Mapping[tuple[int, str], str]) -> Row:
     first = group[0]
     facts = first.task.facts
@@ -241,11 +246,12 @@ def _row(group: Sequence[_Entry], label: str, places: Mapping[tuple[int, str], s
             left_out = trained if contaminated or not facts.held_out else set()
             kept = entry.records(column)
             records = [replace(record, trained_on=record.instance_id in left_out) for record in kept]
+            summary = summarize(records, task=label, skill=facts.skill, model=name)
             cell = Cell(
-                summary=summarize(records, task=label, skill=facts.skill, model=name),
+                summary=summary,
                 records=tuple(records),
                 expected=entry.task.facts.episodes * len(result.seeds),
-                not_run=entry.task.not_run,
+                not_run=_failure(records) if summary.broken else entry.task.not_run,
                 contaminated=contaminated,
                 stale=len(entry.task.records.get(column.name, ())) - len(kept),
             )

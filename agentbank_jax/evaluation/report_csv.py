@@ -60,7 +60,7 @@ def _row(sheet: Sheet, gains: Gains, row: Row, player: Player, cell: Cell) -> Ma
              "invalid_rate", "tokens", "prompt_tokens", "seconds")  # fmt: skip
     counts = ("episodes", "instances", "left_out", "environment_errors")
     figures: dict[str, object] = {
-        name: getattr(summary, name) if cell.played or (name in counts and cell.not_run is None) else ""
+        name: getattr(summary, name) if cell.played or (name in counts and cell.summary.episodes) else ""
         for name in names
     }
     low, high = summary.interval if cell.played else ("", "")

@@ -145,6 +145,11 @@ class Summary:
     reasons: Mapping[str, int]
     figures: Mapping[str, float]
 
+    @property
+    def broken(self) -> bool:
+        """Whether the environment, not the agent, ended every episode: then nothing was measured."""
+        return self.environment_errors == self.episodes > 0
+
 
 def summarize(records: Sequence[EpisodeRecord], *, task: str, skill: str, model: str) -> Summary:
     """Computes the figures; with no episode that counts they are 0 and the interval is (0, 1)."""

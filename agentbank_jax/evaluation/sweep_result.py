@@ -115,7 +115,8 @@ class SweepResult:
     def mean(self, column: str, *, held_out: bool, skill: str | None = None) -> Mean | None:
         """Mean of a column over the held-in or held-out tasks that ran, optionally those of one skill.
 
-        Tasks that contaminate the model do not count as held out. None where no task counts.
+        Tasks that contaminate the model do not count as held out, and those whose environment ended every episode do
+        not count. None where no task counts.
         """
         model = next(one.model for one in self.columns if one.name == column)
         summaries = [
@@ -126,6 +127,7 @@ class SweepResult:
             and model not in task.contaminated
             and column in task.summaries
             and task.summaries[column].episodes
+            and not task.summaries[column].broken
         ]
         return mean_of(summaries)
 

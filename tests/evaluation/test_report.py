@@ -87,23 +87,23 @@ def test_the_success_table_tells_not_run_contaminated_left_out_and_errors(sheet:
     # It is marked where it counts: the oracle was trained on nothing.
     assert rows["counting_far"][2].endswith("CONTAMINATED") and rows["counting_far"][3].startswith("100.0 (")
     assert rows["counting"][3].startswith("100.0 (")
-    # The mean of counting (1) and counting_broken (0): what was not run does not count.
-    assert rows["held-in"][3].startswith("50.0 (")
+    assert rows["counting_broken"][2:] == ("not run", "not run")
+    # The mean of counting alone: what was not run, or was ended by its environment throughout, does not count.
+    assert rows["held-in"][3].startswith("100.0 (")
     assert rows["held-out"][2] == "–"  # the model was trained on its only task
     notes = "\n".join(table.notes)
-    for expected in ("the abacus is not installed", "trained on it", "1 instances", "4 of <model>, 4 of oracle"):
+    for expected in ("the abacus is not installed", "trained on it", "1 instances", "ended all 4 episodes"):
         assert expected in notes
 
 
 def test_details_and_reasons_cover_every_model_and_task_that_ran(sheet: Sheet) -> None:
     details = detail_table(sheet)
-    assert len(details.rows) == 6
+    assert len(details.rows) == 4
     assert {len(row) for row in details.rows} == {len(details.columns)}
     hostile = next(row for row in details.rows if row[1:3] == ("counting", "<model>"))
     assert hostile[3:9] == ("3", "0.0", "0.000", "8.0", "100.0", "72") and hostile[11] == "0"
-    broken = next(row for row in details.rows if row[1:3] == ("counting_broken", "oracle"))
-    assert broken[11] == "4"
-    assert reasons_table(sheet).rows[0] == ("<model>", "0", "0", "7", "0", "0", "0", "4")
+    assert not any(row[1] == "counting_broken" for row in details.rows)
+    assert reasons_table(sheet).rows[0] == ("<model>", "0", "0", "7", "0", "0", "0", "0")
 
 
 def test_tables_print_in_the_terminal_whatever_the_cells_hold(sheet: Sheet) -> None:
