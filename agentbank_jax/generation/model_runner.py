@@ -105,7 +105,8 @@ class ModelRunner:
       rules: how the parameters lie on it.
 
     Raises:
-      AgentBankError: unknown `weights`, or "int8" for a model with adapters.
+      AgentBankError: unknown `weights`, "int8" for a model with adapters, or a `config.cached_attention` that was asked
+        for by name and does not run here.
     """
 
     def __init__(
@@ -125,9 +126,10 @@ class ModelRunner:
             raise AgentBankError(f"weights={weights!r} is no known kind; expected 'int8', or '' for as they are.")
         if weights == "int8":
             params = quantize(params, consume=consume)
-        self.config, self.slots, self.max_length = config, slots, max_length
+        self.slots, self.max_length = slots, max_length
         devices = sorted(jax.tree.leaves(params)[0].devices(), key=lambda device: device.id)
         self.platform = devices[0].platform
+        self.config = forward.with_chosen_cached_attention(config, self.platform)
         settings, on_cpu = settings or RunnerSettings(), self.platform == "cpu"
         self._chunk = settings.chunk or (12 if on_cpu else 32)
         # All slots are a number of rows that always suffices.

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from agentbank_jax.models.attention import choose_backend
+from agentbank_jax.models.attention import choose_backend, choose_cached
 from agentbank_jax.models.kv_cache import KVCache, KVCacheView
 from agentbank_jax.models.llama import Llama
 from agentbank_jax.models.llama_config import LlamaConfig
@@ -141,6 +141,19 @@ def with_chosen_attention(config: LlamaConfig) -> LlamaConfig:
         dtype=config.dtype,
     )
     return replace(config, attention=attention)
+
+
+def with_chosen_cached_attention(config: LlamaConfig, platform: str) -> LlamaConfig:
+    """`config` with the attention that generation takes on devices of a platform (see `attention.choose_cached`)."""
+    cached = choose_cached(
+        config.cached_attention,
+        platform,
+        num_heads=config.num_heads,
+        num_kv_heads=config.num_kv_heads,
+        head_dim=config.head_dim,
+        dtype=config.dtype,
+    )
+    return replace(config, cached_attention=cached)
 
 
 def output_kernel(config: LlamaConfig, params: Params) -> tuple[Float[Array, "D V"] | Float[Array, "V D"], bool]:

@@ -78,7 +78,9 @@ class Attention(nnx.Module):
         else:
             cache = cache.write(layer, k_BTKh, v_BTKh, cache_positions_BT)
             k_BSKh, v_BSKh = cache.read(layer)
-            out_BTHh = attention.cached_attention(q_BTHh, k_BSKh, v_BSKh, cache_positions_BT)
+            out_BTHh = attention.cached_attention(
+                q_BTHh, k_BSKh, v_BSKh, cache_positions_BT, config.cached_attention
+            )  # fmt: skip
         return self.o_proj(out_BTHh.reshape(batch, length, -1), dropout_key), cache
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from agentbank_jax.errors import AgentBankError, did_you_mean
-from agentbank_jax.models.attention import check_backend
+from agentbank_jax.models.attention import CACHED, check_backend
 from agentbank_jax.models.lora import PROJECTIONS, LoraConfig
 from agentbank_jax.models.remat import check_policy
 
@@ -47,6 +47,8 @@ class LlamaConfig:
       dtype: of the activations and matrix products.
       param_dtype: of the stored parameters.
       attention: name of a backend in `models.attention`; "auto" lets a run choose for its devices.
+      cached_attention: how one new token attends over a cache, one of `models.attention.CACHED`; "auto" lets generation
+        choose for its devices.
       max_segments: the most segments of a packed row, for backends that need a bound; 0 leaves it to them.
       scan_layers: run the layers as one `jax.lax.scan` (compiles once) instead of unrolled (faster when few).
       remat: what each layer keeps for its gradient, a policy of `models.remat`.
@@ -74,6 +76,7 @@ class LlamaConfig:
     dtype: str = "float32"
     param_dtype: str = "float32"
     attention: str = "auto"
+    cached_attention: str = "auto"
     scan_layers: bool = False
     max_segments: int = 0
     remat: str = "none"
@@ -114,6 +117,7 @@ class LlamaConfig:
             ("param_dtype", DTYPES, "type"),
             ("family", FAMILIES, "family"),
             ("rope_scaling", ROPE_SCALINGS, "scaling"),
+            ("cached_attention", CACHED, "kind"),
         ):
             if getattr(self, name) not in known:
                 raise AgentBankError(
@@ -169,8 +173,8 @@ class LlamaConfig:
     def shape_facts(self) -> dict[str, Any]:
         """What a checkpoint must agree with: all fields but those that only say how to compute."""
         how = (
-            "dtype", "param_dtype", "attention", "max_segments", "scan_layers", "remat", "initializer_range",
-            "max_position_embeddings", "lora",
+            "dtype", "param_dtype", "attention", "cached_attention", "max_segments", "scan_layers", "remat",
+            "initializer_range", "max_position_embeddings", "lora",
         )  # fmt: skip
         facts = {name: value for name, value in asdict(self).items() if name not in how}
         if self.lora:

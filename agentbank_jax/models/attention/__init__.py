@@ -8,17 +8,20 @@ and its output is never used. `choose_backend` tries a backend on the device bef
 """
 
 from agentbank_jax.models.attention import blockwise, cudnn, splash, tokamax
-from agentbank_jax.models.attention.plain import cached_attention, masked_attention
+from agentbank_jax.models.attention.decoding import CACHED, cached_attention, choose_cached
+from agentbank_jax.models.attention.plain import masked_attention
 from agentbank_jax.models.attention.probe import choose_backend
 from agentbank_jax.models.attention.registry import AUTO, BACKENDS, check_backend, get_backend
 
 __all__ = [
     "AUTO",
     "BACKENDS",
+    "CACHED",
     "blockwise",
     "cached_attention",
     "check_backend",
     "choose_backend",
+    "choose_cached",
     "cudnn",
     "get_backend",
     "masked_attention",

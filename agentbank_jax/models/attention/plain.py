@@ -36,7 +36,7 @@ def reference_attention(q_BTHh, k_BTKh, v_BTKh, segment_ids_BT, max_segments=0):
     return masked_attention(q_BTHh, k_BTKh, v_BTKh, allowed_BTS)
 
 
-def cached_attention(
+def plain_cached_attention(
     q_BTHh: Float[Array, "B T H h"],
     k_BSKh: Float[Array, "B S K h"],
     v_BSKh: Float[Array, "B S K h"],
