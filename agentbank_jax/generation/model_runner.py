@@ -135,7 +135,7 @@ class ModelRunner:
         # All slots are a number of rows that always suffices.
         self._decode_rows = sorted({*(rows for rows in settings.decode_rows if rows < slots), slots})
         self._prefill_rows = min(settings.prefill_rows or (4 if on_cpu else 16), slots)
-        self._widths = sorted(set(settings.prefill_widths or ((32, 128) if on_cpu else (32, 256))))
+        self._widths = sorted(set(settings.prefill_widths or ((32, 128) if on_cpu else (32, 128, 256))))
         self._params, self._mesh, self._rules = forward.unstacked(params, consume=consume), mesh, rules
         self._cache = jax.device_put(KVCache.empty(config, slots, self._span(1)), self._placement(devices[0]))
 
