@@ -62,6 +62,11 @@ class CodeProblem:
     all_seconds: float = 10.0
 
 
+def written_lines(program: str) -> int:
+    """How many lines of a program are not blank, at least 1: how hard it is to write."""
+    return max(1, sum(bool(line.strip()) for line in program.split("\n")))
+
+
 class CodeEnvironment(TextEnvironment):
     """Judges each program by the unit tests; see the module.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows
-from agentbank_jax.environments.code_problems import CodeProblem
+from agentbank_jax.environments.code_problems import CodeProblem, written_lines
 from agentbank_jax.environments.unit_tests import FunctionTests
 from agentbank_jax.errors import AgentBankError
 
@@ -18,7 +18,8 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
     """Reads all problems of a file; the task is the prompt, and its tests are hidden.
 
     What the prompt holds before the function that is asked for (imports, helping functions) also runs where the
-    agent's program leaves it out. The examples of the docstring are public.
+    agent's program leaves it out. The examples of the docstring are public. Difficulty is the canonical solution's
+    lines.
 
     Raises:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row and field.
@@ -44,6 +45,7 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
                 signature=mark + rest,
                 entry_point=name,
             ),
+            difficulty=written_lines(row["canonical_solution"]),
         )
 
 

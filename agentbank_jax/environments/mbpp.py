@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows, typed_field
-from agentbank_jax.environments.code_problems import CodeProblem
+from agentbank_jax.environments.code_problems import CodeProblem, written_lines
 from agentbank_jax.environments.unit_tests import FunctionTests
 from agentbank_jax.errors import AgentBankError
 
@@ -17,7 +17,7 @@ _FIELDS = {"query": "text", "gold": "code", "tests": "test_list"}
 def read_instances(path: Path, split: str) -> Iterator[Instance]:
     """Reads all problems of a file, in InterCode's layout (`query`, `gold`, `tests`) or the publisher's (`text`, …).
 
-    The task shows the tests, as the benchmark's own prompt does.
+    The task shows the tests, as the benchmark's own prompt does. Difficulty is the lines of the published program.
 
     Raises:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row and field.
@@ -55,4 +55,5 @@ def read_instances(path: Path, split: str) -> Iterator[Instance]:
                 entry_point=next((each.name for each in statements if isinstance(each, ast.FunctionDef)), ""),
                 public=True,
             ),
+            difficulty=written_lines(gold),
         )

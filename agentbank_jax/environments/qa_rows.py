@@ -21,10 +21,17 @@ MAX_SEARCHES = 9
 
 _PARAGRAPH = re.compile(r"-\d+$")
 
+# HotpotQA's annotators' levels. Within one, who compares has both articles named, and who crosses a bridge only one.
+_LEVELS = {"easy": 1, "medium": 2, "hard": 3}
+_TYPES = {"comparison": 1, "bridge": 2}
+
 
 def read_hotpotqa(path: Path, split: str) -> Iterator[Instance]:
     """Reads HotpotQA's questions: one JSON list (or JSON lines) of rows with `_id` (or `id`), `question`, `answer`,
     `supporting_facts`, `[[title, sentence], …]`, and perhaps `context`, `[[title, [sentence, …]], …]`.
+
+    Difficulty is 1 (easy, comparison), 2 (easy, bridge) … 6 (hard, bridge) where rows have `level` and `type`, else
+    the number of supporting facts.
 
     Raises:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row and field.
@@ -40,6 +47,7 @@ def read_hotpotqa(path: Path, split: str) -> Iterator[Instance]:
             "words",
             [str(title) for title, *_ in facts],
             evidence=_supporting_sentences(facts, row.get("context")),
+            difficulty=_hotpotqa_difficulty(row, facts),
         )
 
 
@@ -116,6 +124,7 @@ def _instance(
     *,
     evidence: tuple[Evidence, ...] = (),
     facts: tuple[str, ...] = (),
+    difficulty: int | None = None,
 ) -> Instance:
     # Where no article is known the question itself is what one searches for.
     searches = tuple(dict.fromkeys(titles))[:MAX_SEARCHES] or (question,)
@@ -125,8 +134,15 @@ def _instance(
         payload=OpenQuestion(
             question=question, answers=answers, scoring=scoring, searches=searches, evidence=evidence, facts=facts
         ),
-        difficulty=len(searches),
+        difficulty=len(searches) if difficulty is None else difficulty,
     )
+
+
+def _hotpotqa_difficulty(row: Mapping[str, Any], facts: list[list[Any]]) -> int:
+    level, kind = _LEVELS.get(str(row.get("level"))), _TYPES.get(str(row.get("type")))
+    if level is None or kind is None:
+        return max(1, len(facts))
+    return (level - 1) * len(_TYPES) + kind
 
 
 def _paragraphs(evidence: Any) -> Iterator[str]:

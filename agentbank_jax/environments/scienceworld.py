@@ -41,6 +41,11 @@ class ScienceTask(NamedTuple):
     variations: int
     limit: int | None
 
+    @property
+    def step_limit(self) -> int:
+        """The number of actions after which an episode is truncated."""
+        return self.limit or LONGEST_LIMIT
+
     def variation_range(self, split: str) -> range:
         """The variations of a split: the simulator trains on the first two quarters, and tests on the last.
 
@@ -116,7 +121,7 @@ def problems(split: str) -> tuple[ScienceProblem, ...]:
 
 
 def instance(split: str, index: int) -> Instance:
-    """Problem `index` of a split.
+    """Problem `index` of a split. Its difficulty is the limit of actions of its task.
 
     Raises:
       EnvironmentRegistryError: there is no such split or problem.
@@ -129,6 +134,7 @@ def instance(split: str, index: int) -> Instance:
         id=f"scienceworld/{split}/{name}",
         fingerprint=hashlib.sha256(f"scienceworld/{name}".encode()).hexdigest()[:16],
         payload=problem,
+        difficulty=problem.task.step_limit,
     )
 
 
@@ -176,7 +182,7 @@ class ScienceWorldEnvironment(TextGame):
         )
 
     def step_limit(self) -> int:
-        return self._problem.task.limit or LONGEST_LIMIT
+        return self._problem.task.step_limit
 
     def valid_actions(self) -> list[str]:
         return sorted(set(self._game.get_valid_action_object_combinations()))

@@ -57,7 +57,23 @@ def test_hotpotqa_is_read_from_its_own_list_and_from_json_lines(tmp_path: Path) 
     assert only(read_hotpotqa(tmp_path / "b.jsonl.gz", "test")) == official
     assert official.id == "hotpotqa/test/5a" and official.payload.answers == ("Amber Bay",)
     # Each title of the supporting facts once, in their order.
-    assert official.payload.searches == ("Silent Garden", "Clara Stone") and official.difficulty == 2
+    assert official.payload.searches == ("Silent Garden", "Clara Stone")
+
+
+@pytest.mark.parametrize(
+    ("fields", "difficulty"),
+    [
+        ({"level": "easy", "type": "comparison"}, 1),
+        ({"level": "easy", "type": "bridge"}, 2),
+        ({"level": "hard", "type": "bridge"}, 6),
+        ({"level": "expert"}, len(HOTPOTQA["supporting_facts"])),
+        ({"level": ["hard"], "type": "bridge"}, len(HOTPOTQA["supporting_facts"])),
+    ],
+)
+def test_hotpotqas_difficulty_is_level_and_type_or_else_the_number_of_facts(
+    tmp_path: Path, fields: dict, difficulty: int
+) -> None:
+    assert only(read_hotpotqa(write(tmp_path / "a.json", [{**HOTPOTQA, **fields}]), "test")).difficulty == difficulty
 
 
 def test_strategyqas_booleans_become_words_and_the_first_annotators_paragraphs_searches(tmp_path: Path) -> None:

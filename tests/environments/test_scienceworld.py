@@ -33,6 +33,12 @@ def test_thirty_episodes_are_of_thirty_tasks_in_each_split():
         assert Counter(instance.payload.task for instance in instances) == Counter(TASKS)
 
 
+def test_a_problem_is_as_hard_as_its_task_may_be_long():
+    difficulty = {task.name: SPEC.instance("train", place).difficulty for place, task in enumerate(TASKS)}
+    assert difficulty["lifespan-longest-lived"] == 10 and difficulty["boil"] == 100
+    assert difficulty["mendelian-genetics-known-plant"] == scienceworld.LONGEST_LIMIT
+
+
 def test_instances_are_told_apart_and_the_splits_share_none():
     ids = {split: [scienceworld.instance(split, index) for index in range(500)] for split in registry.SPLITS}
     assert len({instance.id for instances in ids.values() for instance in instances}) == 1000

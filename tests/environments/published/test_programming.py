@@ -141,6 +141,15 @@ def test_a_row_of_humaneval_keeps_what_comes_before_its_function_and_its_example
     assert instance.payload.tests.examples == (("root(4)", "2.0"), ("root(9)", "3.0"))
 
 
+def test_a_program_is_as_hard_as_its_published_solution_is_long(own_benchmarks: Path) -> None:
+    longer = "    x = abs(x)\n\n    return math.sqrt(x)\n"
+    rows = [HUMANEVAL_ROW, {**HUMANEVAL_ROW, "task_id": "HumanEval/8", "canonical_solution": longer}]
+    write(own_benchmarks / "humaneval" / "HumanEval.jsonl", "\n".join(map(json.dumps, rows)))
+    write(own_benchmarks / "mbpp" / "mbpp.jsonl", json.dumps(MBPP_ROW))
+    assert [registry.get("humaneval").instance("test", place).difficulty for place in range(2)] == [1, 2]
+    assert registry.get("mbpp").instance("test", 0).difficulty == 2
+
+
 MBPP_ROW = {
     "task_id": 4,
     "query": "Add.",
