@@ -32,6 +32,7 @@ class Distance:
       distance: total variation, half the sum of the differences of shares over all levels; 0 to 1.
       interval: 95 %, of a bootstrap over instances.
       means: mean difficulty of the source and of the selection.
+      by_chance: what 95 % of selections of this size, drawn from the source at random, are no farther than.
     """
 
     selection: str
@@ -39,6 +40,7 @@ class Distance:
     distance: float
     interval: tuple[float, float]
     means: tuple[float, float]
+    by_chance: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class DifficultyBias:
 
     Fields:
       task: its name.
+      part: which part of its source the figures are of, in words; empty for all of it.
       measure: what the difficulty counts, in words.
       levels: names of the levels, easy to hard.
       counts: by set (`source` first, then each selection), instances of each level.
@@ -58,6 +61,21 @@ class DifficultyBias:
     levels: tuple[str, ...]
     counts: Mapping[str, tuple[int, ...]]
     distances: tuple[Distance, ...]
+    part: str = ""
+
+    @property
+    def title(self) -> str:
+        """The task, and the part."""
+        return f"{self.task}, {self.part}" if self.part else self.task
+
+    @property
+    def constant(self) -> bool:
+        """Whether all of the source is equally hard: distances mean nothing then."""
+        return len(self.levels) < 2
+
+    def tells(self, distance: Distance) -> bool:
+        """Whether a distance means anything: the difficulty varies, and something was selected."""
+        return not self.constant and distance.size > 0
 
     def shares(self, name: str) -> tuple[float, ...]:
         """The share of each level in a set; 0 throughout where it is empty."""
@@ -66,9 +84,12 @@ class DifficultyBias:
 
     @property
     def ratio(self) -> float | None:
-        """The success-only distance over the kept one; None where either is missing, infinite where the latter is 0."""
-        found = {each.selection: each.distance for each in self.distances}
-        if KEPT not in found or SUCCESS_ONLY not in found:
+        """The success-only distance over the kept one; infinite where the latter is 0.
+
+        None where either is missing or tells nothing, or both are 0.
+        """
+        found = {each.selection: each.distance for each in self.distances if self.tells(each)}
+        if KEPT not in found or SUCCESS_ONLY not in found or not any(found.values()):
             return None
         return found[SUCCESS_ONLY] / found[KEPT] if found[KEPT] else float("inf")
 
@@ -76,6 +97,8 @@ class DifficultyBias:
         """All figures as JSON values."""
         return {
             "task": self.task,
+            "part": self.part,
+            "constant": self.constant,
             "measure": self.measure,
             "levels": list(self.levels),
             "counts": {name: list(counts) for name, counts in self.counts.items()},
@@ -83,9 +106,10 @@ class DifficultyBias:
                 {
                     "selection": each.selection,
                     "size": each.size,
-                    "total_variation": each.distance,
-                    "interval_95": list(each.interval),
-                    "mean_difficulty": {"source": each.means[0], "selection": each.means[1]},
+                    "total_variation": each.distance if self.tells(each) else None,
+                    "interval_95": list(each.interval) if self.tells(each) else None,
+                    "by_chance_95": each.by_chance if self.tells(each) else None,
+                    "mean_difficulty": {"source": each.means[0], "selection": each.means[1] if each.size else None},
                 }
                 for each in self.distances
             ],
@@ -107,6 +131,7 @@ def difficulty_bias(
     *,
     task: str,
     measure: str = "difficulty",
+    part: str = "",
     most_levels: int = 8,
     resamples: int = RESAMPLES,
 ) -> DifficultyBias:
@@ -117,6 +142,7 @@ def difficulty_bias(
       selections: ids by name, such as `KEPT` and `SUCCESS_ONLY`.
       task: names the source, and decides the bootstrap's chance.
       measure: what the difficulty counts, in words.
+      part: which part of the task's source it is; empty for all of it.
       most_levels: neighbouring difficulties are put together until no more levels are left, as equally filled by the
         source as can be: with many levels of few instances, distances of chance would be large.
       resamples: of the bootstrap, which draws instances with replacement (Efron, 1979).
@@ -146,6 +172,7 @@ def difficulty_bias(
             distance=total_variation(counts["source"], counts[name]),
             interval=_interval(level, chosen, len(starts), f"{task}/{name}", resamples),
             means=(float(values.mean()), float(values[chosen].mean()) if chosen.any() else float("nan")),
+            by_chance=_by_chance(counts["source"], int(chosen.sum()), f"{task}/{name}", resamples),
         )
         for name, chosen in members.items()
     )
@@ -155,6 +182,7 @@ def difficulty_bias(
         levels=_names(starts, int(values.max())),
         counts=counts,
         distances=distances,
+        part=part,
     )
 
 
@@ -196,11 +224,22 @@ def _interval(
     """What lies between the 2.5th and the 97.5th percentile of the resampled distances."""
     # Instances of one level that share a fate are alike, so that drawing them is drawing from these counts.
     cells = np.concatenate([_count(level[chosen], levels), _count(level[~chosen], levels)])
-    chance = np.random.default_rng(zlib.crc32(name.encode("utf-8", "replace")))
+    chance = _chance(name)
     drawn = chance.multinomial(len(level), cells / cells.sum(), size=resamples).astype(np.float64)
     selected, others = drawn[:, :levels], drawn[:, levels:]
     low, high = np.quantile(_distances(selected + others, selected), (0.025, 0.975)).tolist()
     return low, high
+
+
+def _by_chance(counts: Sequence[int], size: int, name: str, resamples: int) -> float:
+    """The 95th percentile of the distances of so many instances drawn without replacement."""
+    drawn = _chance(name).multivariate_hypergeometric(counts, size, resamples, method="marginals").astype(np.float64)
+    source = np.broadcast_to(np.array(counts, np.float64), drawn.shape)
+    return float(np.quantile(_distances(source, drawn), 0.95))
+
+
+def _chance(name: str) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(name.encode("utf-8", "replace")))
 
 
 def _distances(

@@ -1,11 +1,12 @@
 """The difficulty-bias report as tables and a picture: Markdown, and one HTML page that needs nothing beside it."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from agentbank_jax.bank.difficulty import DifficultyBias
+from agentbank_jax.bank.difficulty import SUCCESS_ONLY, DifficultyBias
 from agentbank_jax.presentation.charts import Bar, bar_chart
 from agentbank_jax.presentation.page import facts_list, page
 from agentbank_jax.presentation.table import Table
@@ -13,9 +14,12 @@ from agentbank_jax.whole_files import write_output
 
 _TITLE = "Is the bank as hard as its sources?"
 _MEANING = (
-    "Total variation is half the sum of the differences between the shares of all levels: 0 where a selection is as "
-    "hard as the source, 1 where they have no level in common. It is at most the share of the source that was left out."
+    "Distance: total variation, half the sum of the differences between the shares of all levels: 0 where a selection "
+    "is as hard as the source, 1 where they have no level in common, at most the share of the source that is left out; "
+    "which way it goes, the means say. By chance: what 95 % of selections of that size, drawn at random, do not "
+    "exceed. Constant: all of the source is equally hard, so that there is no distance to tell."
 )
+_CONSTANT, _NOTHING = "constant", "none selected"
 
 
 def distance_table(biases: Sequence[DifficultyBias]) -> Table:
@@ -25,24 +29,45 @@ def distance_table(biases: Sequence[DifficultyBias]) -> Table:
         source = sum(bias.counts["source"])
         for each in bias.distances:
             low, high = each.interval
+            told = bias.tells(each)
             rows.append(
                 (
-                    bias.task,
+                    bias.title,
                     each.selection,
                     f"{source:,}",
                     f"{each.size:,}",
                     f"{each.means[0]:.2f}",
                     f"{each.means[1]:.2f}" if each.size else "-",
-                    f"{each.distance:.3f}",
-                    f"{low:.3f} to {high:.3f}",
+                    f"{each.distance:.3f}" if told else _CONSTANT if bias.constant else _NOTHING,
+                    f"{low:.3f} to {high:.3f}" if told else "-",
+                    f"{each.by_chance:.3f}" if told else "-",
+                    _times(bias) if each.selection == SUCCESS_ONLY else "",
                 )
             )
     return Table(
         title="Distance from the source",
-        columns=("task", "selection", "source", "selected", "mean of source", "mean", "total variation", "95 %"),
+        columns=(
+            "task",
+            "selection",
+            "source",
+            "selected",
+            "mean of source",
+            "mean",
+            "distance",
+            "95 %",
+            "by chance",
+            "times kept",
+        ),
         rows=tuple(rows),
         notes=(_MEANING,),
     )
+
+
+def _times(bias: DifficultyBias) -> str:
+    """How many times farther the success-only selection is than what was kept."""
+    if bias.ratio is None:
+        return "-"
+    return f"{bias.ratio:.1f}" if math.isfinite(bias.ratio) else "∞"
 
 
 def level_table(bias: DifficultyBias) -> Table:
@@ -53,7 +78,7 @@ def level_table(bias: DifficultyBias) -> Table:
         (level, *(f"{100 * shares[name][place]:.1f} % ({bias.counts[name][place]:,})" for name in names))
         for place, level in enumerate(bias.levels)
     )
-    return Table(title=f"{bias.task}: {bias.measure}", columns=("level", *names), rows=rows, text_columns=1)
+    return Table(title=f"{bias.title}: {bias.measure}", columns=("level", *names), rows=rows, text_columns=1)
 
 
 def level_chart(bias: DifficultyBias) -> str:
@@ -64,7 +89,7 @@ def level_chart(bias: DifficultyBias) -> str:
         (level, [Bar(value=shares[name][place], label="%") for name in names])
         for place, level in enumerate(bias.levels)
     ]
-    return bar_chart(groups, names, title=f"{bias.task}: share of each level of {bias.measure}")
+    return bar_chart(groups, names, title=f"{bias.title}: share of each level of {bias.measure}")
 
 
 def write_difficulty_report(biases: Sequence[DifficultyBias], folder: Path, facts: Mapping[str, str]) -> list[Path]:
@@ -84,7 +109,7 @@ def write_difficulty_report(biases: Sequence[DifficultyBias], folder: Path, fact
     markdown = "\n\n".join([f"# {_TITLE}", told, *(table.to_markdown() for table in tables)])
     parts = [f"<h1>{escape(_TITLE)}</h1>", facts_list(facts), distances.to_html()]
     for bias in biases:
-        parts += [f"<h2>{escape(bias.task)}</h2>", level_chart(bias), level_table(bias).to_html()]
+        parts += [f"<h2>{escape(bias.title)}</h2>", level_chart(bias), level_table(bias).to_html()]
     contents = {
         "difficulty.md": f"{markdown}\n",
         "difficulty.html": page(_TITLE, parts),

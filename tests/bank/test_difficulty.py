@@ -1,7 +1,6 @@
 """The difficulty-bias report: distances, levels, intervals, and the command."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import strategies as st
 
 from agentbank_jax.bank.difficulty import KEPT, SUCCESS_ONLY, DifficultyBias, difficulty_bias, total_variation
 from agentbank_jax.bank.difficulty_page import distance_table, level_chart, level_table
-from agentbank_jax.commands.difficulty_report import main
 from agentbank_jax.errors import AgentBankError
 
 # Of ten instances, five each of levels 1 and 2.
@@ -82,6 +80,32 @@ def test_the_same_ids_give_the_same_interval() -> None:
     assert compare(kept=EASY) == compare(kept=list(reversed(EASY)))
 
 
+def test_chance_alone_makes_small_selections_differ_as_the_report_says() -> None:
+    difficulty = {str(number): 1 + number % 4 for number in range(400)}
+    rng = np.random.default_rng(1)
+    farther = 0
+    for trial in range(200):
+        drawn = [str(number) for number in rng.choice(400, size=60, replace=False)]
+        (each,) = difficulty_bias(difficulty, {SUCCESS_ONLY: drawn}, task=str(trial), resamples=400).distances
+        farther += each.distance > each.by_chance
+    assert 2 <= farther <= 20
+    assert compare(kept=list(SOURCE)).distances[0].by_chance == 0
+
+
+def test_where_all_is_equally_hard_no_distance_is_told() -> None:
+    bias = difficulty_bias(dict.fromkeys("abcd", 1), {KEPT: "abcd", SUCCESS_ONLY: "a"}, task="made", resamples=20)
+    assert bias.constant and bias.ratio is None
+    assert [row[6:] for row in distance_table([bias]).rows] == [("constant", "-", "-", ""), ("constant", "-", "-", "-")]
+    assert bias.to_json()["distances"][1]["total_variation"] is None
+    assert not compare(kept=EASY).constant
+
+
+def test_a_teacher_that_solves_nothing_is_told_apart_from_one_that_solves_other_problems() -> None:
+    bias = compare(kept=list(SOURCE), success_only=[])
+    assert distance_table([bias]).rows[1][3:] == ("0", "1.50", "-", "none selected", "-", "-", "-")
+    assert json.loads(json.dumps(bias.to_json(), allow_nan=False))["distances"][1]["total_variation"] is None
+
+
 def test_many_difficulties_are_put_together_as_equally_filled_as_can_be() -> None:
     difficulty = {str(number): number for number in range(1, 101)}
     bias = difficulty_bias(difficulty, {}, task="made", most_levels=4)
@@ -104,48 +128,7 @@ def test_what_cannot_be_compared_is_refused(difficulty: dict, selections: dict, 
 def test_tables_and_chart_show_all_sets() -> None:
     bias = compare(kept=list(SOURCE), success_only=EASY)
     assert distance_table([bias]).rows[1][:7] == ("made", "success only", "10", "5", "1.50", "1.00", "0.500")
+    assert distance_table([bias]).rows[1][-1] == "∞"
     assert level_table(bias).rows[1] == ("2", "50.0 % (5)", "50.0 % (5)", "0.0 % (0)")
     chart = level_chart(bias)
     assert "2, success only: 0.0 %" in chart and "1, source: 50.0 %" in chart
-
-
-def test_the_command_compares_a_familys_plans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "report"
-    assert main(["--task=starter_reasoning", "--instances=40", "--weak_steps=3", f"--output={output}"]) == 0
-    assert "starter_reasoning" in capsys.readouterr().out
-    found = json.loads((output / "difficulty.json").read_text())[0]
-    kept, weak = found["distances"]
-    assert kept["total_variation"] <= 0.05 and weak["total_variation"] >= 3 * max(kept["total_variation"], 0.05)
-    text = (output / "difficulty.md").read_text()
-    assert "- success-only teacher of starter_reasoning: the same steps, given up after 3" in text
-    assert "| starter_reasoning | success only | 40 | 20 |" in text
-    page = (output / "difficulty.html").read_text()
-    assert page.count("<svg") == 1 and "<table>" in page
-
-
-def test_the_command_takes_the_ids_of_a_teacher(tmp_path: Path) -> None:
-    ids = tmp_path / "ids.txt"
-    ids.write_text("starter_web/train/0\nstarter_web/train/3\n\n")
-    flags = ["--task=starter_web", "--instances=8", f"--success_only={ids}", f"--output={tmp_path / 'report'}"]
-    assert main(flags) == 0
-    assert json.loads((tmp_path / "report/difficulty.json").read_text())[0]["distances"][1]["size"] == 2
-    ids.write_text("starter_web/train/8\n")
-    with pytest.raises(AgentBankError, match="'starter_web/train/8' is success only, and not in the source"):
-        main(flags)
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ([], "no task is named"),
-        (["--task=starter_wep"], "Did you mean 'starter_web'"),
-        (["--task=starter_web", "--instances=0"], "--instances=0; expected at least 1"),
-        (["--task=starter_web", "--split=dev"], "split 'dev' does not exist"),
-        (["--task=starter_web", "--success_only=/nowhere"], "--success_only=/nowhere: cannot be read"),
-        (["--task=starter_web", "--task=starter_math", "--success_only=x"], "name one --task with it"),
-    ],
-)
-def test_mistakes_are_told_in_one_line_and_nothing_is_written(tmp_path: Path, flags: list, message: str) -> None:
-    with pytest.raises(AgentBankError, match=message):
-        main([*flags, f"--output={tmp_path / 'report'}", *(() if "--instances=0" in flags else ["--instances=4"])])
-    assert not (tmp_path / "report").exists()

@@ -6,6 +6,7 @@ from agentbank_jax.bank.search.best_first import AStar, BreadthFirst
 from agentbank_jax.bank.search.expert import Expert
 from agentbank_jax.bank.search.iterative_deepening import IterativeDeepening
 from agentbank_jax.bank.search.monte_carlo import MonteCarlo
+from agentbank_jax.bank.search.random_walk import RandomWalk
 from agentbank_jax.bank.search.searcher import Searcher
 from agentbank_jax.errors import AgentBankError, did_you_mean
 
@@ -17,6 +18,7 @@ _SEARCHERS: Mapping[str, Callable[[str, float, int], Searcher]] = {
     "monte_carlo": lambda heuristic, path_weight, seed: MonteCarlo(
         heuristic=None if heuristic == "zero" else heuristic, seed=seed
     ),
+    "random": lambda heuristic, path_weight, seed: RandomWalk(seed=seed),
 }
 
 
@@ -24,10 +26,10 @@ def searcher(name: str, *, heuristic: str = "zero", path_weight: float = 1.0, se
     """Returns a searcher.
 
     Args:
-      name: `expert`, `a_star`, `breadth_first`, `iterative_deepening` or `monte_carlo`.
+      name: `expert`, `a_star`, `breadth_first`, `iterative_deepening`, `monte_carlo` or `random`.
       heuristic: of those that take one; `zero` is none.
       path_weight: of `a_star`.
-      seed: of `monte_carlo`.
+      seed: of `monte_carlo` and `random`.
 
     Raises:
       AgentBankError: an unknown name, or a value that the searcher refuses.

@@ -14,6 +14,7 @@ from agentbank_jax.bank.search.budget import Budget
 from agentbank_jax.bank.search.expert import Expert
 from agentbank_jax.bank.search.iterative_deepening import IterativeDeepening
 from agentbank_jax.bank.search.monte_carlo import MonteCarlo
+from agentbank_jax.bank.search.random_walk import RandomWalk
 from agentbank_jax.bank.search.searcher import Nothing, search
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.base import Instance
@@ -179,6 +180,26 @@ def test_monte_carlo_is_decided_by_its_seed():
     results = [run(MonteCarlo(seed=seed), graph) for seed in range(6)]
     assert results == [run(MonteCarlo(seed=seed), graph) for seed in range(6)]
     assert len({result.steps for result in results}) > 1
+
+
+@given(graphs(), st.integers(1, 60))
+@settings(max_examples=40)
+def test_random_play_finds_only_what_replays_and_ends_with_its_budget(graph, steps):
+    for make in (KeptWalk, Walk):
+        result = run(RandomWalk(), graph, make, Budget(steps=steps))
+        assert result.steps <= steps
+        if result.actions is None:
+            assert result.found.reason in ("budget_steps", "exhausted")
+        else:
+            assert not isinstance(replay(spec_of(make), instance_of(graph), result.actions), Drop)
+    assert run(RandomWalk(), graph, budget=Budget(steps=steps)) == run(RandomWalk(), graph, budget=Budget(steps=steps))
+
+
+def test_random_play_solves_what_is_short_and_is_decided_by_its_seed():
+    actions = run(RandomWalk(), line(3), budget=Budget(steps=500)).actions
+    assert actions is not None and actions[-3:] == ("road 0",) * 3
+    assert run(RandomWalk(), line(9), budget=Budget(steps=40)).actions is None
+    assert len({run(RandomWalk(seed=seed), line(4)).steps for seed in range(5)}) > 1
 
 
 def test_rewards_on_the_way_draw_monte_carlo_to_the_goal():
