@@ -53,13 +53,14 @@ def main(arguments: Sequence[str]) -> int:
     from agentbank_jax.bank.difficulty_selection import compare, described
     from agentbank_jax.bank.difficulty_source import by_actions
     from agentbank_jax.commands.console import make_console
-    from agentbank_jax.environments import benchmark_data
+    from agentbank_jax.environments import benchmark_data, registry
     from agentbank_jax.environments.benchmark_data import BenchmarkConfig
     from agentbank_jax.progress import Progress
 
     paths = {"index": options.index} if options.index else {}
     benchmark_data.configure(BenchmarkConfig(data_dir=options.data_dir, paths=paths))
-    success_only = read_success_only(options.success_only, options.model) if options.success_only else None
+    split = registry.check_split(options.split or _SPLIT)
+    success_only = read_success_only(options.success_only, options.model, split) if options.success_only else None
     searcher = _searcher(options)
     biases: list[DifficultyBias] = []
     facts: dict[str, str] = {}
@@ -104,7 +105,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "its data say (default), or how many actions the kept plan has")  # fmt: skip
     add("--index", metavar="FOLDER", help="what hotpotqa and strategyqa search (default: index in --data_dir)")
     add("--success_only", metavar="FILE|FOLDER", help="ids that a success-only teacher has kept, one a line; or a "
-        "sweep of evaluate.py over training problems: what was solved of what was played")  # fmt: skip
+        "sweep of evaluate.py over the same split: what was solved of what was played")  # fmt: skip
     add("--model", metavar="NAME", help="who played in the sweep, where several did")
     add("--weak_searcher", metavar="NAME", help="breadth_first, iterative_deepening, monte_carlo or random: what it "
         "solves within --weak_budget")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What `--success_only` names: a file of ids, or a sweep in which a model played training problems."""
+"""What `--success_only` names: a file of ids, or a sweep in which a model played."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -33,12 +33,13 @@ class SuccessOnly:
         return self.by_environment.get(environment, self.of_any)
 
 
-def read_success_only(value: str, model: str | None) -> SuccessOnly:
+def read_success_only(value: str, model: str | None, split: str) -> SuccessOnly:
     """Reads a file of ids, one a line, or the folder of a sweep or of an evaluation's output.
 
     Args:
       value: of `--success_only`.
       model: who played, where several did.
+      split: of the problems that are reported.
 
     Raises:
       AgentBankError: where it cannot be read, several played and none is named, or nobody of that name did.
@@ -47,7 +48,7 @@ def read_success_only(value: str, model: str | None) -> SuccessOnly:
 
     path = Path(value).expanduser()
     if path.is_dir():
-        return SuccessOnly(by_environment=_of_sweeps(value, model))
+        return SuccessOnly(by_environment=_of_sweeps(value, model, split))
     if model is not None:
         raise AgentBankError(f"--model={model}: chooses who played in a sweep; --success_only={value} is no folder.")
     try:
@@ -60,16 +61,16 @@ def read_success_only(value: str, model: str | None) -> SuccessOnly:
     return SuccessOnly(by_environment={}, of_any=Selection(teacher=f"the ids in {value}", solved=ids))
 
 
-def _of_sweeps(value: str, model: str | None) -> "dict[str, Selection]":
-    """The successes of one player on training problems, by environment."""
+def _of_sweeps(value: str, model: str | None, split: str) -> "dict[str, Selection]":
+    """The successes of one player on a split, by environment."""
     from agentbank_jax.evaluation.report_sources import find_sweeps
     from agentbank_jax.evaluation.sweep_file import read_sweep
 
-    sweeps = [sweep for sweep in map(read_sweep, find_sweeps([value])) if sweep.split == "train"]
+    sweeps = [sweep for sweep in map(read_sweep, find_sweeps([value])) if sweep.split == split]
     if not sweeps:
         raise AgentBankError(
-            f"--success_only={value}: its sweeps played test problems, and banks are made of training ones; expected "
-            "SweepConfig.split='train', as eval/explore.gin has it."
+            f"--success_only={value}: nobody played {split} problems there; expected SweepConfig.split='{split}' "
+            "(banks are made of train problems, and eval/explore.gin plays them)."
         )
     name = _player(value, model, sweeps)
     episodes: dict[str, list[EpisodeRecord]] = {}

@@ -72,8 +72,8 @@ def test_a_sweeps_successes_are_compared_with_what_was_played_alone(tmp_path: Pa
     assert part["part"] == "the 5 tried" and sizes(part) == {"source": 5, "kept": 5, "success only": 2}
     assert web["task"] == WEB and "success only" not in sizes(web)
     assert facts(tmp_path / "report")[1] == (
-        f"- success-only teacher of {MATH}: m: solved 2 of the 5 that it tried of 12; source and kept are restricted to "
-        "these beside it; it was trained on 5 of these"
+        f"- success-only teacher of {MATH}: m: solved 2 of the 5 that it tried of 12; source and kept are restricted "
+        "to these beside it; it was trained on 5 of these"
     )
 
 
@@ -91,6 +91,9 @@ def test_without_a_bank_what_was_played_is_what_is_annotated(tmp_path: Path) -> 
     sweep = write_sweep(tmp_path / "run", {"m": [Y, N, Y]})
     (bias,) = report(tmp_path / "report", f"--task={MATH}", f"--success_only={sweep}")
     assert sizes(bias) == {"source": 3, "kept": 3, "success only": 2} and not bias["part"]
+    test = write_sweep(tmp_path / "test", {"m": [N, Y]}, split="test")
+    (bias,) = report(tmp_path / "report", f"--task={MATH}", "--split=test", f"--success_only={test}")
+    assert sizes(bias) == {"source": 2, "kept": 2, "success only": 1}
 
 
 def test_who_played_can_be_said_and_must_be_where_several_did(tmp_path: Path, bank: Path) -> None:
@@ -187,7 +190,7 @@ def test_a_file_of_ids_is_of_one_task(tmp_path: Path, bank: Path) -> None:
 @pytest.mark.parametrize(
     ("sweep", "flags", "message"),
     [
-        ({"split": "test"}, [], "its sweeps played test problems"),
+        ({"split": "test"}, [], "nobody played train problems there"),
         ({}, [f"--task={WEB}"], f"nobody played {WEB} there"),
         ({}, ["--model=mm"], "--model=mm: did not play .*Did you mean 'm'"),
         ({}, ["--task=starter_maths"], "has no such task. Did you mean 'starter_math'"),
