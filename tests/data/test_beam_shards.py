@@ -3,7 +3,6 @@
 Needs Apache Beam (the extra `beam`); without it only that its absence is said.
 """
 
-import importlib.util
 import json
 import os
 import sys
@@ -15,10 +14,9 @@ import pytest
 from agentbank_jax.data.command import cache_tasks
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.formats.agentbank import row_from_trajectory
+from tests.beam_pipelines import count_files, hide_beam, needs_beam
 from tests.data.sharded import ROWS, SHARDS, build, content
 from tests.trajectories.fake import make_trajectory
-
-needs_beam = pytest.mark.skipif(importlib.util.find_spec("apache_beam") is None, reason="Apache Beam is not installed")
 
 
 def cache(folder: Path, name: str, *further: str) -> int:
@@ -33,17 +31,7 @@ def shards(folder: Path) -> set[str]:
 @pytest.fixture
 def pipelines(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of shards of each pipeline that runs."""
-    from agentbank_jax.data import beam_shards
-
-    found: list[int] = []
-    run = beam_shards.BeamRunner._run
-
-    def recorded(self: beam_shards.BeamRunner, work: list[beam_shards._Work], recipe: object) -> None:
-        found.append(len(work))
-        run(self, work, recipe)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(beam_shards.BeamRunner, "_run", recorded)
-    return found
+    return count_files(monkeypatch)
 
 
 @needs_beam
@@ -74,7 +62,7 @@ def test_workers_elsewhere_get_the_bank_and_leave_the_shards_in_the_temporary_lo
     monkeypatch.setattr(beam_shards, "_copy_of", recorded)
     # A first run ends before its shards are taken: they are not made again.
     with monkeypatch.context() as patch:
-        patch.setattr(beam_shards, "_get", lambda target: 1 / 0)
+        patch.setattr(beam_shards, "read_file", lambda target: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             cache(sharded_bank, "beam", *flags)
     assert len(shards(staging)) == SHARDS and len(read) == SHARDS
@@ -105,9 +93,9 @@ def test_a_bad_row_is_named_and_leaves_nothing(sharded_bank: Path, staged: bool)
 
 @needs_beam
 def test_a_shard_that_no_worker_could_leave_is_named(sharded_bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from agentbank_jax.data import beam_shards
+    from agentbank_jax import beam_pipeline
 
-    monkeypatch.setattr(beam_shards.BeamRunner, "_run", lambda self, work, recipe: None)
+    monkeypatch.setattr(beam_pipeline.BeamPipeline, "_run", lambda *arguments: None)
     with pytest.raises(AgentBankError, match=r"shard-00000-of-00010.npz: the pipeline ended without this shard; expec"):
         cache(sharded_bank, "beam", "--runner=DirectRunner")
 
@@ -119,12 +107,13 @@ def test_a_shard_that_no_worker_could_leave_is_named(sharded_bank: Path, monkeyp
         (["--runner=DirectRuner"], r"--runner=DirectRuner: Beam knows no such runner. Did you mean '.*DirectRunner'"),
         (["--runner=no.such.Runner"], r"^--runner=no.such.Runner: Beam refuses it or its options \(No module"),
         (["--runner=DataflowRunner"], r"^--runner=DataflowRunner: Beam refuses it or its options \("),
+        (["--runner=DirectRunner", "--", "--temp_location={file}/x"], r"^--temp_location=/.*/x: cannot be written \("),
         (["--runner=DirectRunner", "--workers=2"], r"--workers=2: for processes of this machine"),
     ],
 )
 def test_mistakes_in_flags_are_one_line(sharded_bank: Path, flags: Sequence[str], message: str) -> None:
     with pytest.raises(AgentBankError, match=message) as caught:
-        cache(sharded_bank, "beam", *flags)
+        cache(sharded_bank, "beam", *(flag.format(file=sharded_bank / "v.model") for flag in flags))
     assert "\n" not in str(caught.value)
 
 
@@ -134,8 +123,7 @@ def test_options_of_a_pipeline_need_a_runner(sharded_bank: Path) -> None:
 
 
 def test_a_missing_beam_says_how_to_get_it(sharded_bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "apache_beam", None)
-    monkeypatch.delitem(sys.modules, "agentbank_jax.data.beam_shards", raising=False)
+    hide_beam(monkeypatch, "agentbank_jax.data.beam_shards")
     with pytest.raises(AgentBankError, match=r"^--runner needs Apache Beam: pip install 'agentbank_jax\[beam\]'.$"):
         cache(sharded_bank, "beam", "--runner=DirectRunner")
 
