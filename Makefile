@@ -36,7 +36,7 @@ test-parity: $(VENV)/.installed-parity
 
 # What runs on Apache Beam, in an environment of its own: Beam wants older libraries than constraints.txt has.
 test-beam: $(VENV)-beam/.installed-beam
-	$(VENV)-beam/bin/python -m pytest tests/data/test_beam_shards.py
+	$(VENV)-beam/bin/python -m pytest tests/data/test_beam_shards.py tests/bank/test_beam_chunks.py
 	PYTHONPATH=$(abspath $(VENV)-beam/newer) $(VENV)-beam/bin/python -m pytest tests/data/test_seqio_commands.py
 
 # What the compiler of TPUs says, in an environment of its own: where libtpu is, JAX looks for a TPU at each start.
