@@ -9,21 +9,19 @@ The files are those of the data folder (`$AGENTBANK_DATA_DIR`, or `./data`), els
 directory; nothing is downloaded.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
 from agentbank_jax.data.declarations import TaskDeclaration, get_mixture, get_task
 from agentbank_jax.data.sources import task_files
+from agentbank_jax.data.tfds_examples import examples, features
 from agentbank_jax.places import DATA_DIR_VARIABLE, data_place
 from agentbank_jax.trajectories.formats.registry import read_trajectories
-from agentbank_jax.trajectories.schema import ROLES
 
 
 def _config_of(name: str) -> tfds.core.BuilderConfig:
@@ -34,8 +32,7 @@ def _config_of(name: str) -> tfds.core.BuilderConfig:
 class AgentBank(tfds.core.GeneratorBasedBuilder):
     """Trajectories as they were released: without the instruction that a task adds in training.
 
-    An example holds `id`, `task`, `turns` (a sequence of `role`, `content` and `trained`) and
-    `metadata`, the row's other columns as JSON. The order is that of the files.
+    Examples are as of `tfds_examples.features`, in the order of the files.
     """
 
     name = "agentbank"
@@ -55,20 +52,7 @@ class AgentBank(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description="AgentBank: interaction trajectories for the fine-tuning of language agents.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "id": tfds.features.Text(),
-                    "task": tfds.features.Text(),
-                    "turns": tfds.features.Sequence(
-                        {
-                            "role": tfds.features.ClassLabel(names=ROLES),
-                            "content": tfds.features.Text(),
-                            "trained": np.bool_,
-                        }
-                    ),
-                    "metadata": tfds.features.Text(),
-                }
-            ),
+            features=features(),
             homepage="https://huggingface.co/datasets/Solaris99/AgentBank",
             license="Apache-2.0",
             disable_shuffling=True,
@@ -84,16 +68,4 @@ class AgentBank(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, task: TaskDeclaration, data_dir: str) -> Iterator[tuple[int, dict[str, Any]]]:
         rows = read_trajectories(task_files(task, data_dir), format=task.layout, task=task.name)
-        for number, (_, trajectory) in enumerate(rows):
-            yield (
-                number,
-                {
-                    "id": trajectory.id,
-                    "task": trajectory.task,
-                    "turns": [
-                        {"role": turn.role, "content": turn.content, "trained": turn.trained}
-                        for turn in trajectory.turns
-                    ],
-                    "metadata": json.dumps(trajectory.metadata, ensure_ascii=False, sort_keys=True, default=str),
-                },
-            )
+        return examples(trajectory for _, trajectory in rows)
