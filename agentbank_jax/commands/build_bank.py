@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agentbank_jax.bank.build import BuildResult
     from agentbank_jax.bank.chunks import ChunkMaker
     from agentbank_jax.bank.environment_recipe import EnvironmentRecipe
+    from agentbank_jax.data.tfds_bank import FileFormat
 
 _DESCRIPTION = """\
 Builds a bank: trajectories in the released layout, as parquet shards, with a card that describes them.
@@ -27,6 +28,7 @@ examples:
   python scripts/build_bank.py --trajectories=50000 --seed=1
   python scripts/build_bank.py --task=gsm8k --input=train.jsonl.gz
   python scripts/build_bank.py --gin_file=bank/textworld_express.gin --workers=4
+  python scripts/build_bank.py --tfds
   python scripts/build_bank.py --gin_file=mine.gin --runner=DataflowRunner -- --temp_location=gs://bucket/temp"""
 
 
@@ -49,6 +51,11 @@ def main(arguments: Sequence[str]) -> int:
     from agentbank_jax.places import DATA_DIR_VARIABLE, data_place, local_path
     from agentbank_jax.progress import Progress
 
+    if options.tfds:
+        # What is missing is said before the hours of a build.
+        from agentbank_jax.data.tfds_bank import check_format
+
+        check_format(options.tfds)
     output = local_path(data_place(options.output), "--output" if options.output else DATA_DIR_VARIABLE)
     request = BankRequest(
         tasks=tuple(options.task), trajectories=options.trajectories, seed=options.seed, input_path=options.input
@@ -74,6 +81,8 @@ def main(arguments: Sequence[str]) -> int:
     card = write_card(output)
     _print_tables(console, results, recipes, output)
     console.print(f"described in {card}", highlight=False, soft_wrap=True, markup=False)
+    if options.tfds:
+        console.print(_prepare_tfds(output, options.tfds), highlight=False, soft_wrap=True, markup=False)
     return 0
 
 
@@ -91,6 +100,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--workers", type=int, metavar="N", help="processes (default: 2); the result is the same for any")
     add("--runner", metavar="NAME", help="let Apache Beam do it, with DirectRunner, DataflowRunner, …; options of the "
         "pipeline follow after --, such as -- --temp_location=gs://bucket/temp")  # fmt: skip
+    add("--tfds", nargs="?", const="array_record", metavar="FORMAT", choices=("array_record", "tfrecord"),
+        help="prepare all tasks of the bank for TensorFlow Datasets, in <output>/tfds: in array_record, which is read "
+        "without TensorFlow, or in tfrecord, which tfds.load reads (default of --tfds: array_record)")  # fmt: skip
     add("--dry_run", action="store_true", help="print the plan and end")
     return parse_flags(parser, arguments)
 
@@ -110,6 +122,29 @@ def _chunk_maker(options: argparse.Namespace, of_pipeline: Sequence[str]) -> "Ch
     from agentbank_jax.bank.beam_chunks import BeamChunks
 
     return BeamChunks(options.runner, of_pipeline)
+
+
+def _prepare_tfds(output: Path, file_format: "FileFormat") -> str:
+    """Prepares all tasks of a bank for TFDS; returns what to tell of it."""
+    from agentbank_jax.bank.staging import MANIFEST, read_json
+    from agentbank_jax.data.tfds_bank import FOLDER, prepare
+    from agentbank_jax.progress import Progress
+
+    found = {path.parent.name: read_json(path) for path in sorted(output.glob(f"[!.]*/{MANIFEST}"))}
+    manifests = {task: manifest for task, manifest in found.items() if isinstance(manifest, dict)}
+    with Progress("trajectories prepared") as progress:
+        prepared = prepare(
+            output,
+            manifests,
+            file_format=file_format,
+            progress=lambda task, rows, wanted: progress(rows / wanted, rows, task),
+        )
+    empty = [task for task, manifest in manifests.items() if not manifest["rows"]]
+    left_out = f"; without trajectories, so left out: {', '.join(empty)}" if empty else ""
+    return (
+        f"for TFDS, as {file_format}, in {output / FOLDER}: {len(prepared)} tasks prepared, "
+        f"{len(manifests) - len(empty) - len(prepared)} as they were{left_out}"
+    )
 
 
 def _names(options: argparse.Namespace) -> list[str]:

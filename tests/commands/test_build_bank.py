@@ -121,6 +121,31 @@ def test_a_plan_is_printed_and_nothing_made(tmp_path: Path, command: Command) ->
     assert not (tmp_path / "data").exists()
 
 
+def test_the_bank_is_prepared_for_tfds_with_all_its_tasks(tmp_path: Path, command: Command) -> None:
+    tfds = pytest.importorskip("tensorflow_datasets")
+    assert command("--task=starter_web", "--trajectories=3", "--workers=1").returncode == 0
+    ended = command("--task=starter_math", "--trajectories=4", "--workers=1", "--tfds")
+    assert ended.returncode == 0, ended.stderr
+    assert f"for TFDS, as array_record, in {tmp_path / 'data/tfds'}: 2 tasks prepared, 0 as they were" in ended.stdout
+    for task in ("starter_math", "starter_web"):
+        rows = tfds.data_source(f"built_bank/{task}", data_dir=tmp_path / "data/tfds", split="train")
+        read = read_trajectories(f"{tmp_path}/data/{task}/*.parquet", task)
+        assert [row["id"].decode() for row in rows] == [each.id for each in read]
+    again = command("--task=starter_math", "--trajectories=4", "--workers=1", "--tfds")
+    assert "0 tasks prepared, 2 as they were" in again.stdout
+
+
+def test_tfds_is_needed_for_its_flag_alone(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("tensorflow_datasets", "tensorflow"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "agentbank_jax.data.tfds_bank", raising=False)
+    ended = command("--task=starter_math", "--trajectories=3", "--tfds")
+    assert ended.returncode == 2
+    assert ended.stderr == "error: --tfds needs TensorFlow Datasets: pip install tensorflow-datasets.\n"
+    assert not (tmp_path / "data").exists(), "it is said before the build"
+    assert command("--task=starter_math", "--trajectories=3", "--workers=1").returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -147,6 +172,7 @@ def test_a_plan_is_printed_and_nothing_made(tmp_path: Path, command: Command) ->
         (["--gin.mine/RecipeConfig.environment=starter_maths"], "no environment is called 'starter_maths'"),
         (["--gin.mine/RecipeConfig.environment=starter_math", "--gin.mine/RecipeConfig.annotator=derived"],
          "starter_math makes problems without end; expected mine/RecipeConfig.trajectories=NUMBER"),
+        (["--tfds=records"], "argument --tfds: invalid choice: 'records' (choose from"),
         (["--runner=DirectRunner", "--workers=2"], "--workers=2: for processes of this machine"),
         (["--", "--temp_location=x"], "what follows -- is Beam's; expected a --runner before it"),
     ],
