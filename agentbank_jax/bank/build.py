@@ -6,6 +6,7 @@ interruptions.
 """
 
 import json
+import math
 import os
 import time
 from collections import Counter
@@ -27,6 +28,8 @@ from agentbank_jax.trajectories.schema import Trajectory
 # A family that has not filled its bank after so many candidates per trajectory is exhausted.
 _PATIENCE, _LEAST_CANDIDATES = 4, 500
 _REPORT_EVERY = 50
+# Below it a round of chunks is no larger.
+_LEAST_RATE = 0.1
 
 ProgressCallback = Callable[[str, int, int], None]
 
@@ -202,12 +205,13 @@ class _Build:
                         yield candidate, outcome
 
     def _enough(self, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
-        """Chunks that would fill the bank if none of their candidates were dropped."""
+        """Chunks that will fill the bank if as many of their candidates are kept as of those before them."""
         if self._recipe.wanted is None:
             return chunks
-        missing = self._wanted - self._staging.rows - len(self._kept)
+        kept, seen = self._staging.rows + len(self._kept), chunks[0].start
+        rate = max(kept / seen, _LEAST_RATE) if seen else 1.0
         size = chunks[0].stop - chunks[0].start
-        return chunks[: max(1, -(-missing // size))]
+        return chunks[: max(1, math.ceil((self._wanted - kept) / rate / size))]
 
     def _close_shard(self, next_candidate: int) -> None:
         self._staging.write_shard(self._kept, self._dropped, self._seen, next_candidate)
