@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agentbank_jax.environments.registry import SKILLS
-from agentbank_jax.errors import AgentBankError, did_you_mean, first_line
+from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.evaluation.episode import EpisodeRecord
 from agentbank_jax.evaluation.results import summarize
 from agentbank_jax.evaluation.sheet import Cell, Player, Row, Sheet
@@ -222,7 +222,8 @@ def _labels(groups: Sequence[Sequence[_Entry]]) -> tuple[list[str], tuple[str, .
 
 def _failure(records: Sequence[EpisodeRecord]) -> str:
     """Why nothing is known where every episode was ended by its environment."""
-    return f"its environment ended all {len(records)} episodes ({first_line(records[0].error or 'no reason given')})"
+    reason = (records[0].error or "no reason given").partition("\n")[0]
+    return f"its environment ended all {len(records)} episodes ({reason})"
 
 
 def _row(group: Sequence[_Entry], label: str, places: Mapping[tuple[int, str], str]) -> Row:
