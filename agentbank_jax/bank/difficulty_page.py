@@ -113,7 +113,10 @@ def write_difficulty_report(biases: Sequence[DifficultyBias], folder: Path, fact
     contents = {
         "difficulty.md": f"{markdown}\n",
         "difficulty.html": page(_TITLE, parts),
-        "difficulty.json": json.dumps([bias.to_json() for bias in biases], indent=1, ensure_ascii=False) + "\n",
+        "difficulty.json": json.dumps(
+            {"facts": dict(facts), "tasks": [bias.to_json() for bias in biases]}, indent=1, ensure_ascii=False
+        )
+        + "\n",
     }
     for name, text in contents.items():
         write_output("--output", folder / name, text)

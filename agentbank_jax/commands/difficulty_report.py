@@ -128,7 +128,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     for name, needed in (("model", "success_only"), ("weak_budget", "weak_searcher")):
         if getattr(options, name) is not None and getattr(options, needed) is None:
             raise AgentBankError(f"--{name}={getattr(options, name)}: is of --{needed}, which is missing.")
-    if options.success_only and Path(options.success_only).is_file() and len(options.task) != 1:
+    if options.success_only and Path(options.success_only).expanduser().is_file() and len(options.task) != 1:
         raise AgentBankError(
             f"--success_only={options.success_only}: a file of ids is of one task; name one --task with it."
         )

@@ -42,7 +42,7 @@ def write_sweep(
 
 def report(output: Path, *flags: object) -> list[dict[str, Any]]:
     assert main([*map(str, flags), f"--output={output}"]) == 0
-    return json.loads((output / "difficulty.json").read_text())
+    return json.loads((output / "difficulty.json").read_text())["tasks"]
 
 
 def facts(output: Path) -> list[str]:
@@ -69,6 +69,8 @@ def test_a_sweeps_successes_are_compared_with_what_was_played_alone(tmp_path: Pa
     sweep = write_sweep(tmp_path / "run", {"m": [Y, N, N, Y, N], "oracle": [Y] * 5}, record={"trained_on": True})
     whole, part, web = report(tmp_path / "report", f"--bank={bank}", f"--success_only={sweep}")
     assert sizes(whole) == {"source": 12, "kept": 12}
+    told = json.loads((tmp_path / "report/difficulty.json").read_text())["facts"]
+    assert told[MATH] == "12 problems, of which the bank keeps 12; train split"
     assert part["part"] == "the 5 tried" and sizes(part) == {"source": 5, "kept": 5, "success only": 2}
     assert web["task"] == WEB and "success only" not in sizes(web)
     assert facts(tmp_path / "report")[1] == (
@@ -128,7 +130,7 @@ def test_the_command_compares_a_familys_plans(tmp_path: Path, capsys: pytest.Cap
     output = tmp_path / "report"
     assert main(["--task=starter_reasoning", "--instances=40", "--weak_steps=3", f"--output={output}"]) == 0
     assert "starter_reasoning" in capsys.readouterr().out
-    found = json.loads((output / "difficulty.json").read_text())[0]
+    found = json.loads((output / "difficulty.json").read_text())["tasks"][0]
     kept, weak = found["distances"]
     assert kept["total_variation"] <= 0.05 and weak["total_variation"] >= 3 * max(kept["total_variation"], 0.05)
     text = (output / "difficulty.md").read_text()
@@ -143,7 +145,7 @@ def test_the_command_takes_the_ids_of_a_teacher(tmp_path: Path) -> None:
     ids.write_text("starter_web/train/0\nstarter_web/train/3\n\n")
     flags = ["--task=starter_web", "--instances=8", f"--success_only={ids}", f"--output={tmp_path / 'report'}"]
     assert main(flags) == 0
-    assert json.loads((tmp_path / "report/difficulty.json").read_text())[0]["distances"][1]["size"] == 2
+    assert json.loads((tmp_path / "report/difficulty.json").read_text())["tasks"][0]["distances"][1]["size"] == 2
     ids.write_text("starter_web/train/8\n")
     with pytest.raises(AgentBankError, match="'starter_web/train/8' is success only, and not in the source"):
         main(flags)
