@@ -21,7 +21,7 @@ class RandomWalk:
 
     @property
     def name(self) -> str:
-        return "random play"
+        return "random"
 
     def find(self, keeper: StateKeeper) -> tuple[ExpertStep, ...] | Nothing:
         chance = random.Random(f"{self.seed}/{keeper.instance.id}")
