@@ -43,6 +43,7 @@ SMALL_FLAGS: dict[str, tuple[str, ...]] = {
     "python scripts/build_bank.py --task=gsm8k": ("--workers=1",),
     "python scripts/build_bank.py --gin_file=bank/starter.gin": ("--trajectories=10", "--workers=1"),
     "python scripts/replay_bank.py": ("--workers=1",),
+    "python scripts/difficulty_report.py": (),
     "python scripts/train_vocabulary.py": ("--vocab_size=600",),
     "python scripts/train_vocabulary.py --mixture=gsm8k": ("--vocab_size=335",),
     "python scripts/inspect_mixture.py": (),

@@ -37,8 +37,8 @@ environment, whose observations and reward these are.
 
 _NOTES = """
 Turns are the agent's. *Distance* is the total variation between the difficulties of the problems that were taken and \
-of those that were kept: 0 where what is kept is as hard as the source. `derived`: the actions follow from the answer \
-that a generated problem was made with.
+of those that were kept: 0 where what is kept is as hard as the source, *constant* where all problems count as equally \
+hard. `derived`: the actions follow from the answer that a generated problem was made with.
 
 ## How each task was made
 
@@ -93,12 +93,12 @@ def card(manifests: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def distance(manifest: Mapping[str, Any]) -> float:
-    """The total variation between the difficulties of a task's source and of what was kept."""
+def distance(manifest: Mapping[str, Any]) -> str:
+    """The total variation between the difficulties of a task's source and of what was kept, where they vary."""
     counts = {name: dict(map(tuple, pairs)) for name, pairs in manifest["difficulty"].items()}
     levels = sorted(set().union(*counts.values()))
     source, kept = ([counts[name].get(level, 0) for level in levels] for name in ("source", "kept"))
-    return total_variation(source, kept) if levels else 0.0
+    return f"{total_variation(source, kept):.3f}" if len(levels) > 1 else "constant"
 
 
 def _skill(manifest: Mapping[str, Any]) -> int:
@@ -119,7 +119,7 @@ def _table(manifests: Sequence[Mapping[str, Any]], total: int, turns: int) -> st
         mean = each["assistant_turns"] / rows if rows else 0.0
         lines.append(
             f"| {facts['task']} | {facts['skill']} | {facts['action_space']} | {rows:,} | {mean:.1f} "
-            f"| {facts['annotation']} | {distance(each):.3f} | {facts['licence']} |"
+            f"| {facts['annotation']} | {distance(each)} | {facts['licence']} |"
         )
     lines.append(f"| all | | | {total:,} | {turns / total if total else 0.0:.1f} | | | |")
     return "\n".join(lines)
