@@ -75,7 +75,8 @@ class PublishedData:
       name: of the benchmark and its folder.
       files: split → patterns of its files in the folder; they are read in the order of their names.
       read: yields the instances of one file; raises `AgentBankError` naming file, row and field.
-      source: where a user gets the files: the publisher and the path there.
+      source: where a user gets the files: the publisher and, in brackets, the path there.
+      train_source: the same of the training problems, where another publishes them.
       engine: None where what plays them can run here, else the reason and the remedy.
     """
 
@@ -84,6 +85,7 @@ class PublishedData:
     read: Reader
     source: str
     engine: Callable[[], str | None] = field(default=lambda: None)
+    train_source: str = ""
 
     def bound(self) -> Bound:
         """What the environment of the benchmark takes from its data; the rest of an `EnvironmentSpec` is its own."""
@@ -127,9 +129,9 @@ class PublishedData:
     def version(self) -> str:
         """A hash of the files of all splits."""
         digest = hashlib.sha256()
-        for split in sorted(self.files):
-            for path in self._files(split):
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+        # One file may hold both splits.
+        for path in dict.fromkeys(path for split in sorted(self.files) for path in self._files(split)):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()[:16]
 
     def _files(self, split: Split) -> list[Path]:
@@ -149,8 +151,15 @@ class PublishedData:
     def _missing(self, split: Split) -> str:
         if (named := self._named_file(split)) is not None:
             return f"{named} is no file; expected {split} problems from {self.source}"
+        if split not in self.files:
+            return (
+                f"its publisher has no {split} problems; name a file that may be used as such with "
+                f"--gin.BenchmarkConfig.paths=\"{{'{self.name}/{split}': 'FILE'}}\""
+            )
         place = folder(self.name)
-        patterns = " or ".join(self.files.get(split, ())) or f"files of {split}"
+        patterns = " or ".join(self.files[split])
+        # The file that the source names there is that of the test problems.
+        source = self.source if split == "test" else self.train_source or self.source.partition(" (")[0]
         if place is None:
             where = "no folder of benchmarks is named"
         elif place.is_file():
@@ -158,7 +167,7 @@ class PublishedData:
         else:
             where = f"{place} holds no {patterns}"
         return (
-            f"{where}; get it from {self.source}, put it into a folder {self.name}/, and name the folder around that "
+            f"{where}; get it from {source}, put it into a folder {self.name}/, and name the folder around that "
             f"with --gin.BenchmarkConfig.data_dir=PATH or {DATA_VARIABLE}"
         )
 

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from agentbank_jax.environments.base import ExpertStep, Instance
 from agentbank_jax.environments.benchmark_data import folder
-from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows
+from agentbank_jax.environments.benchmark_rows import question_fingerprint, read_rows, typed_field
 from agentbank_jax.environments.intercode_bash import BashProblem
 from agentbank_jax.environments.intercode_files import Entry, read_manifest
 from agentbank_jax.environments.intercode_sql import Database, SQLProblem
 from agentbank_jax.errors import AgentBankError
 
 _HARDNESS = {"easy": 1, "medium": 2, "hard": 3, "extra": 4}
+# What Spider's own files call them.
+_SPIDER = {"db": "db_id", "query": "question", "gold": "query"}
 _SYSTEM = re.compile(r"_fs_(\w+)\.json")
 # Where a database called NAME lies beside the questions: as SQLite files alone, and as Spider has them.
 _PLACES = ("databases/{0}.sqlite", "database/{0}/{0}.sqlite")
@@ -25,12 +27,18 @@ _PLACES = ("databases/{0}.sqlite", "database/{0}/{0}.sqlite")
 def read_sql(path: Path, split: str) -> Iterator[Instance]:
     """Reads all questions of a file: a list or JSON lines of `db`, `query`, `gold` and, perhaps, `hardness`.
 
+    Spider's own layout is read as well (`db_id`, `question`, and the gold `query`); it states no hardness.
+
     The databases lie beside it, as `databases/NAME.sqlite` or `database/NAME/NAME.sqlite`.
 
     Raises:
       AgentBankError: where the file cannot be read, a row breaks the layout, or a database is missing.
     """
-    for number, row in read_rows(path, {"db": str, "query": str, "gold": str}):
+    for number, row in read_rows(path, {}):
+        if "db" not in row and "db_id" in row:
+            row = {name: row.get(theirs) for name, theirs in _SPIDER.items()}
+        for name in _SPIDER:
+            typed_field(row, name, str, f"{path}:{number}")
         database = _database(path.parent, row["db"])
         if database is None:
             places = " or ".join(place.format(row["db"]) for place in _PLACES)

@@ -10,6 +10,9 @@ from agentbank_jax.environments.code_problems import CodeProblem, written_lines
 from agentbank_jax.environments.unit_tests import FunctionTests
 from agentbank_jax.errors import AgentBankError
 
+PUBLISHED_TEST = range(11, 511)
+"""The numbers of the publisher's test problems; 1 to 10 are of prompts, 511 to 600 for validation."""
+
 # Of InterCode's file and of the publisher's own.
 _FIELDS = {"query": "text", "gold": "code", "tests": "test_list"}
 
@@ -17,12 +20,15 @@ _FIELDS = {"query": "text", "gold": "code", "tests": "test_list"}
 def read_instances(path: Path, split: str) -> Iterator[Instance]:
     """Reads all problems of a file, in InterCode's layout (`query`, `gold`, `tests`) or the publisher's (`text`, …).
 
-    The task shows the tests, as the benchmark's own prompt does. Difficulty is the lines of the published program.
+    The task shows the tests, as the benchmark's own prompt does. `test` has all problems of the file, `train` those
+    outside the publisher's test split, which is 11 to 510. Difficulty is the lines of the published program.
 
     Raises:
       AgentBankError: where the file cannot be read or a row breaks the layout; names file, row and field.
     """
     for number, row in read_rows(path, {"task_id": int}):
+        if split == "train" and row["task_id"] in PUBLISHED_TEST:
+            continue
         for name, other in _FIELDS.items():
             if name not in row and other in row:
                 row[name] = row[other]

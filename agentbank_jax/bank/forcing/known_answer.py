@@ -3,6 +3,7 @@
 An environment says what the answer is by its expert's last step. What it says to whoever plays it stays as it was.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -10,7 +11,8 @@ from agentbank_jax.environments.answers import PublishedAnswer
 from agentbank_jax.environments.base import Instance, TextEnvironment
 from agentbank_jax.environments.turn_text import stated_answer
 
-_FENCE = "```"
+# One that holds something: some problems are published without a solution.
+_BLOCK = re.compile(r"```\w*\n\s*(?!```)\S")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ def known_answer(environment: TextEnvironment, instance: Instance) -> KnownAnswe
         return KnownAnswer(
             kind="stated", text=stated, accepted=tuple(dict.fromkeys((stated, *_aliases(instance.payload))))
         )
-    blocks = [step.action for step in steps if step.action.startswith(_FENCE)]
+    blocks = [step.action for step in steps if _BLOCK.match(step.action)]
     return KnownAnswer(kind="program", text=blocks[-1], accepted=(blocks[-1],)) if blocks else None
 
 

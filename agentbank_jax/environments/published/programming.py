@@ -24,7 +24,8 @@ HUMANEVAL = PublishedData(
 )
 MBPP = PublishedData(
     name="mbpp",
-    files={"test": ("*mbpp*.json", "*mbpp*.jsonl*")},
+    # One file for both.
+    files={"test": ("*mbpp*.json", "*mbpp*.jsonl*"), "train": ("*mbpp*.json", "*mbpp*.jsonl*")},
     read=mbpp.read_instances,
     source="github.com/princeton-nlp/intercode (data/python/mbpp/ic_mbpp.json)",
     engine=_NEEDS_PYTHON,
@@ -41,9 +42,10 @@ APPS = PublishedData(
 )
 INTERCODE_SQL = PublishedData(
     name="intercode_sql",
-    files={"test": ("*spider_dev*.json", "*spider_dev*.jsonl*")},
+    files={"test": ("*spider_dev*.json", "*spider_dev*.jsonl*"), "train": ("train_spider*.json*",)},
     read=intercode_data.read_sql,
     source="github.com/princeton-nlp/intercode (data/sql/spider/ic_spider_dev.json)",
+    train_source="yale-lily.github.io/spider (train_spider.json and the folder database/)",
     engine=intercode_data.databases_missing,
 )
 INTERCODE_BASH = PublishedData(

@@ -4,6 +4,7 @@ What it says depends on the request alone and on which different requests came b
 again gets the same words; what goes wrong on the way (a stall, a closed connection, a rate limit) does so once.
 """
 
+import contextlib
 import itertools
 import json
 import threading
@@ -28,6 +29,8 @@ from agentbank_jax.environments.base import FINAL_ANSWER_PREFIX, Instance
 MODEL = "scripted"
 PATIENCE = Patience(timeout=0.6, retries=3, backoff=0.02)
 TASKS = ("starter_math", "starter_reasoning")
+CHUNK = 12
+RETRY_AFTER = 0.4
 
 # What is said: of the first draw of the second step where the key says `once`, of every draw where it says `always`.
 SAID_ONCE = ("refusal_once", "garbage_once", "empty_once", "leak_once", "told_once", "invalid_once")
@@ -48,6 +51,8 @@ LOST = {
 ON_THE_WAY = ("limits", "stalls", "closes", "fails", "breaks_off", "answers_html")
 KEPT = ("good", *SAID_ONCE, WRONG_FIRST, IMAGINES, *ON_THE_WAY)
 SCRIPTS = (*KEPT, *LOST)
+FILLER = "filler"
+"""The script of instances that are not put to the test: the expert's steps."""
 UNPAID = ("is_filtered", "is_full")
 """Scripts whose requests the server refuses; they are asked again."""
 
@@ -66,26 +71,40 @@ class Part:
 
 
 def parts() -> list[Part]:
-    """An instance for each script and task; their answers are neither short nor in the question."""
-    found = []
-    for task in TASKS:
-        spec = registry.get(task)
-        numbers = itertools.count()
-        for script in SCRIPTS:
-            while True:
-                index = next(numbers)
-                instance = spec.instance("train", index)
-                environment = spec.make()
-                answer = known_answer(environment, instance)
-                assert answer is not None
-                question, _ = environment.reset(options={"instance": instance})
-                steps = environment.expert_steps()
-                if not is_short(answer.text) and not holds(question, answer.text) and len(steps) > 2:
-                    break
-            templates = thoughts.templates_of(task)
-            said = tuple((word(templates, step, 0), step.action) for step in steps)
-            found.append(Part(task, index, script, instance, question, answer.text, said))
-    return found
+    """The first instances of each task: one for each script, whose answer is neither short nor in the question, fillers
+    between them, and so many behind the last that a build by chunks of `CHUNK` finds each candidate here."""
+    return [part for task in TASKS for part in _parts(task)]
+
+
+def _parts(task: str) -> Iterator[Part]:
+    spec, scripts, behind = registry.get(task), iter(SCRIPTS), 0
+    for index in itertools.count():
+        instance, environment = spec.instance("train", index), spec.make()
+        answer = known_answer(environment, instance)
+        assert answer is not None
+        question, _ = environment.reset(options={"instance": instance})
+        steps = environment.expert_steps()
+        suited = not is_short(answer.text) and not holds(question, answer.text) and len(steps) > 2
+        script = next(scripts, None) if suited else FILLER
+        behind += script is None
+        templates = thoughts.templates_of(task)
+        said = tuple((word(templates, step, 0), step.action) for step in steps)
+        yield Part(task, index, script or FILLER, instance, question, answer.text, said)
+        if behind > CHUNK:
+            return
+
+
+def taken(some: list[Part], task: str) -> list[Part]:
+    """What a build of a task takes that wants as many trajectories as `wanted` says: up to a filler behind the last
+    script."""
+    mine = [part for part in some if part.task == task]
+    last = max(place for place, part in enumerate(mine) if part.script != FILLER)
+    return mine[: last + 2]
+
+
+def wanted(some: list[Part], task: str) -> int:
+    """Trajectories that come out of `taken`."""
+    return sum(part.script not in LOST for part in taken(some, task))
 
 
 @dataclass
@@ -97,14 +116,23 @@ class Scripted:
       parts: by the question.
       asked: the keys of the requests, in order.
       answered: how many were answered with a completion, of each key.
+      usage: what the answers cost, of each task: requests, and tokens told and written.
+      refused: when a request was refused for being one too many, by its key, until it comes again.
+      waits: seconds until it came again.
       pause: seconds before each completion.
+      at_once: the most requests that are answered at one time; more get 429, and are to wait `RETRY_AFTER` seconds.
     """
 
     parts: dict[str, Part]
     url: str = ""
     asked: list[str] = field(default_factory=list)
     answered: Counter[str] = field(default_factory=Counter)
+    usage: dict[str, Counter[str]] = field(default_factory=dict)
+    refused: dict[str, float] = field(default_factory=dict)
+    waits: list[float] = field(default_factory=list)
     pause: float = 0.0
+    at_once: int | None = None
+    under_way: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     seen: dict[tuple[str, int], list[str]] = field(default_factory=dict)
 
@@ -184,10 +212,26 @@ class _Handler(BaseHTTPRequestHandler):
                 "answers_html": lambda: self._send(200, b"<html>Welcome</html>"),
             }
             return trouble[part.script]()
-        time.sleep(script.pause)
+        key = script.seen[part.question, step][draw]
         with script.lock:
-            script.answered[script.seen[part.question, step][draw]] += 1
-        self._send(200, completion(script.reply(part, step, draw), json.dumps(body)))
+            over = script.at_once is not None and script.under_way >= script.at_once
+            if (refused := script.refused.pop(key, None)) is not None:
+                script.waits.append(time.monotonic() - refused)
+            if over:
+                script.refused[key] = time.monotonic()
+            script.under_way += not over
+        if over:
+            return self._send(429, b"slow down", ("Retry-After", str(RETRY_AFTER)))
+        time.sleep(script.pause)
+        answer = completion(script.reply(part, step, draw), json.dumps(body))
+        with script.lock:
+            script.under_way -= 1
+            script.answered[key] += 1
+            usage = json.loads(answer)["usage"]
+            # What comes too late is asked once more, and counts once for whoever asks.
+            if script.answered[key] == 1:
+                script.usage.setdefault(part.task, Counter()).update({"requests": 1, **usage})
+        self._send(200, answer)
 
     def _send(self, status: int, content: bytes, *headers: tuple[str, str]) -> None:
         self.send_response(status)
@@ -204,22 +248,30 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, script: Scripted) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, script: Scripted, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
         self.script = script
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         del request, client_address  # clients that went away
 
 
-def serving(some: list[Part]) -> Iterator[Scripted]:
-    """Runs a server; for fixtures."""
-    script = Scripted({part.question: part for part in some})
-    server = _Server(script)
-    script.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+@contextlib.contextmanager
+def listening(script: Scripted, port: int = 0) -> Iterator[int]:
+    """Lets a server run, and gives its port; 0 takes a free one."""
+    server = _Server(script, port)
+    port = server.server_address[1]
+    script.url = f"http://127.0.0.1:{port}/v1"
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
-        yield script
+        yield port
     finally:
         server.shutdown()
         server.server_close()
+
+
+def serving(some: list[Part]) -> Iterator[Scripted]:
+    """Runs a server; for fixtures."""
+    script = Scripted({part.question: part for part in some})
+    with listening(script):
+        yield script

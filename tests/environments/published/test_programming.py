@@ -209,6 +209,32 @@ def test_databases_are_found_in_both_places(own_benchmarks: Path, place: str) ->
     assert spec.available() is None and unsolved(spec) == []
 
 
+def test_spiders_own_layout_is_read_as_training_questions(own_benchmarks: Path) -> None:
+    place = own_benchmarks / "intercode_sql"
+    (place / "database/pets").mkdir(parents=True)
+    sqlite3.connect(place / "database/pets/pets.sqlite").close()
+    row = {"db_id": "pets", "question": "How many?", "query": "SELECT 1", "sql": {}, "query_toks": ["SELECT", "1"]}
+    (place / "train_spider.json").write_text(json.dumps([row]))
+    spec = registry.get("intercode_sql")
+    problem = spec.instance("train", 0).payload
+    assert (problem.question, problem.gold) == ("How many?", "SELECT 1")
+    (place / "train_spider.json").write_text(json.dumps([row | {"question": 3}, row]))
+    with pytest.raises(AgentBankError, match=r"train_spider.json:1:query: 3; expected a string"):
+        spec.size("train")
+
+
+def test_the_training_problems_of_mbpp_are_those_outside_the_published_test_split(own_benchmarks: Path) -> None:
+    place = own_benchmarks / "mbpp"
+    place.mkdir()
+    row = {"text": "Give back one.", "code": "def one():\n    return 1", "test_list": ["assert one() == 1"]}
+    rows = [json.dumps(row | {"task_id": number}) for number in (1, 10, 11, 510, 511, 974)]
+    (place / "mbpp.jsonl").write_text("\n".join(rows))
+    spec = registry.get("mbpp")
+    assert spec.size("test") == 6 and spec.test_only
+    ids = [spec.instance("train", number).id for number in range(spec.size("train") or 0)]
+    assert ids == ["mbpp/train/1", "mbpp/train/10", "mbpp/train/511", "mbpp/train/974"]
+
+
 def test_programming_benchmarks_cannot_run_without_a_sandbox_and_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTBANK_SANDBOX", "rlimits")
     assert "SandboxConfig.isolation='bubblewrap'" in (sandbox.available() or "")
