@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from agentbank_jax.errors import AgentBankError
@@ -81,26 +82,37 @@ def _apply(function: Callable[[Any, Item], Result], item: Item) -> Result:
     return function(_state[-1], item)
 
 
-def worker_pool(
-    workers: int, *, start: Callable[..., None] | None = None, arguments: Sequence[Any] = ()
-) -> ProcessPoolExecutor:
+class WorkerPool(ProcessPoolExecutor):
+    """A pool of processes that can be ended in the midst of their work."""
+
+    def __init__(self, workers: int, start: Callable[..., None] | None, arguments: Sequence[Any]) -> None:
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        ended, self._end = context.Pipe(duplex=False)
+        super().__init__(
+            workers, mp_context=context, initializer=_start_worker, initargs=(start, tuple(arguments), ended)
+        )
+
+    def end(self) -> None:
+        """Ends the processes at once, whatever they do; what was submitted gets no result."""
+        self._end.close()
+        self.shutdown(cancel_futures=True)
+
+
+def worker_pool(workers: int, *, start: Callable[..., None] | None = None, arguments: Sequence[Any] = ()) -> WorkerPool:
     """Returns a pool of processes that do not share this one's threads or locks.
 
     Args:
       workers: how many.
       start: called once in each process, with `arguments`.
     """
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    return ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(start, tuple(arguments))
-    )
+    return WorkerPool(workers, start, arguments)
 
 
-def _start_worker(start: Callable[..., None] | None, arguments: Sequence[Any]) -> None:
+def _start_worker(start: Callable[..., None] | None, arguments: Sequence[Any], ended: Connection) -> None:
     # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    end_with_parent(ended)
     if start is not None:
         start(*arguments)
 
@@ -114,13 +126,17 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def end_with_parent() -> None:
-    """Lets a worker end when its parent was killed; else it would wait for work for ever."""
+def end_with_parent(ended: Connection | None = None) -> None:
+    """Lets a worker end when its parent was killed; else it would wait for work for ever.
+
+    Args:
+      ended: of a pipe; the worker also ends when the parent closes the other end.
+    """
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
         if parent is not None:
-            parent.join()
+            wait([parent.sentinel, *([] if ended is None else [ended])])
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -8,7 +8,7 @@ import itertools
 import json
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ from agentbank_jax.bank.recipe import Recipe
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.formats.agentbank import row_from_trajectory, trajectory_from_row
 from agentbank_jax.whole_files import whole_file
-from agentbank_jax.worker_pool import worker_pool
+from agentbank_jax.worker_pool import WorkerPool, worker_pool
 
 # Chunks under way for each worker: one that ends finds the next at hand.
 _AHEAD = 2
@@ -47,7 +47,7 @@ class LocalChunks:
     """A `ChunkMaker` of processes on this machine. The chunks do not depend on their number."""
 
     def __init__(self, workers: int) -> None:
-        """Takes as many processes; 1 works in this one.
+        """Takes as many processes; 1 works in this one, unless a recipe has threads, which end with a process alone.
 
         Raises:
           AgentBankError: where there are none.
@@ -55,7 +55,8 @@ class LocalChunks:
         if workers < 1:
             raise AgentBankError(f"--workers={workers}: expected at least 1.")
         self._workers = workers
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: WorkerPool | None = None
+        self._submitted: list[Future[None]] = []
         self._task: str | None = None
 
     def __call__(self, recipe: Recipe, chunks: Sequence[Chunk], folder: Path) -> Generator[Chunk, None, None]:
@@ -64,7 +65,7 @@ class LocalChunks:
         Raises:
           BrokenProcessPool: where a worker was killed.
         """
-        if self._workers == 1:
+        if self._workers == 1 and recipe.threads == 1:
             for chunk in chunks:
                 make_chunk(recipe, chunk, folder)
                 yield chunk
@@ -76,6 +77,7 @@ class LocalChunks:
             while True:
                 for ahead in itertools.islice(queue, _AHEAD * self._workers - len(pending)):
                     pending.append((ahead, pool.submit(make_chunk, recipe, ahead, folder)))
+                    self._submitted.append(pending[-1][1])
                 if not pending:
                     return
                 chunk, future = pending.popleft()
@@ -84,13 +86,19 @@ class LocalChunks:
         finally:
             for _, future in pending:
                 future.cancel()
+            self._submitted = [future for future in self._submitted if not future.done()]
 
     def close(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool, self._task = None, None
+        """Ends the processes; what nobody waits for any more is left unfinished."""
+        if self._pool is None:
+            return
+        if all(future.done() for future in self._submitted):
+            self._pool.shutdown()
+        else:
+            self._pool.end()
+        self._pool, self._task, self._submitted = None, None, []
 
-    def _pool_for(self, recipe: Recipe) -> ProcessPoolExecutor:
+    def _pool_for(self, recipe: Recipe) -> WorkerPool:
         """The processes; of their own where engines take much memory, which ends with them."""
         task = None if recipe.at_once is None else recipe.task
         if self._pool is None or self._task != task:

@@ -18,6 +18,7 @@ class Recipe(abc.ABC):
       shard_rows: trajectories per file; None puts all in one file.
       chunk: candidates that are made at once, and lost at most where a build is killed.
       at_once: the most processes that may make it at one time, where engines take much memory; None for no limit.
+      threads: candidates under way at one time in each process.
       bank_filters: what compares the trajectories with each other when all are made.
     """
 
@@ -27,6 +28,7 @@ class Recipe(abc.ABC):
     shard_rows: int | None
     chunk: int = 200
     at_once: int | None = None
+    threads: int = 1
     bank_filters: Sequence[BankFilter] = ()
 
     @abc.abstractmethod

@@ -197,17 +197,19 @@ def _print_tables(
 
 
 def _costs(recipes: "Sequence[EnvironmentRecipe]") -> list[str]:
-    """What language models have cost, over all builds with their caches."""
+    """What language models have cost these tasks, over all builds with their caches."""
     teachers = [getattr(part, "teacher", None) for each in recipes for part in (each.annotator, each.rationales)]
-    caches = {teacher.cache for teacher in teachers if teacher is not None}
     lines = []
-    for path in sorted(caches):
+    for path, account in dict.fromkeys((each.cache, each.account) for each in teachers if each is not None):
+        if not path.exists():  # a finished bank needs none
+            continue
         from agentbank_jax.bank.forcing.call_cache import CallCache
 
         with contextlib.closing(CallCache(path)) as cache:
-            lines += [
+            cost = cache.costs().get(account)
+        if cost is not None:
+            lines.append(
                 f"{account}: {cost.requests:,} requests, {cost.prompt_tokens:,} tokens told, "
-                f"{cost.completion_tokens:,} written, {cost.cached:,} replies from {path.name}"
-                for account, cost in cache.costs().items()
-            ]
+                f"{cost.completion_tokens:,} written; {cost.cached:,} replies from the cache {path}, in all its builds"
+            )
     return lines

@@ -1,13 +1,7 @@
-"""Answer forcing against a server that misbehaves: the right trajectories come out, and nothing is paid twice."""
+"""Answer forcing of one instance: what is asked, counted, rejected and refused."""
 
 import json
-import os
-import pickle
-import signal
-import subprocess
-import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,36 +11,25 @@ from agentbank_jax.agents.endpoint import Endpoint, EndpointError, Unanswered
 from agentbank_jax.agents.endpoint_client import Patience
 from agentbank_jax.bank.annotation import ActionSequence
 from agentbank_jax.bank.forcing.answer_forcing import AnswerForcing
-from agentbank_jax.bank.forcing.call_cache import CallCache
 from agentbank_jax.bank.forcing.replies import REACT
 from agentbank_jax.bank.forcing.teacher import Teacher
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.replay import replay
-from agentbank_jax.bank.staging import DROPS
 from agentbank_jax.environments import registry
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.serving.served_model import made_model
-from agentbank_jax.trajectories.formats.agentbank import read_trajectories
 from tests.agents.hostile_server import completion, hostile, raw, sends
-from tests.bank.forcing.forcing_recipe import ForcingRecipe
 from tests.bank.forcing.scripted import (
     IMAGINES,
-    KEPT,
     LOST,
     PATIENCE,
     SAID_ONCE,
-    TASKS,
-    UNPAID,
     WRONG_FIRST,
     Part,
     Scripted,
     parts,
     serving,
 )
-from tests.bank.made import build_in
 from tests.serving.running import serving as running
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -61,109 +44,6 @@ def server(all_parts: list[Part]) -> Iterator[Scripted]:
 
 def forcing(endpoint: Endpoint, cache: Path, **options) -> AnswerForcing:
     return AnswerForcing(teacher=Teacher(endpoint=endpoint, cache=cache, patience=PATIENCE), **options)
-
-
-def recipes(some: list[Part], annotator: AnswerForcing) -> list[ForcingRecipe]:
-    return [
-        ForcingRecipe(task=task, indices=tuple(part.index for part in some if part.task == task), annotator=annotator)
-        for task in TASKS
-    ]
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """What builds leave, but for their locks."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
-def cached_keys(cache: Path) -> set[str]:
-    held = CallCache(cache)
-    try:
-        return {key for (key,) in held._database.execute("SELECT key FROM calls")}
-    finally:
-        held.close()
-
-
-def check_bank(folder: Path, some: list[Part]) -> None:
-    """That the bank holds each instance once, kept or dropped, as its script says; and that it replays."""
-    for task in TASKS:
-        mine = {part.instance.id: part for part in some if part.task == task}
-        kept = list(read_trajectories(f"{folder}/{task}/train-*.parquet", task))
-        dropped = [json.loads(line) for line in (folder / task / DROPS).read_text().split("\n") if line]
-        assert sorted([*(each.id for each in kept), *(row["id"] for row in dropped)]) == sorted(mine)
-        assert {each.id for each in kept} == {name for name, part in mine.items() if part.script in KEPT}
-        assert {row["id"]: row["reason"] for row in dropped} == {
-            name: LOST[part.script] for name, part in mine.items() if part.script in LOST
-        }
-        spec = registry.get(task)
-        for trajectory in kept:
-            part = mine[trajectory.id]
-            said = [REACT.parse(turn.content) for turn in trajectory.turns if turn.role == "assistant"]
-            assert [(each.thought, each.action) for each in said if each] == list(part.steps)
-            replayed = replay(spec, part.instance, [each.action for each in said if each])
-            assert not isinstance(replayed, Drop) and replayed.reward == trajectory.metadata["reward"] == 1
-            told = [turn.content.removeprefix("Observation: ") for turn in trajectory.turns if turn.role == "user"]
-            assert tuple(told) == replayed.observations
-
-
-def test_the_right_trajectories_come_out_of_a_server_that_misbehaves_and_a_rerun_is_free(
-    tmp_path: Path, server: Scripted, all_parts: list[Part]
-) -> None:
-    cache, started = tmp_path / "calls.sqlite", time.monotonic()
-    made = recipes(all_parts, forcing(server.endpoint, cache))
-    results = build_in(tmp_path / "one", made, workers=2)
-    assert time.monotonic() - started < 120, "what goes wrong costs bounded time"
-    check_bank(tmp_path / "one", all_parts)
-    assert all(result.drops == dict.fromkeys(LOST.values(), 1) for result in results)
-
-    # Each paid reply is kept once and charged once.
-    assert set(server.answered) == cached_keys(cache)
-    held = CallCache(cache)
-    costs = held.costs()
-    held.close()
-    assert set(costs) == set(TASKS)
-    assert sum(cost.requests for cost in costs.values()) == len(server.answered) > 200
-    assert all(cost.prompt_tokens > cost.completion_tokens > 0 == cost.cached for cost in costs.values())
-
-    first = len(server.asked)
-    build_in(tmp_path / "two", made, workers=1)
-    assert files(tmp_path / "two") == files(tmp_path / "one")
-    again = Counter(server.asked[first:])
-    unpaid = {key for part in all_parts if part.script in UNPAID for key in server.seen[part.question, 1]}
-    assert set(again) == unpaid, "what was answered is never asked again; what was refused cost nothing"
-    held = CallCache(cache)
-    assert sum(cost.requests for cost in held.costs().values()) == len(server.answered)
-    assert sum(cost.cached for cost in held.costs().values()) >= len(server.answered)
-    held.close()
-
-
-def test_a_killed_build_ends_in_the_same_bank_and_asks_nothing_that_was_answered(
-    tmp_path: Path, server: Scripted, all_parts: list[Part]
-) -> None:
-    cache, some = tmp_path / "calls.sqlite", [part for part in all_parts if part.script not in UNPAID]
-    made = recipes(some, forcing(server.endpoint, cache))
-    (tmp_path / "recipes").write_bytes(pickle.dumps(made))
-    server.pause = 0.05
-    program = (
-        "import pathlib, pickle, sys; from tests.bank.made import build_in\n"
-        "build_in(pathlib.Path(sys.argv[2]), pickle.loads(open(sys.argv[1], 'rb').read()), workers=2)"
-    )
-    arguments = [sys.executable, "-c", program, str(tmp_path / "recipes"), str(tmp_path / "killed")]
-    process = subprocess.Popen(arguments, cwd=ROOT, start_new_session=True)
-    deadline = time.monotonic() + 60
-    while len(server.answered) < 60 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
-    server.pause = 0.0
-    kept, asked = cached_keys(cache), len(server.asked)
-    assert 20 < len(kept) < 300
-    build_in(tmp_path / "killed", made, workers=2)
-    assert not kept & set(server.asked[asked:])
-    check_bank(tmp_path / "killed", some)
-
-    build_in(tmp_path / "whole", made, workers=1)
-    assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
 # ---- one instance ----------------------------------------------------------------------------------------------------
