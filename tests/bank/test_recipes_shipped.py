@@ -207,8 +207,9 @@ def write_forced_data(name: str, folder: Path) -> int:
         case "math":
             (folder / "math").mkdir(parents=True)
             row = {"problem": "What is the square of $10$, plus one?", "level": "Level 2", "solution": r"\boxed{101}"}
-            (folder / "math/train.jsonl").write_text(json.dumps(row) + "\n")
-            return 1
+            other = row | {"problem": "What part is $101$ of $202$?", "solution": r"\boxed{\dfrac{1}{2}}"}
+            (folder / "math/train.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(other)}\n")
+            return 2
         case "triviaqa":
             folder.mkdir()
             made_triviaqa.write(folder, count=3)

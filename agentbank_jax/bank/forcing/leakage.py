@@ -9,6 +9,9 @@ An annotator that knows the answer must write what one would write who does not.
 - the answer's words stand in it before an observation held them, or half or more of a name's words do that no
   observation held.
 
+A formula or a fraction is seldom observed as the answer writes it (`3/4` for `\\frac{3}{4}`): before the last step its
+writing counts, at the last step only that something was looked up or computed.
+
 The question is the first observation. A short answer (yes or no, true or false, one or two letters, a whole number
 below ten) stands in any text by chance: of these only `the answer is …` counts before the last step, and a last step
 that nothing but the question precedes.
@@ -22,6 +25,7 @@ from fractions import Fraction
 
 from agentbank_jax.bank.forcing import numbers
 from agentbank_jax.bank.forcing.known_answer import KnownAnswer
+from agentbank_jax.environments.answer_text import read_quantity, simplify
 from agentbank_jax.environments.calculator import parse_number
 from agentbank_jax.environments.qa_scores import normalise_trivia
 from agentbank_jax.environments.turn_text import stated_answer
@@ -32,6 +36,13 @@ _TRUTHS = frozenset({"yes", "no", "true", "false"})
 _SHORT_LETTERS = 2
 _SHORT_BELOW = 10
 _NAME_LETTERS = 4
+
+_LATEX_NAME = re.compile(r"\\[A-Za-z]+")
+_OPERATOR = r"[-+*/^=,()\[\]{}]"
+_FORMULA = re.compile(rf"\\|\d.*{_OPERATOR}|{_OPERATOR}.*\d", re.DOTALL)
+_WORD = re.compile(r"[^\W\d_]{3,}")
+# What changes how a formula is set, and not what it says.
+_SETTING = re.compile(r"\s|\$|\\(?:left|right)(?![A-Za-z])|\\[!,;: ]")
 
 _IS_NUMBER = re.compile(r"\s*[$€£]?\s*[-−]?[$€£]?[\d.,/]*\d\s*%?\s*[A-Za-z]{0,12}[.]?\s*")
 _ANSWER = r"(?:final |correct |right )?(?:answer|solution|result)"
@@ -65,8 +76,10 @@ def find_leak(answer: KnownAnswer, shown: Sequence[str], thought: str, action: s
         value = _value(accepted)
         if is_short(accepted):
             leak = _short_leak(accepted, value, shown, thought, stated)
-        elif value is not None:
+        elif value is not None and "/" not in accepted:
             leak = _number_leak(accepted, value, shown, thought, action)
+        elif value is not None or is_formula(accepted):
+            leak = _formula_leak(accepted, shown, thought, action)
         else:
             leak = _text_leak(accepted, shown, thought, action)
         if leak is None and value is not None and stated is None:
@@ -88,6 +101,11 @@ def is_short(text: str) -> bool:
         return value.denominator == 1 and abs(value) < _SHORT_BELOW
     words = normalise_trivia(text)
     return words in _TRUTHS or len(words) <= _SHORT_LETTERS
+
+
+def is_formula(text: str) -> bool:
+    """Whether an answer is written in signs rather than words: `2\\sqrt{3}`, `(3, 5]`, `x^2 + 1`."""
+    return bool(_FORMULA.search(text)) and not _WORD.search(_LATEX_NAME.sub(" ", text))
 
 
 def holds(text: str, words: str) -> bool:
@@ -134,9 +152,30 @@ def _number_leak(accepted: str, value: Fraction, shown: Sequence[str], thought: 
         return None
     if any(numbers.is_among(found, readings) for _, found in numbers.mentions(action)):
         return f"the action says {accepted} before it is known"
-    if "/" in accepted and accepted.strip() in f"{thought}\n{stated_answer(action) or ''}":
-        return f"says {accepted} before it is known"
     return None
+
+
+def _formula_leak(accepted: str, shown: Sequence[str], thought: str, action: str) -> str | None:
+    quantity = read_quantity(simplify(accepted))
+    writings = [_set_plainly(accepted)]
+    if quantity is not None:
+        if numbers.is_among(quantity.value, _known(shown)):
+            return None
+        if quantity.value.denominator > 1:
+            writings.append(f"{abs(quantity.value.numerator)}/{quantity.value.denominator}")
+    written = re.compile(rf"(?<![\d.])(?:{'|'.join(map(re.escape, writings))})(?!\d)")
+    if any(written.search(_set_plainly(text)) for text in shown):
+        return None
+    if stated_answer(action) is not None:
+        return f"states '{accepted}' though nothing was looked up or computed" if len(shown) == 1 else None
+    for place, text in (("Thought", thought), ("action", action)):
+        if written.search(_set_plainly(text)):
+            return f"the {place} says '{accepted}' before it is known"
+    return None
+
+
+def _set_plainly(formula: str) -> str:
+    return re.sub(r"\\[dt]frac(?![A-Za-z])", r"\\frac", _SETTING.sub("", formula))
 
 
 def _unfounded(value: Fraction, shown: Sequence[str], thought: str, action: str) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 
 from agentbank_jax.bank import thoughts
 from agentbank_jax.bank.forcing.known_answer import KnownAnswer, known_answer
-from agentbank_jax.bank.forcing.leakage import computed_in, find_leak, is_short
+from agentbank_jax.bank.forcing.leakage import computed_in, find_leak, is_formula, is_short
 from agentbank_jax.bank.forcing.replies import REACT
 from agentbank_jax.bank.rationales.template_rationales import word
 from agentbank_jax.environments import registry
@@ -43,6 +43,11 @@ LEAKS = {
     "an action from small numbers alone": ("35", "How many are there?", "I multiply.", "5 * 7"),
     "a final answer that nothing shows": ("72", SHELTER, "I can answer.", "Final Answer: 72"),
     "a fraction": ("3/4", "What part of it?", "The part is 3/4.", "search[part]"),
+    "a fraction in LaTeX": (r"\dfrac{3}{4}", "What part of it?", r"It is \frac{3}{4}.", "1 * 3"),
+    "a fraction in LaTeX, in digits": (r"\frac{3}{4}", ("What part?", "12"), "It comes to 3 / 4.", "3 * 4"),
+    "a formula in a program": (r"2\sqrt{3}", "How long?", "I print it.", "```python\nprint(r'2 \\sqrt{3}')\n```"),
+    "an interval in a Thought": ("(3, 5]", ("Solve it.", "x"), "All of (3,5] will do.", "3 * 5"),
+    "a formula with nothing computed": ("x^2 + 1", "Expand it.", "I can say.", "Final Answer: x^2+1"),
     "text in a Thought": ("England", BORN, "Jane Austen was born in England.", "search[Emma]"),
     "text in an action": ("England", BORN, "I search.", "search[england authors]"),
     "text in other letters": ("The Beatles", "Who sang Help!?", "The BEATLES' song.", "search[Help]"),
@@ -70,6 +75,11 @@ FINE = {
     "half of an operand": ("72", "She has 144 and gives half away.", "I halve 144.", "144/2"),
     "a percentage of an operand": ("180", "20% off a price of 225.", "Four fifths are left.", "225 * 0.8"),
     "digits within another number": ("72", SHELTER, "There are 172 or 720 or 7.2.", "2 * 12"),
+    "a fraction that was printed": (r"\frac{3}{4}", ("What part?", "3/4"), "It is 3/4.", r"Final Answer: \frac{3}{4}"),
+    "a fraction computed as a decimal": ("3/4", ("What part?", "0.75"), "It is 3/4.", "Final Answer: 3/4"),
+    "a formula that was printed": (r"\sqrt{3}", ("How long?", "sqrt(3)"), r"\sqrt{3}.", r"Final Answer: \sqrt{3}"),
+    "a formula in the question": ("x^2 + 1", "What is the degree of $x^2+1$?", "I look at x^2 + 1.", "2 * 1"),
+    "a part of another fraction": ("3/4", "What part of it?", "I begin with 13/48.", "13 / 48"),
     "text once observed": ("England", (BORN, "Jane Austen was born in England."), "England.", "Final Answer: England"),
     "text in the question": ("Lyon", "Is Lyon or Paris larger?", "I compare Lyon and Paris.", "search[Lyon]"),
     "a word of a name that is none": ("New York City", "Where is it?", "I look for the city.", "search[city]"),
@@ -100,6 +110,11 @@ def test_what_a_thought_computes_counts_as_shown() -> None:
 def test_short_answers_are_truths_letters_and_single_digits() -> None:
     assert all(map(is_short, ("yes", "No", "True", "b", "Io", "9", "-3", "$4")))
     assert not any(map(is_short, ("10", "0.5", "Ann", "yes it is", "3/4")))
+
+
+def test_formulas_are_written_in_signs_and_names_are_not() -> None:
+    assert all(map(is_formula, (r"\frac{3}{4}", r"\text{(B)}", "(3,5]", "x^2+1", r"10\%", "b=4", "4,6,14", "4-4-2")))
+    assert not any(map(is_formula, ("Barack Obama", "C++", "July 4, 1776", "COVID-19", "Help! (song)", "AC/DC", "U2")))
 
 
 def test_a_program_leaks_only_by_saying_that_one_is_known() -> None:
