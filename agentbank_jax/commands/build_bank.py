@@ -68,15 +68,17 @@ def main(arguments: Sequence[str]) -> int:
             console.print(line, highlight=False, soft_wrap=True, markup=False)
         return 0
     try:
-        with Progress("trajectories") as progress:
+        with contextlib.closing(maker), Progress("trajectories") as progress:
             results = build(
                 recipes,
                 output,
                 maker=maker,
                 progress=lambda task, rows, wanted: progress(rows / wanted if wanted else 1.0, rows, task),
             )
-    finally:
-        maker.close()
+    except (AgentBankError, KeyboardInterrupt):
+        # What was paid is worth knowing then, too.
+        _print_costs(console, recipes)
+        raise
     write_operative_config(output / "recipes" / f"{'+'.join(_names(options))}.gin", loader)
     card = write_card(output)
     _print_tables(console, results, recipes, output)
@@ -192,6 +194,10 @@ def _print_tables(
         console.print("Each is listed in the drops.jsonl beside the shards.")
     else:
         console.print("Nothing was dropped.")
+    _print_costs(console, recipes)
+
+
+def _print_costs(console: "Console", recipes: "Sequence[EnvironmentRecipe]") -> None:
     for line in _costs(recipes):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 

@@ -228,8 +228,11 @@ def test_where_the_server_goes_the_build_ends_in_one_line_and_the_same_command_g
             arguments = flags(script, all_parts, tmp_path / "bank", "--workers=2")
             process = ends.enter_context(started(arguments, tmp_path))
             wait_for(lambda: len(script.answered) >= 60, process)
-        said = process.communicate(timeout=60)[1]
+        told, said = process.communicate(timeout=60)
     assert process.returncode == 2
+    # Replies that the server gave when nobody waited for them any more are no cost that the command knows of.
+    paid = sum(cost["requests"] for cost in printed_costs(told).values())
+    assert 0 < paid == len(cached_keys(tmp_path / "calls.sqlite"))
     errors = [line for line in said.split("\n") if line.startswith("error: ")]
     assert len(errors) == 1 and "run the same command again" in errors[0] and "Traceback" not in said
     assert not unfinished(tmp_path / "bank")
