@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agentbank_jax.bank.forcing.known_answer import known_answer
+from agentbank_jax.bank.forcing.replies import REACT
 from agentbank_jax.bank.reformatting.registry import reformatter
 from agentbank_jax.bank.staging import MANIFEST
 from agentbank_jax.bank.yields import measure
@@ -22,7 +23,9 @@ from agentbank_jax.environments.benchmark_data import DATA_VARIABLE, BenchmarkCo
 from agentbank_jax.environments.index_build import build_index
 from agentbank_jax.environments.passage_files import find_passage_files
 from agentbank_jax.trajectories.formats.agentbank import read_trajectories
+from tests.agents.hostile_server import completion, hostile, sends
 from tests.bank.forcing.scripted import MODEL, Part, Scripted, serving
+from tests.bank.made import starter_trajectory
 from tests.bank.reformatting.test_reformatting import HOTPOTQA, MATHQA, STRATEGYQA, write_rows, write_spider
 from tests.environments import made_apps, made_triviaqa
 from tests.environments.conftest import benchmarks  # noqa: F401
@@ -244,6 +247,26 @@ def test_a_model_that_knows_the_answer_makes_the_trajectories(tmp_path: Path, co
     assert drops == ({"no_answer": 1} if name == "apps" else {}), "nobody is asked without a solution"
     cost = f"{name}: {len(server.answered):,} requests, "
     assert cost in ended.stdout
+
+
+def test_written_thoughts_leave_searched_actions_as_they_are(tmp_path: Path, command: Command) -> None:
+    thought = "This brings me on."
+    with hostile(sends(completion(thought))) as server:
+        ended = command("rationales", f"--gin.TeacherConfig.endpoint={server.url}#m", "--trajectories=6")
+    assert ended.returncode == 0, ended.stderr
+    task = "starter_embodied"
+    written = list(read_trajectories(f"{tmp_path}/data/{task}/*.parquet", task))
+    searched = [starter_trajectory(task, index) for index in range(len(written))]
+    assert [each.id for each in written] == [each.id for each in searched] and len(written) == 6
+    for one, other in zip(written, searched, strict=True):
+        said = [parsed for turn in one.turns if turn.role == "assistant" and (parsed := REACT.parse(turn.content))]
+        acted = [parsed for turn in other.turns if turn.role == "assistant" and (parsed := REACT.parse(turn.content))]
+        assert [each.action for each in said] == [each.action for each in acted] and len(said) > 1
+        assert {each.thought for each in said} == {thought}
+        assert [turn for turn in one.turns if turn.role == "user"] == [
+            turn for turn in other.turns if turn.role == "user"
+        ]
+    assert f"{task}: {sum(each.assistant_turns for each in written):,} requests, " in ended.stdout
 
 
 # ---- real files, in the place of training files ----------------------------------------------------------------------
