@@ -148,7 +148,9 @@ class _Build:
         assert wanted is not None, "a recipe without end needs a number of trajectories"
         self._recipe, self._maker, self._report, self._wanted = recipe, maker, report, wanted
         self._staging = Staging(folder, parameters)
-        end = recipe.candidates if recipe.candidates is not None else _PATIENCE * wanted + _LEAST_CANDIDATES
+        # Each candidate of a recipe that asks a server may cost money.
+        least = _LEAST_CANDIDATES if recipe.threads == 1 else recipe.chunk
+        end = recipe.candidates if recipe.candidates is not None else _PATIENCE * wanted + least
         self._chunks = chunks_of(end, max(1, min(recipe.chunk, wanted)))
         self._shard_rows = recipe.shard_rows or max(wanted, 1)
         self._kept: list[Trajectory] = []
