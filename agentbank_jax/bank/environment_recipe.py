@@ -1,7 +1,9 @@
 """A recipe for any environment: actions are found, played again, given Thoughts, and filtered."""
 
+import contextlib
 import importlib
 import random
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,6 +32,8 @@ _SEED_STRIDE, _SEED_STARTS = 1000, 100
 
 # Of a problem whose engine fails.
 _TRIES = 2
+
+_HELD = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,13 +168,16 @@ class EnvironmentRecipe(Recipe):
         )
 
     def _item(self, instance: Instance) -> Trajectory | Drop:
-        sequence = self.annotator.annotate(self.spec, instance)
-        if isinstance(sequence, Drop):
-            return sequence
-        actions = [step.action for step in sequence.steps]
-        # Engines that are slow to start are kept, and reset; threads cannot share one.
-        environment = held_engine(self.spec) if self.threads == 1 else None
-        replayed = replay(self.spec, instance, actions, environment=environment, max_steps=self.max_steps)
+        # Engines that are slow to start are kept, and reset: one for all threads of a process, which take turns. What
+        # waits for a server at each step has an engine of its own.
+        own = self.method == "answer_forcing"
+        with contextlib.nullcontext() if own else _HELD:
+            sequence = self.annotator.annotate(self.spec, instance)
+            if isinstance(sequence, Drop):
+                return sequence
+            actions = [step.action for step in sequence.steps]
+            environment = None if own else held_engine(self.spec)
+            replayed = replay(self.spec, instance, actions, environment=environment, max_steps=self.max_steps)
         if isinstance(replayed, Drop):
             return replayed
         said = self.rationales.write(self.spec, instance, sequence, replayed.observations)
