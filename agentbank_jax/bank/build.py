@@ -233,7 +233,9 @@ class _Build:
         staging = self._staging
         reasons = Counter(drop.reason for drop in [*staging.drops, *self._dropped])
         counted = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "nothing dropped"
+        kept = staging.rows + len(self._kept)
+        remedy = "ask for fewer with --trajectories" if kept else "another annotator or another model is needed"
         raise AgentBankError(
-            f"{self._recipe.task}: only {staging.rows + len(self._kept):,} of {self._wanted:,} trajectories among "
-            f"{self._chunks[-1].stop:,} instances ({counted}); ask for fewer with --trajectories."
+            f"{self._recipe.task}: only {kept:,} of {self._wanted:,} trajectories among "
+            f"{self._chunks[-1].stop:,} instances ({counted}); {remedy}."
         )

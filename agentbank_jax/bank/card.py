@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from agentbank_jax.bank.difficulty import total_variation
-from agentbank_jax.bank.staging import MANIFEST, read_json
+from agentbank_jax.bank.staging import built_tasks
 from agentbank_jax.environments.registry import SKILLS
+from agentbank_jax.errors import AgentBankError
 from agentbank_jax.whole_files import whole_file
 
 CARD = "README.md"
+
+_MARK = "<!-- made by build_bank.py -->"
 
 # What the bytes of a shard depend on beside the project.
 _PACKAGES = ("agentbank_jax", "pyarrow", "numpy")
@@ -24,6 +27,8 @@ tags: [agents, trajectories]
 configs:
 {configs}
 ---
+
+{mark}
 
 # Interaction trajectories
 
@@ -57,14 +62,27 @@ shard; `drops.jsonl` names every problem that was left out, and why.
 """
 
 
+def refuse_foreign_card(bank: Path) -> None:
+    """Keeps a build from replacing a README that it did not write.
+
+    Raises:
+      AgentBankError: there is one.
+    """
+    path = bank / CARD
+    if path.exists() and _MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        raise AgentBankError(
+            f"{path}: build_bank.py did not write it, and would put the bank's card in its place; choose another "
+            "--output or move it away."
+        )
+
+
 def write_card(bank: Path) -> Path:
     """Writes the card of all tasks whose manifests lie in a bank's folders; returns its path.
 
     Raises:
       OSError: where it cannot be written.
     """
-    manifests = [read_json(path) for path in sorted(bank.glob(f"*/{MANIFEST}"))]
-    found = [manifest for manifest in manifests if isinstance(manifest, dict)]
+    found = [manifest for manifest in built_tasks(bank).values() if manifest is not None]
     found.sort(key=lambda each: (_skill(each), each["parameters"]["task"]))
     path = bank / CARD
     with whole_file(path) as temporary:
@@ -78,6 +96,7 @@ def card(manifests: Sequence[Mapping[str, Any]]) -> str:
     turns = sum(each["assistant_turns"] for each in manifests)
     parameters = [each["parameters"] for each in manifests]
     head = _HEAD.format(
+        mark=_MARK,
         licences=", ".join(sorted({str(each["licence"]).lower() for each in parameters})),
         configs="\n".join(_config(each["task"]) for each in parameters),
         total=total,
@@ -131,8 +150,17 @@ def _how(facts: Mapping[str, Any]) -> str:
     return (
         f"- **{facts['task']}**: {facts['source']}; environment {facts['environment']}, {facts['protocol']}"
         f"{', data ' + facts['data'] if facts['data'] else ''}; actions by {facts['annotation']} ({annotator}); "
-        f"Thoughts by {facts['rationales']['rationales']}; filters: {filters}; seed {facts['seed']}."
+        f"Thoughts by {_who(facts)}; filters: {filters}; seed {facts['seed']}."
     )
+
+
+def _who(facts: Mapping[str, Any]) -> str:
+    """Who worded the Thoughts."""
+    if facts["annotation"] == "answer_forcing":
+        return f"the model {facts['annotator']['teacher']['model']}, which was told the answer"
+    rationales = facts["rationales"]
+    given = "the source where it has any, else by " if facts["annotation"] == "reformatting" else ""
+    return given + (f"the model {rationales['teacher']['model']}" if "teacher" in rationales else "templates")
 
 
 def _settings(facts: Mapping[str, Any]) -> str:

@@ -118,6 +118,8 @@ def make_chunk(recipe: Recipe, chunk: Chunk, folder: Path) -> None:
     path = folder / chunk.name
     if not path.exists():
         outcomes = recipe.make(chunk.start, chunk.stop)
+        if not folder.is_dir():  # the bank was full before this chunk was made
+            return
         with whole_file(path) as temporary:
             temporary.write_bytes(to_bytes(outcomes))
 

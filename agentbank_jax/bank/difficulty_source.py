@@ -18,7 +18,7 @@ from agentbank_jax.bank.outcome import DUPLICATE, Drop
 from agentbank_jax.bank.reformatting.registry import TASKS, reformatter
 from agentbank_jax.bank.search.annotator import SearchAnnotator
 from agentbank_jax.bank.search.expert import Expert
-from agentbank_jax.bank.staging import DROPS, MANIFEST, read_json
+from agentbank_jax.bank.staging import DROPS, MANIFEST, built_tasks, read_json
 from agentbank_jax.bank.yields import attempt
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.base import Instance
@@ -116,7 +116,7 @@ def bank_tasks(bank: Path, tasks: Collection[str] = ()) -> list[Path]:
     Raises:
       AgentBankError: where there are none, or a name is not among them.
     """
-    folders = {path.parent.name: path.parent for path in sorted(bank.glob(f"*/{MANIFEST}"))}
+    folders = {name: bank / name for name in built_tasks(bank)}
     if not folders:
         raise AgentBankError(f"--bank={bank}: holds no finished task; expected the --output of build_bank.py.")
     for task in tasks:

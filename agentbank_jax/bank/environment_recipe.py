@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from agentbank_jax.bank.annotation import Annotator, Method, RationaleWriter
+from agentbank_jax.bank.annotation import Annotator, RationaleWriter
 from agentbank_jax.bank.engine import close_engine, held_engine
 from agentbank_jax.bank.filters.pipeline import BankFilter, Filter
 from agentbank_jax.bank.outcome import Drop, Outcome
@@ -67,7 +67,7 @@ class EnvironmentRecipe(Recipe):
 
     task: str
     environment: str
-    method: Method
+    method: str
     annotator: Annotator
     rationales: RationaleWriter
     filters: tuple[Filter, ...] = ()

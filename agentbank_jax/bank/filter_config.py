@@ -1,5 +1,6 @@
 """What filters are called in a recipe, and how each is set up."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -80,7 +81,8 @@ def _evaluation_overlap(config: FilterConfig) -> Filter:
         raise AgentBankError(
             "the filter evaluation_overlap has no evaluation files; expected FilterConfig.evaluation=['FILE', …]."
         )
-    return OverlapFilter(paths=tuple(config.evaluation), ngram=config.ngram)
+    paths = tuple(os.path.expanduser(path) for path in config.evaluation)
+    return OverlapFilter(paths=paths, ngram=config.ngram)
 
 
 def _exact_duplicates(config: FilterConfig) -> BankFilter:

@@ -15,10 +15,13 @@ from agentbank_jax.environments.benchmark_data import BenchmarkConfig
 from agentbank_jax.environments.sandbox_limits import SandboxConfig
 from agentbank_jax.errors import AgentBankError, did_you_mean
 
+# Folders of a bank that hold something else, and more trajectories than a task can have.
+_RESERVED, _MOST = ("recipes", "tfds"), 100_000_000
+
 SearcherName = Literal["expert", "a_star", "breadth_first", "iterative_deepening", "monte_carlo"]
 Rationales = Literal["templates", "model"]
 
-CALLS = "teacher_calls.sqlite"
+CALLS = ".teacher_calls.sqlite"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,7 @@ class TeacherConfig:
 
     Fields:
       endpoint: `http://HOST:PORT/v1#MODEL`; its key is in the environment variable OPENAI_API_KEY.
-      cache: the file that keeps each reply, on a local disk; None takes `teacher_calls.sqlite` in the bank's folder.
+      cache: the file that keeps each reply, on a local disk; None takes `.teacher_calls.sqlite` in the bank's folder.
       at_once: requests of one process under way at a time; a build has as many processes as it has workers.
       timeout, retries, backoff: as of `Patience`.
       temperature, top_p, max_new_tokens, max_tokens, on_failure: as of `Teacher`.
@@ -114,8 +117,8 @@ class RecipeConfig:
     environment: str | None = None
     trajectories: int | None = None
     seed: int = 0
-    annotator: Method = "heuristic_search"
-    searcher: SearcherName = "expert"
+    annotator: str = "heuristic_search"
+    searcher: str = "expert"
     heuristic: str = "zero"
     path_weight: float = 1.0
     budget_steps: int = 100_000
@@ -124,7 +127,7 @@ class RecipeConfig:
     attempts: int = 3
     redraws: int = 2
     max_turns: int | None = None
-    rationales: Rationales = "templates"
+    rationales: str = "templates"
     keep_given: bool = True
     filters: Sequence[str] = ()
     source: str | None = None
@@ -138,6 +141,14 @@ class RecipeConfig:
         where = f"RecipeConfig '{self.task}'"
         if not self.task or "/" in self.task or self.task.startswith("."):
             raise AgentBankError(f"{where}: the task becomes a folder; expected a name without '/' or a leading dot.")
+        if self.task in _RESERVED:
+            raise AgentBankError(
+                f"{where}: the bank keeps other files in a folder of that name; expected another task."
+            )
+        if not abs(self.seed) < 1 << 63:
+            raise AgentBankError(f"{where}: seed={self.seed}; expected a whole number of 64 bits.")
+        if (self.trajectories or 0) > _MOST:
+            raise AgentBankError(f"{where}: trajectories={self.trajectories}; expected at most {_MOST:,}.")
         for name in ("trajectories", "max_steps", "max_turns"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise AgentBankError(f"{where}: {name}={value}; expected at least 1, or None.")
@@ -202,6 +213,11 @@ class RecipeConfig:
             )
         if (missing := (spec.engine or spec.available)()) is not None:
             raise AgentBankError(f"recipe '{self.task}': {spec.name} cannot run here: {missing}.")
+        if self.annotator == "heuristic_search" and spec.action_space != "discrete":
+            raise AgentBankError(
+                f"recipe '{self.task}': the actions of {spec.name} cannot be listed, and so not searched; expected "
+                f"{self.task}/RecipeConfig.annotator='derived', 'reformatting' or 'answer_forcing'."
+            )
         if recipe.candidates is None and self.trajectories is None:
             raise AgentBankError(
                 f"recipe '{self.task}': {spec.name} makes problems without end; expected "
@@ -229,7 +245,7 @@ class RecipeConfig:
                     redraws=self.redraws,
                     max_turns=self.max_turns,
                 )
-            case "heuristic_search":
+            case _:
                 from agentbank_jax.bank.search.annotator import SearchAnnotator
                 from agentbank_jax.bank.search.budget import Budget
                 from agentbank_jax.bank.search.registry import searcher

@@ -150,9 +150,26 @@ class Staging:
 def finished_manifest(folder: Path, parameters: dict[str, Any]) -> dict[str, Any] | None:
     """Returns the manifest of a finished bank with these parameters, or None."""
     manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("parameters") != parameters:
+    if not isinstance(manifest, dict) or manifest.get("parameters") != parameters or not (folder / DROPS).is_file():
         return None
-    return manifest if all(_is_whole(folder, shard) for shard in manifest["shards"]) else None
+    return manifest if not damaged_shards(folder, manifest) else None
+
+
+def damaged_shards(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Names of the shards that are not there, or not as a finished bank's manifest says."""
+    return [shard["name"] for shard in manifest["shards"] if not _is_whole(folder, shard)]
+
+
+def built_tasks(bank: Path) -> dict[str, dict[str, Any] | None]:
+    """The manifest of each task that a bank holds, by its folder's name; None of one that cannot be read.
+
+    Folders with a `manifest.json` of another kind are passed over.
+    """
+    found = {path.parent.name: read_json(path) for path in sorted(bank.glob(f"[!.]*/{MANIFEST}"))}
+    keys = {"parameters", "rows", "shards"}
+    return {
+        name: each for name, each in found.items() if each is None or (isinstance(each, dict) and keys <= each.keys())
+    }
 
 
 def discard(folder: Path) -> None:

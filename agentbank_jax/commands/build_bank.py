@@ -44,10 +44,14 @@ def main(arguments: Sequence[str]) -> int:
     options = _parse(plain)
     # Imported only now: --help need not wait for them.
     from agentbank_jax.bank.build import build
-    from agentbank_jax.bank.card import write_card
+    from agentbank_jax.bank.card import refuse_foreign_card, write_card
     from agentbank_jax.commands.console import make_console
-    from agentbank_jax.configuration.bank_configuration import BankRequest, read_bank
-    from agentbank_jax.configuration.gin_files import write_operative_config
+    from agentbank_jax.configuration.bank_configuration import (
+        BankRequest,
+        read_bank,
+        refuse_foreign_recipe,
+        write_recipe,
+    )
     from agentbank_jax.places import DATA_DIR_VARIABLE, data_place, local_path
     from agentbank_jax.progress import Progress
 
@@ -67,6 +71,9 @@ def main(arguments: Sequence[str]) -> int:
         for line in _plan(recipes):
             console.print(line, highlight=False, soft_wrap=True, markup=False)
         return 0
+    kept_recipe = output / "recipes" / f"{_name(options)}.gin"
+    refuse_foreign_card(output)
+    refuse_foreign_recipe(kept_recipe)
     try:
         with contextlib.closing(maker), Progress("trajectories") as progress:
             results = build(
@@ -79,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
         # What was paid is worth knowing then, too.
         _print_costs(console, recipes)
         raise
-    write_operative_config(output / "recipes" / f"{'+'.join(_names(options))}.gin", loader)
+    write_recipe(kept_recipe, loader)
     card = write_card(output)
     _print_tables(console, results, recipes, output)
     console.print(f"described in {card}", highlight=False, soft_wrap=True, markup=False)
@@ -128,12 +135,11 @@ def _chunk_maker(options: argparse.Namespace, of_pipeline: Sequence[str]) -> "Ch
 
 def _prepare_tfds(output: Path, file_format: "FileFormat") -> str:
     """Prepares all tasks of a bank for TFDS; returns what to tell of it."""
-    from agentbank_jax.bank.staging import MANIFEST, read_json
+    from agentbank_jax.bank.staging import built_tasks
     from agentbank_jax.data.tfds_bank import FOLDER, prepare
     from agentbank_jax.progress import Progress
 
-    found = {path.parent.name: read_json(path) for path in sorted(output.glob(f"[!.]*/{MANIFEST}"))}
-    manifests = {task: manifest for task, manifest in found.items() if isinstance(manifest, dict)}
+    manifests = {task: manifest for task, manifest in built_tasks(output).items() if manifest is not None}
     with Progress("trajectories prepared") as progress:
         prepared = prepare(
             output,
@@ -149,9 +155,10 @@ def _prepare_tfds(output: Path, file_format: "FileFormat") -> str:
     )
 
 
-def _names(options: argparse.Namespace) -> list[str]:
-    """What the recipe that is kept beside the bank is called."""
-    return [Path(name).stem for name in options.gin_file] or options.task or ["starter"]
+def _name(options: argparse.Namespace) -> str:
+    """What the recipe that is kept beside the bank is called: a part of a file's tasks is another recipe."""
+    parts = [Path(name).stem for name in options.gin_file] + options.task
+    return "+".join(parts) or "starter"
 
 
 def _plan(recipes: "Sequence[EnvironmentRecipe]") -> list[str]:

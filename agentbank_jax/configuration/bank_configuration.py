@@ -11,13 +11,16 @@ from agentbank_jax.bank.recipe_config import RecipeConfig, TeacherConfig
 from agentbank_jax.configuration import bindings
 from agentbank_jax.configuration.command_line import CommandLine
 from agentbank_jax.configuration.configuration import check_scopes
-from agentbank_jax.configuration.gin_files import GinLoader, find_gin_file, shipped_folder
+from agentbank_jax.configuration.gin_files import GinLoader, find_gin_file, operative_config, shipped_folder
 from agentbank_jax.environments.benchmark_data import BenchmarkConfig
 from agentbank_jax.environments.sandbox_limits import SandboxConfig
 from agentbank_jax.errors import AgentBankError, did_you_mean
+from agentbank_jax.whole_files import whole_file
 
 STARTER = "bank/starter.gin"
 """What is made where nobody names a gin file."""
+
+_MARK = "# Made by build_bank.py: the recipe as it ran."
 
 _IMPORT = re.compile(r"(?:import|from) +([\w.]+)(?: +import +(\w+))?")
 
@@ -74,6 +77,25 @@ def read_bank(
     return loader, recipes
 
 
+def refuse_foreign_recipe(path: Path) -> None:
+    """Keeps a build from replacing a gin file that it did not write.
+
+    Raises:
+      AgentBankError: there is one.
+    """
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_MARK):
+        raise AgentBankError(
+            f"{path}: build_bank.py did not write it, and would put the bank's recipe in its place; choose another "
+            "--output or move it away."
+        )
+
+
+def write_recipe(path: Path, loader: GinLoader) -> None:
+    """Writes what was used, defaults included, as a gin file that makes the same again."""
+    with whole_file(path) as temporary:
+        temporary.write_text(f"{_MARK}\n{operative_config(loader)}", encoding="utf-8")
+
+
 def _read_shipped(loader: GinLoader, tasks: Sequence[str], search_paths: Sequence[str]) -> None:
     loader.read(STARTER)
     starter = loader.scopes_of(RecipeConfig.__name__)
@@ -121,7 +143,12 @@ def _overrides(request: BankRequest, tasks: Sequence[str]) -> list[tuple[str, st
                 f"--input={request.input_path}: is the training file of one task's published data; expected one --task "
                 f"beside it, not {len(tasks)} tasks."
             )
-        made.append((f"{BenchmarkConfig.__name__}.paths", repr({f"{tasks[0]}/train": request.input_path})))
+        made.append(
+            (
+                f"{BenchmarkConfig.__name__}.paths",
+                repr({f"{tasks[0]}/train": str(Path(request.input_path).expanduser().absolute())}),
+            )
+        )
     return made
 
 

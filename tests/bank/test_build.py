@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agentbank_jax.bank.chunks import LocalChunks
+from agentbank_jax.bank.chunks import Chunk, LocalChunks, make_chunk
 from agentbank_jax.bank.filters.duplicates import ExactDuplicateFilter
 from agentbank_jax.bank.outcome import Drop, Outcome
 from agentbank_jax.bank.staging import DROPS, MANIFEST
@@ -200,9 +200,28 @@ def test_a_family_that_runs_out_says_so_and_leaves_no_bank(tmp_path: Path) -> No
         def make(self, start, stop):  # type: ignore[no-untyped-def]
             return [self._outcome(6)] * (stop - start)
 
-    with pytest.raises(AgentBankError, match=r"only 0 of 90 .*seventh.*--trajectories"):
+    with pytest.raises(AgentBankError, match=r"only 0 of 90 .*seventh.*another annotator"):
         build_in(tmp_path, [Exhausted()])
     assert not (tmp_path / "counting").exists()
+
+
+def test_a_chunk_that_ends_after_the_bank_leaves_nothing(tmp_path: Path) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Late(CountingRecipe):
+        def make(self, start: int, stop: int) -> Sequence[Outcome]:
+            (tmp_path / "chunks").rmdir()  # as the end of a build does
+            return super().make(start, stop)
+
+    (tmp_path / "chunks").mkdir()
+    make_chunk(Late(), Chunk(0, 8), tmp_path / "chunks")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bank_without_its_drops_is_not_whole(tmp_path: Path, reference: Mapping[str, bytes]) -> None:
+    build_in(tmp_path, [CountingRecipe()])
+    (tmp_path / "counting" / DROPS).unlink()
+    (result,) = build_in(tmp_path, [CountingRecipe()])
+    assert not result.reused and content(tmp_path / "counting") == reference
 
 
 def test_two_builds_in_one_folder_exclude_each_other(tmp_path: Path) -> None:

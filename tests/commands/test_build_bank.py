@@ -114,6 +114,31 @@ def test_data_are_found_in_the_folder_of_benchmarks(tmp_path: Path, command: Com
     assert counted(tmp_path / "data") == {"gsm8k": 1}
 
 
+def test_files_of_others_in_the_banks_folder_are_never_replaced(tmp_path: Path, command: Command) -> None:
+    for name in ("README.md", "recipes/starter_math.gin"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("somebody's")
+        ended = command("--task=starter_math", "--trajectories=2", "--workers=1")
+        assert ended.returncode == 2 and f"{name}: build_bank.py did not write it" in ended.stderr
+        assert path.read_text() == "somebody's" and counted(tmp_path / "data") == {}
+        path.unlink()
+    foreign = tmp_path / "data/index/manifest.json"
+    foreign.parent.mkdir()
+    foreign.write_text('{"passages": 3}')
+    assert command("--task=starter_math", "--trajectories=2", "--workers=1").returncode == 0
+    assert foreign.is_file() and "1 tasks" in (tmp_path / "data/README.md").read_text()
+
+
+def test_a_part_of_a_recipe_is_kept_under_another_name(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "two.gin").write_text("include 'bank/starter.gin'\n")
+    assert command("--gin_file=two.gin", "--trajectories=5", "--workers=1").returncode == 0
+    whole = (tmp_path / "data/recipes/two.gin").read_text()
+    assert command("--gin_file=two.gin", "--task=starter_web", "--trajectories=5", "--workers=1").returncode == 0
+    assert (tmp_path / "data/recipes/two.gin").read_text() == whole
+    assert (tmp_path / "data/recipes/two+starter_web.gin").is_file()
+
+
 def test_a_plan_is_printed_and_nothing_made(tmp_path: Path, command: Command) -> None:
     ended = command("--trajectories=10", "--dry_run")
     assert ended.returncode == 0, ended.stderr
@@ -161,7 +186,11 @@ def test_tfds_is_needed_for_its_flag_alone(tmp_path: Path, command: Command, mon
         (["--task=gsm8k", "--input={broken}"], "{broken}:2:answer: ends in '2+3 = <<2+3=5>>5\\nsix'; expected '#### "),
         (["--task=gsm8k", "--input={rows}", "--workers=0"], "--workers=0: expected at least 1"),
         (["--gin.starter_math/RecipeConfig.anotator=x"], "has no parameter 'anotator'. Did you mean 'annotator'?"),
-        (["--gin.starter_math/RecipeConfig.annotator=derive"], "expected Literal"),
+        (["--gin.starter_math/RecipeConfig.annotator=derive"], "unknown annotator 'derive'. Did you mean 'derived'?"),
+        (["--gin.starter_web/RecipeConfig.searcher=astar"], "unknown searcher 'astar'. Did you mean 'a_star'?"),
+        (["--gin.starter_math/RecipeConfig.annotator=heuristic_search"], "starter_math cannot be listed, and so not"),
+        (["--gin.tfds/RecipeConfig.environment=starter_web"], "the bank keeps other files in a folder of that name"),
+        (["--trajectories=1000000000000"], "expected at most 100,000,000"),
         (["--gin.RecipeConfig.trajectories=3"], "does not reach every task"),
         (["--gin.RecipeConfig.filters=['lenght']"], "no filter is called 'lenght'. Did you mean 'length'?"),
         (["--gin.RecipeConfig.filters=['evaluation_overlap']"], "expected FilterConfig.evaluation=['FILE', …]"),

@@ -1,10 +1,12 @@
 """`python scripts/replay_bank.py`: what does not end as the bank says is counted, and the status says so."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
+from agentbank_jax.bank.staging import MANIFEST, hash_file
 from agentbank_jax.trajectories.formats.agentbank import read_trajectories, write_parquet
 from agentbank_jax.trajectories.schema import Turn
 from tests.small_bank import ProgramRunner
@@ -33,9 +35,34 @@ def test_what_ends_otherwise_is_counted_by_its_reason(bank: Path, run_here: Prog
     told = dataclasses.replace(first, turns=(*first.turns[:2], Turn.user("Observation: 0"), *first.turns[3:]))
     poorer = dataclasses.replace(second, metadata={**second.metadata, "reward": 0.5})
     write_parquet(shard, [told, poorer, *others])
+    restate(bank / "starter_math", shard)
     ended = run_here([SCRIPT, "--task=starter_math", "--workers=1"], data_dir=bank, cwd=tmp_path)
     assert ended.returncode == 1
     assert "other_observation 1, other_reward 1" in ended.stdout and "starter_web" not in ended.stdout
+    assert f"{second.id}: other_reward: 1; recorded 0.5" in ended.stdout
+
+
+def restate(folder: Path, shard: Path) -> None:
+    """Lets the manifest describe a changed shard."""
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (described,) = manifest["shards"]
+    described["sha256"] = hash_file(shard)
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+def test_a_bank_with_less_than_its_manifest_says_does_not_pass(
+    bank: Path, run_here: ProgramRunner, tmp_path: Path
+) -> None:
+    (shard,) = (bank / "starter_math").glob("*.parquet")
+    shard.unlink()
+    (bank / "starter_web" / MANIFEST).write_text("{")
+    other = bank / "index"
+    other.mkdir()
+    (other / MANIFEST).write_text('{"passages": 3}')
+    ended = run_here([SCRIPT, "--workers=1"], data_dir=bank, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert f"starter_math: {shard.name} is missing, or not as its manifest says" in ended.stdout
+    assert "starter_web: its manifest cannot be read" in ended.stdout and "index" not in ended.stdout
 
 
 @pytest.mark.parametrize(

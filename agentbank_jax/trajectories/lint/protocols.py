@@ -71,6 +71,11 @@ _UNKNOWN_FORM = Protocol(forms=("action", "answer", "code"), form_level="note")
 # Conversations of any kind.
 _FREE = Protocol(forms=(), form_level="note")
 
+# `environments.textworld_express.GAMES`, which trajectories do not know.
+_EXPRESS_GAMES = (
+    "cookingworld", "twc", "coin", "mapreader", "arithmetic", "sorting", "simonsays", "peckingorder",
+)  # fmt: skip
+
 # For a task that the table does not name.
 DEFAULT = Protocol(forms=("action", "answer", "code"), form_level="warning")
 
@@ -85,7 +90,10 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "starter_web": _BUY,
     "webshop": _RELEASED_BUY,
     # The household ends by itself when the goal is reached.
-    **dict.fromkeys(("alfworld", "starter_embodied"), _ACTION),
+    **dict.fromkeys(("alfworld", "alfworld_generated", "starter_embodied"), _ACTION),
+    # So do the text games.
+    "textworld": _ACTION,
+    **dict.fromkeys((f"textworld_express_{game}" for game in _EXPRESS_GAMES), _ACTION),
     **dict.fromkeys(("samoyed_general", "samoyed_code"), _FREE),
     **dict.fromkeys(("mind2web", "webarena", "rearrange", "iqa", "alfred"), _UNKNOWN_FORM),
 }
