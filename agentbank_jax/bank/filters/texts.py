@@ -19,7 +19,7 @@ from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.errors import AgentBankError, did_you_mean
 from agentbank_jax.trajectories.lint.duplicates import shingles
 from agentbank_jax.trajectories.lint.overlap import NGRAM_WORDS, EvaluationIndex, read_items
-from agentbank_jax.trajectories.lint.personal_data import DEFAULT_REGION, find_personal_data, mask
+from agentbank_jax.trajectories.lint.personal_data import DEFAULT_REGION, KINDS, check_region, find_personal_data, mask
 from agentbank_jax.trajectories.lint.words import split_words
 from agentbank_jax.trajectories.schema import Trajectory
 
@@ -129,10 +129,20 @@ class PersonalDataFilter:
     Fields:
       region: ISO 3166 code of the country whose telephone numbers have no country code.
       kinds: of `personal_data.KINDS`, those that count; empty for all.
+
+    Raises:
+      AgentBankError: where no telephone numbers are known of the region, or a kind is unknown.
     """
 
     region: str = DEFAULT_REGION
     kinds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_region("PersonalDataFilter: region", self.region)
+        for kind in self.kinds:
+            if kind not in KINDS:
+                hint = did_you_mean(kind, KINDS)
+                raise AgentBankError(f"PersonalDataFilter: kind '{kind}'; expected of {', '.join(KINDS)}.{hint}")
 
     def check(self, trajectory: Trajectory) -> Drop | None:
         for number, turn in enumerate(trajectory.turns):

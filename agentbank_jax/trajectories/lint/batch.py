@@ -19,7 +19,7 @@ from agentbank_jax.trajectories.lint.duplicates import (
 )
 from agentbank_jax.trajectories.lint.mentions import Mentions
 from agentbank_jax.trajectories.lint.overlap import EvaluationIndex, Overlap
-from agentbank_jax.trajectories.lint.personal_data import DEFAULT_REGION, find_personal_data, mask
+from agentbank_jax.trajectories.lint.personal_data import DEFAULT_REGION, check_region, find_personal_data, mask
 from agentbank_jax.trajectories.lint.rows import BankFile, Batch, Fault, Row, loose_row
 from agentbank_jax.trajectories.lint.rules import Finding, Level
 from agentbank_jax.trajectories.lint.statistics import SourceStatistics
@@ -60,14 +60,11 @@ class LintSettings:
     max_examples: int = 5
 
     def __post_init__(self) -> None:
-        import phonenumbers
-
         if not 0.5 <= self.near_threshold <= 1:
             raise AgentBankError(f"--near_threshold={self.near_threshold}: expected 0.5 to 1.")
         if self.max_tokens is not None and self.template is None:
             raise AgentBankError("--max_tokens needs a tokenizer; name its model with --tokenizer.")
-        if self.region not in phonenumbers.SUPPORTED_REGIONS:
-            raise AgentBankError(f"--region={self.region}: expected a country's code of two letters, such as US.")
+        check_region("--region", self.region)
         for name in ("max_tokens", "max_characters"):
             value = getattr(self, name)
             if value is not None and value < 1:

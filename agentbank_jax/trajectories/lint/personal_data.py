@@ -21,6 +21,8 @@ import phonenumbers
 from stdnum import iban, luhn
 from stdnum.us import ssn
 
+from agentbank_jax.errors import AgentBankError, did_you_mean
+
 KINDS = ("credentials", "email", "iban", "card", "ssn", "ip", "phone")
 
 DEFAULT_REGION = "US"
@@ -74,6 +76,21 @@ class PersonalData(NamedTuple):
     kind: str
     start: int
     end: int
+
+
+def check_region(name: str, region: str) -> None:
+    """Checks a region for `find_personal_data`.
+
+    Args:
+      name: of the setting that a message is to name, such as `--region`.
+      region: what the user wrote.
+
+    Raises:
+      AgentBankError: no numbering plan is known for it.
+    """
+    if region not in phonenumbers.SUPPORTED_REGIONS:
+        hint = did_you_mean(region.upper(), phonenumbers.SUPPORTED_REGIONS)
+        raise AgentBankError(f"{name}={region}: expected a country's code of two letters, such as US.{hint}")
 
 
 def find_personal_data(text: str, region: str = DEFAULT_REGION) -> list[PersonalData]:

@@ -102,6 +102,21 @@ def test_personal_data_are_dropped_and_not_repeated() -> None:
     assert PersonalDataFilter(kinds=("phone",)).check(item) is None
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kinds": ("email", "fone")}, "kind 'fone'; expected of credentials, email, .*Did you mean 'phone'"),
+        ({"kinds": ("",)}, "kind ''; expected of credentials, "),
+        ({"region": "us"}, "region=us: expected a country's code of two letters, such as US. Did you mean 'US'"),
+        ({"region": "USA"}, "region=USA: expected .* Did you mean 'US'"),
+        ({"region": "XX"}, "region=XX: expected a country's code"),
+    ],
+)
+def test_an_unknown_kind_or_region_of_personal_data_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(AgentBankError, match=f"PersonalDataFilter: {message}"):
+        PersonalDataFilter(**settings)
+
+
 def test_evaluation_questions_are_found_in_any_turn(tmp_path: Path) -> None:
     (tmp_path / "eggs.txt").write_text(QUESTION)
     judge = OverlapFilter(paths=(str(tmp_path / "eggs.txt"),))
