@@ -75,8 +75,8 @@ class PublishedData:
       name: of the benchmark and its folder.
       files: split → patterns of its files in the folder; they are read in the order of their names.
       read: yields the instances of one file; raises `AgentBankError` naming file, row and field.
-      source: where a user gets the files: the publisher and, in brackets, the path there.
-      train_source: the same of the training problems, where another publishes them.
+      source: where a user gets the test problems: the publisher and, in brackets, the path there.
+      train_source: where a user gets the training problems, in the same form; empty where the publisher has none.
       engine: None where what plays them can run here, else the reason and the remedy.
     """
 
@@ -102,7 +102,8 @@ class PublishedData:
         """Returns problem `index` of a split.
 
         Raises:
-          EnvironmentRegistryError: there is no such split, file or problem.
+          EnvironmentRegistryError: there is no such split, file or problem, or a file that is named for training is
+            called as those with test problems are.
           AgentBankError: a file cannot be read.
         """
         instances = self.instances(split)
@@ -114,6 +115,11 @@ class PublishedData:
         files = self._files(check_split(split))
         if not files:
             raise EnvironmentRegistryError(f"{self.name}: {self._missing(check_split(split))}.")
+        if split == "train" and (named := self._named_file("train")) is not None and self._is_test_file(named):
+            raise EnvironmentRegistryError(
+                f"{self.name}: {named} is named as test problems are; expected train problems from "
+                f"{self._source('train')}: rename the file if it holds such."
+            )
         return _read(self.read, tuple((path, path.stat().st_mtime_ns) for path in files), check_split(split))
 
     def size(self, split: str) -> int:
@@ -148,9 +154,23 @@ class PublishedData:
         name = f"{self.name}/{split}"
         return folder(name) if name in _config[0].paths else None
 
+    def _source(self, split: Split) -> str:
+        return self.train_source if split == "train" else self.source
+
+    def _is_test_file(self, path: Path) -> bool:
+        # Where the publisher has no train problems, the user may name those of test as such.
+        if "train" not in self.files:
+            return False
+        whole = path.absolute()
+        return any(whole.match(pattern) for pattern in self.files.get("test", ())) and not any(
+            whole.match(pattern) for pattern in self.files["train"]
+        )
+
     def _missing(self, split: Split) -> str:
         if (named := self._named_file(split)) is not None:
-            return f"{named} is no file; expected {split} problems from {self.source}"
+            if split not in self.files:
+                return f"{named} is no file; its publisher has no {split} problems: expected a file used as such"
+            return f"{named} is no file; expected {split} problems from {self._source(split)}"
         if split not in self.files:
             return (
                 f"its publisher has no {split} problems; name a file that may be used as such with "
@@ -158,8 +178,6 @@ class PublishedData:
             )
         place = folder(self.name)
         patterns = " or ".join(self.files[split])
-        # The file that the source names there is that of the test problems.
-        source = self.source if split == "test" else self.train_source or self.source.partition(" (")[0]
         if place is None:
             where = "no folder of benchmarks is named"
         elif place.is_file():
@@ -167,8 +185,8 @@ class PublishedData:
         else:
             where = f"{place} holds no {patterns}"
         return (
-            f"{where}; get it from {source}, put it into a folder {self.name}/, and name the folder around that "
-            f"with --gin.BenchmarkConfig.data_dir=PATH or {DATA_VARIABLE}"
+            f"{where}; get it from {self._source(split)}, put it into a folder {self.name}/, and name the folder "
+            f"around that with --gin.BenchmarkConfig.data_dir=PATH or {DATA_VARIABLE}"
         )
 
 

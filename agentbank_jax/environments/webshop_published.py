@@ -81,6 +81,8 @@ WEBSHOP = PublishedData(
     files={"test": (GOALS,), "train": (GOALS,)},
     read=read_instances,
     source="github.com/princeton-nlp/WebShop (setup.sh: items_shuffle, items_ins_v2, items_human_ins)",
+    # One folder for both.
+    train_source="github.com/princeton-nlp/WebShop (setup.sh: items_shuffle, items_ins_v2, items_human_ins)",
     engine=_missing,
 )
 

@@ -176,7 +176,10 @@ def test_tfds_is_needed_for_its_flag_alone(tmp_path: Path, command: Command, mon
     [
         (["--task=starter_maths"], "no task is called 'starter_maths'. Did you mean 'starter_math'?"),
         (["--task=gsm8k"], "gsm8k: no folder of benchmarks is named; get it from github.com/openai/grade-school-math"),
-        (["--task=gsm8k", "--input=nowhere.jsonl"], "nowhere.jsonl is no file; expected train problems from"),
+        (["--task=gsm8k", "--input=nowhere.jsonl"],
+         "nowhere.jsonl is no file; expected train problems from github.com/openai/grade-school-math "
+         "(grade_school_math/data/train.jsonl)"),
+        (["--task=gsm8k", "--input={test_file}"], "{test_file} is named as test problems are; expected train problems"),
         (["--input=x"], "--input=x: is the training file of one task's published data; expected one --task beside it"),
         (["--task=starter_math", "--input=x"], "--input=x: starter_math reads no published data"),
         (["--trajectories=3"], "expected at least 5"),
@@ -214,6 +217,8 @@ def test_a_mistake_is_one_line_with_status_2(
     names["rows"].write_text(f"{good}\n")
     names["broken"].write_text(f"{good}\n" + good.replace("#### 5", "six") + "\n")
     names["file"].write_text("")
+    names["test_file"] = tmp_path / "test.jsonl"
+    names["test_file"].write_text(f"{good}\n")
     ended = command(*(each.format(**names) for each in arguments))
     assert ended.returncode == 2, ended.stdout
     assert ended.stderr.startswith("error: ")

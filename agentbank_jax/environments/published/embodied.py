@@ -36,6 +36,7 @@ ALFWORLD = PublishedData(
     },
     read=read_games,
     source="github.com/alfworld/alfworld (alfworld-download; json_2.1.1/valid_unseen)",
+    train_source="github.com/alfworld/alfworld (alfworld-download; json_2.1.1/train)",
     engine=lambda: missing_package(_EXTRA, "alfworld", "textworld"),
 )
 
@@ -47,6 +48,7 @@ IQA = PublishedData(
     },
     read=iqa.read_questions,
     source="github.com/danielgordon10/thor-iqa-cvpr-2018 (questions/)",
+    train_source="github.com/danielgordon10/thor-iqa-cvpr-2018 (questions/train/)",
     engine=missing_simulator,
 )
 
@@ -55,6 +57,7 @@ REARRANGE = PublishedData(
     files={"test": ("test.pkl.gz",), "train": ("train.pkl.gz",)},
     read=rearrange.read_rearrangements,
     source="github.com/allenai/ai2thor-rearrangement (data/2023/test.pkl.gz)",
+    train_source="github.com/allenai/ai2thor-rearrangement (data/2023/train.pkl.gz)",
     engine=missing_simulator,
 )
 

@@ -42,18 +42,21 @@ GSM8K = PublishedData(
     files={"test": ("test*.jsonl*",), "train": ("train*.jsonl*",)},
     read=gsm8k.read_instances,
     source="github.com/openai/grade-school-math (grade_school_math/data/test.jsonl)",
+    train_source="github.com/openai/grade-school-math (grade_school_math/data/train.jsonl)",
 )
 MATHQA = PublishedData(
     name="mathqa",
     files={"test": ("test*.json*", "mathqa*.json*"), "train": ("train*.json*",)},
     read=mathqa.read_instances,
     source="math-qa.github.io (MathQA.zip: test.json)",
+    train_source="math-qa.github.io (MathQA.zip: train.json)",
 )
 MATH = PublishedData(
     name="math",
     files={"test": ("test/*/*.json", "test*.jsonl*", "math*.jsonl*"), "train": ("train/*/*.json", "train*.jsonl*")},
     read=math_competition.read_instances,
     source="github.com/hendrycks/math (MATH.tar: the folder test/)",
+    train_source="github.com/hendrycks/math (MATH.tar: the folder train/)",
     engine=_with_expressions,
 )
 THEOREMQA = PublishedData(

@@ -28,6 +28,7 @@ MBPP = PublishedData(
     files={"test": ("*mbpp*.json", "*mbpp*.jsonl*"), "train": ("*mbpp*.json", "*mbpp*.jsonl*")},
     read=mbpp.read_instances,
     source="github.com/princeton-nlp/intercode (data/python/mbpp/ic_mbpp.json)",
+    train_source="github.com/princeton-nlp/intercode (data/python/mbpp/ic_mbpp.json)",
     engine=_NEEDS_PYTHON,
 )
 APPS = PublishedData(
@@ -37,7 +38,8 @@ APPS = PublishedData(
         "train": ("train/*/question.txt", "train*.jsonl*"),
     },
     read=apps.read_instances,
-    source="github.com/hendrycks/apps (APPS.tar.gz)",
+    source="github.com/hendrycks/apps (APPS.tar.gz: the folder test/)",
+    train_source="github.com/hendrycks/apps (APPS.tar.gz: the folder train/)",
     engine=_NEEDS_PYTHON,
 )
 INTERCODE_SQL = PublishedData(

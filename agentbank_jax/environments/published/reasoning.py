@@ -74,10 +74,16 @@ def _spec(
     licence: str,
     passages: str | None = None,
     question: str = "Answer the question.",
+    train_source: str = "",
     held_out: bool = False,
 ) -> EnvironmentSpec:
     data = PublishedData(
-        name=name, files=files, read=read, source=source, engine=functools.partial(_index_missing, passages)
+        name=name,
+        files=files,
+        read=read,
+        source=source,
+        train_source=train_source,
+        engine=functools.partial(_index_missing, passages),
     )
     return EnvironmentSpec(
         name=name,
@@ -106,6 +112,7 @@ SPECS = (
         files={"test": ("*dev*distractor*.json*", "*distractor*dev*.json*"), "train": ("*train*.json*",)},
         read=read_hotpotqa,
         source="hotpotqa.github.io (hotpot_dev_distractor_v1.json)",
+        train_source="hotpotqa.github.io (hotpot_train_v1.1.json)",
         licence="CC-BY-SA-4.0",
         passages="hotpotqa",
     ),
@@ -114,6 +121,7 @@ SPECS = (
         files={"test": ("*dev*.json*",), "train": ("*train.json*",)},
         read=read_strategyqa,
         source="github.com/eladsegal/strategyqa (data/strategyqa/dev.json)",
+        train_source="github.com/eladsegal/strategyqa (data/strategyqa/train.json)",
         licence="MIT",
         passages="strategyqa",
         question="Answer the question, yes or no.",
@@ -123,6 +131,7 @@ SPECS = (
         files={"test": ("*unfiltered-web-dev.json*",), "train": ("*unfiltered-web-train.json*",)},
         read=read_triviaqa,
         source="nlp.cs.washington.edu/triviaqa (triviaqa-unfiltered/unfiltered-web-dev.json)",
+        train_source="nlp.cs.washington.edu/triviaqa (triviaqa-unfiltered/unfiltered-web-train.json)",
         # Its authors do not own the questions.
         licence="NOASSERTION",
     ),

@@ -19,7 +19,8 @@ MIND2WEB = PublishedData(
     # Of the three test sets the one with other tasks on the websites of training.
     files={"test": ("test_task/*.json", "data/test_task/*.json"), "train": ("train/*.json", "data/train/*.json")},
     read=mind2web.read_instances,
-    source="the dataset osunlp/Mind2Web on Hugging Face (data/train, and test.zip unpacked: test_task)",
+    source="the dataset osunlp/Mind2Web on Hugging Face (test.zip unpacked: test_task)",
+    train_source="the dataset osunlp/Mind2Web on Hugging Face (data/train)",
 )
 
 WEBARENA = PublishedData(
