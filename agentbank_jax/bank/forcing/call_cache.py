@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ class CallCache:
         if version == 0:
             if self._database.execute("SELECT 1 FROM sqlite_schema WHERE name NOT IN ('calls', 'costs')").fetchone():
                 raise CallCacheError(f"{self._path} is another program's database; name another file.")
-            self._database.execute("PRAGMA journal_mode = WAL")
+            self._write_ahead()
             with self._transaction():
                 for statement in _TABLES.split(";"):
                     self._database.execute(statement)
@@ -104,6 +105,18 @@ class CallCache:
             raise CallCacheError(
                 f"{self._path} is a cache of version {version}; expected {_VERSION}. Name another file."
             )
+
+    def _write_ahead(self) -> None:
+        # For this lock SQLite does not wait by itself.
+        deadline = time.monotonic() + _SECONDS_TO_WAIT
+        while True:
+            try:
+                self._database.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
 
     def find(self, key: str) -> Reply | None:
         """The reply that a call got, if it was made before."""

@@ -113,3 +113,11 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(CallCacheError, match="cannot be used"):
         CallCache(tmp_path / "calls")
+
+
+def test_many_may_open_a_new_cache_at_once(tmp_path: Path) -> None:
+    def opened(number: int) -> None:
+        CallCache(tmp_path / f"calls{number // 16}").close()
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(opened, range(16 * 40)))
