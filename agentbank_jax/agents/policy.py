@@ -11,6 +11,9 @@ from agentbank_jax.environments.base import ExpertStep
 from agentbank_jax.environments.held import Wants
 from agentbank_jax.trajectories.schema import Turn
 
+EXPERT_STEP = "Expert step: "
+"""How each Thought of the oracle begins: it stands for a reason, and gives none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -166,7 +169,7 @@ class OraclePolicy(ImmediatePolicy):
         elif request.purpose != "plan":
             steps = steps[:1]
         self._taken[request.conversation] = taken + len(steps)
-        return Reply(text=request.written(tuple((f"Expert step: {step.intent}.", step.action) for step in steps)))
+        return Reply(text=request.written(tuple((f"{EXPERT_STEP}{step.intent}.", step.action) for step in steps)))
 
     def release(self, conversation: str) -> None:
         super().release(conversation)

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from agentbank_jax.agents.agent import Agent, AskPolicy
+from agentbank_jax.agents.policy import EXPERT_STEP
 from agentbank_jax.agents.react import ReAct
 from agentbank_jax.agents.registry import get_agent
 from agentbank_jax.bank.outcome import Drop
-from agentbank_jax.bank.pairs import Attempt, Side
+from agentbank_jax.bank.pairs import Attempt
 from agentbank_jax.environments import registry
 from agentbank_jax.environments.registry import EnvironmentSpec
 from agentbank_jax.trajectories.schema import Trajectory, Turn
@@ -54,15 +55,16 @@ class PlayedEpisode(Protocol):
     def final_observation(self) -> str | None: ...
 
 
-def attempt_of_episode(episode: PlayedEpisode, side: Side) -> Attempt | Drop:
-    """Turns an episode into an attempt; its instruction is the one that its agent gives in its environment.
+def attempt_of_episode(episode: PlayedEpisode) -> Attempt | Drop:
+    """Turns an episode into the model's attempt; its instruction is the one that its agent gives in its environment.
 
     An episode that filled the model's context has ended within a reply, which is left out with the observation
     before it.
 
     Returns:
-      The attempt, or why it cannot be used: `environment_error`, `no_reply`, `no_conversation`, `other_protocol` (the
-      environment is no longer the one that was played).
+      The attempt, or why it cannot be used: `environment_error`, `no_reply`, `no_conversation`, `no_thoughts` (the
+      oracle's replies, also where a recording repeats them: there is nothing in them to learn from), `other_protocol`
+      (the environment is no longer the one that was played).
 
     Raises:
       AgentBankError: the environment or the agent is unknown, or the conversation is none.
@@ -74,6 +76,8 @@ def attempt_of_episode(episode: PlayedEpisode, side: Side) -> Attempt | Drop:
         said = said[:-2]
     if episode.instance_id is None or len(said) < 2:
         return Drop(id=episode.id, reason="no_conversation")
+    if any(one["from"] == "gpt" and EXPERT_STEP in one["value"] for one in said):
+        return Drop(id=episode.id, reason="no_thoughts", detail=episode.model)
     spec = registry.get(episode.task)
     if spec.protocol != episode.protocol:
         return Drop(id=episode.id, reason="other_protocol", detail=f"{episode.protocol}; now {spec.protocol}")
@@ -87,8 +91,8 @@ def attempt_of_episode(episode: PlayedEpisode, side: Side) -> Attempt | Drop:
         skill=spec.skill,
         instance_id=episode.instance_id,
         conditions="\n".join((episode.fingerprint or "", episode.data, episode.answers)),
-        side=side,
-        source=EXPERT if side == "expert" else f"{episode.model}/{episode.agent}/{episode.seed}",
+        side="model",
+        source=f"{episode.model}/{episode.agent}/{episode.seed}",
         seed=episode.seed,
         turns=trajectory.turns,
         reward=episode.reward,

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Pairs successful and failed episodes of a model that began alike, for contrastive tuning (ETO, DPO). Rows have prompt,
 chosen and rejected, lists of messages, as TRL's DPOTrainer reads them. The better one is the model's own success;
-where it has none, an expert's: the oracle's, where it played in a sweep, or one of --bank. The output appears only
-when it is whole."""
+where it has none, an expert's of --bank. The oracle's episodes are left out: they have no Thoughts. The output appears
+only when it is whole."""
 _EXAMPLES = """\
 examples:
   python evaluate.py --gin_file=eval/explore.gin --checkpoint=runs/samoyed_tiny
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
         raise AgentBankError(
             f"--bank={options.bank}: --sources={options.sources} takes no expert; leave one of them out."
         )
+    if not options.bank and rules.sources == ("expert",):
+        raise AgentBankError("--sources=expert: there is no expert; name a bank with --bank.")
     output = _output(options.output, options.overwrite)
     try:
         attempts, drops = _read(find_sweeps(options.folders), rules, options)
@@ -85,7 +87,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--output", metavar="FILE", help="the pairs; .jsonl or .parquet, also .json and .gz")
     add("--bank", metavar="FOLDER", help="a bank, whose trajectories are an expert's; a folder or gs://…")
     add("--sources", default="model,expert", metavar="NAMES", help="whose trajectory may be the better one: model, "
-        "expert, or both (default: model,expert: the expert's where the model never succeeded)")  # fmt: skip
+        "expert, or both (default: model,expert: those of --bank where the model never succeeded)")  # fmt: skip
     add("--model", action="append", default=[], metavar="NAME", help="who is the model; may be repeated, and their "
         "episodes are pooled (default: all who played but baselines)")  # fmt: skip
     add("--margin", type=float, metavar="X", help="the least difference of rewards, whether or not the better one "
@@ -144,7 +146,7 @@ def _read(
             names.update(column.model for column in result.columns)
             for record in (one for task in result.tasks for records in task.records.values() for one in records):
                 episodes += 1
-                found = _attempt(record, options.model, "expert" in rules.sources)
+                found = _attempt(record, options.model)
                 if isinstance(found, Drop):
                     drops.append((record.task, found))
                 else:
@@ -155,7 +157,7 @@ def _read(
     if not episodes:
         raise AgentBankError(f"{options.folders[0]}: holds no episodes yet; evaluate.py plays them.")
     if not any(attempt.side == "model" for attempt in attempts):
-        shown = _counts(drop for _, drop in drops) or "all are the oracle's"
+        shown = _counts(drop for _, drop in drops)
         raise AgentBankError(
             f"none of {episodes:,} episodes is a model's that can be used ({shown}). Played have "
             f"{', '.join(sorted(names))}; --model=NAME takes one of them for the model."
@@ -166,25 +168,19 @@ def _read(
                 drops.append((name, expert))
             else:
                 attempts.append(expert)
-    elif rules.sources == ("expert",) and not any(attempt.side == "expert" for attempt in attempts):
-        raise AgentBankError(
-            "--sources=expert: there is no expert; name a bank with --bank, or let the oracle play in the sweep "
-            "(SweepConfig.baselines)."
-        )
     return attempts, drops
 
 
-def _attempt(record: "EpisodeRecord", models: Sequence[str], takes_experts: bool) -> "Attempt | Drop":
-    """An episode as the model's attempt or, of the oracle, as an expert's."""
+def _attempt(record: "EpisodeRecord", models: Sequence[str]) -> "Attempt | Drop":
+    """An episode as the model's attempt, or why it is none."""
     from agentbank_jax.bank.outcome import Drop
     from agentbank_jax.bank.pair_sources import attempt_of_episode
     from agentbank_jax.evaluation.sweep_config import BASELINES
 
     if record.model in models or (not models and record.model not in BASELINES):
-        return attempt_of_episode(record, "model")
-    if record.model == "oracle" and takes_experts:
-        return attempt_of_episode(record, "expert")
-    return Drop(id=record.id, reason="other_player", detail=record.model)
+        return attempt_of_episode(record)
+    reason = "no_thoughts" if record.model == "oracle" else "other_player"
+    return Drop(id=record.id, reason=reason, detail=record.model)
 
 
 def _read_sweep(folder: Path, progress: Callable[[float, int], None], allow_test: bool) -> "SweepResult":

@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentbank_jax.agents.act import Act
+from agentbank_jax.agents.policy import OraclePolicy, Request
+from agentbank_jax.agents.react import ReAct
 from agentbank_jax.agents.rewoo import ReWOO
 from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.bank.pair_sources import attempt_of_episode, attempt_of_trajectory
 from agentbank_jax.bank.pairs import SOURCES, Attempt, Pair, PairRules, TaskPairs, make_pairs
 from agentbank_jax.environments import registry
+from agentbank_jax.environments.base import ExpertStep
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.schema import Trajectory, Turn
 from tests.bank.made import starter_trajectory
@@ -262,7 +265,7 @@ def episode(**changes: Any) -> Any:
 def test_the_prompt_of_an_episode_is_what_its_agent_says_first() -> None:
     instruction = registry.get("starter_math").instruction
     for name, agent in (("act", Act()), ("rewoo", ReWOO())):
-        found = attempt_of_episode(episode(agent=name), "model")
+        found = attempt_of_episode(episode(agent=name))
         assert isinstance(found, Attempt)
         opening = next(agent.play(instruction, "Problem 3."))
         assert found.prompt == opening.turns  # type: ignore[union-attr]
@@ -283,18 +286,28 @@ def test_the_prompt_of_an_episode_is_what_its_agent_says_first() -> None:
     ],
 )
 def test_an_episode_that_is_not_the_models_own_end_is_left_out(changes: dict[str, Any], reason: str) -> None:
-    found = attempt_of_episode(SimpleNamespace(**{**vars(episode()), **changes}), "model")  # type: ignore[arg-type]
+    found = attempt_of_episode(SimpleNamespace(**{**vars(episode()), **changes}))  # type: ignore[arg-type]
     assert isinstance(found, Drop) and found.reason == reason
+
+
+@pytest.mark.parametrize("name", ["oracle", "recorded-oracle-react"])
+def test_what_the_oracle_said_is_left_out_under_every_name(name: str) -> None:
+    step = ExpertStep(action="1 + 1", intent="add")
+    request = Request(conversation="c", turns=(Turn.user("Problem 3."),), agent=ReAct(), expert_steps=(step,))
+    said = (("human", "Problem 3."), ("gpt", OraclePolicy().reply(request).text))
+    messages = tuple({"from": speaker, "value": value} for speaker, value in said)
+    found = attempt_of_episode(episode(model=name, conversations=messages))
+    assert found == Drop(id=found.id, reason="no_thoughts", detail=name)
 
 
 def test_a_reply_that_was_cut_off_where_the_context_ended_is_no_part_of_an_attempt() -> None:
     said = [("human", "Problem 3."), ("gpt", "Action: 1 + 1"), ("human", "Observation: 2"), ("gpt", "Thought: I se")]
     messages = tuple({"from": speaker, "value": value} for speaker, value in said)
     cut = episode(conversations=messages, terminate_reason="context_exhausted", final_observation=None)
-    found = attempt_of_episode(cut, "model")
+    found = attempt_of_episode(cut)
     assert isinstance(found, Attempt) and found.completion == (Turn.assistant("Action: 1 + 1"),)
     # Here it was the observation that had no room: the last reply is whole.
-    whole = attempt_of_episode(replace(cut, final_observation="2"), "model")
+    whole = attempt_of_episode(replace(cut, final_observation="2"))
     assert isinstance(whole, Attempt) and whole.completion[-1].content == "Thought: I se"
 
 
@@ -306,7 +319,7 @@ def test_a_banks_trajectory_has_the_prompt_of_an_episode_at_the_same_problem() -
         *({"from": "human", "value": turn.content} for turn in trajectory.turns[:1]),
         {"from": "gpt", "value": "?"},
     )
-    own = attempt_of_episode(episode(conversations=played), "model")
+    own = attempt_of_episode(episode(conversations=played))
     assert isinstance(expert, Attempt) and isinstance(own, Attempt)
     assert expert.prompt == own.prompt and expert.instance_id == own.instance_id
     (only,) = make_pairs([own, expert], PairRules())["starter_math"].pairs

@@ -99,7 +99,9 @@ def test_successes_and_failures_of_all_seeds_become_pairs_by_task(
     assert row["chosen"] == [{"role": "assistant", "content": "Final Answer: right"}]
 
 
-def test_an_expert_comes_from_a_bank_or_from_the_oracle_of_the_sweep(tmp_path: Path) -> None:
+def test_an_expert_comes_from_a_bank_alone_and_the_oracle_has_no_thoughts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sweep = write_sweep(tmp_path / "run", {"m": [N, N, Y, N]})
     bank = write_bank(tmp_path / "bank", [0, 1, 7])
     assert run(sweep, f"--bank={bank}", f"--output={tmp_path}/bank.jsonl") == 0
@@ -107,21 +109,24 @@ def test_an_expert_comes_from_a_bank_or_from_the_oracle_of_the_sweep(tmp_path: P
     assert run(sweep, f"--bank={bank}", "--sources=expert", f"--output={tmp_path}/expert.jsonl") == 0
     assert [row["chosen_source"] for row in rows_of(tmp_path / "expert.jsonl")] == ["expert", "expert"]
     oracle = write_sweep(tmp_path / "other", {"m": [N, N], "oracle": [Y, Y], "random": [N, N]}, seeds=(0,))
-    assert run(oracle, f"--output={tmp_path}/oracle.jsonl") == 0
-    assert {(row["chosen_source"], row["rejected_source"]) for row in rows_of(tmp_path / "oracle.jsonl")} == {
-        ("expert", "m/react/0")
-    }
+    assert run(oracle, f"--output={tmp_path}/oracle.jsonl") == 2
+    assert "(2 no_success, 2 no_thoughts, 2 other_player)" in capsys.readouterr().err
+    assert run(oracle, f"--bank={bank}", f"--output={tmp_path}/oracle.jsonl") == 0
+    assert [row["chosen"][0]["content"] for row in rows_of(tmp_path / "oracle.jsonl")] == [
+        "Thought: I know it.\nFinal Answer: right"
+    ] * 2
 
 
 def test_who_is_the_model_can_be_said(tmp_path: Path) -> None:
     sweep = write_sweep(tmp_path / "run", {"a": [N], "b": [Y], "random": [N], "oracle": [Y]}, seeds=(0,))
+    bank = write_bank(tmp_path / "bank", [0])
     for flags, sources in (
         ([], ("b/react/0", "a/react/0")),
         (["--model=a"], ("expert", "a/react/0")),
         (["--model=random"], ("expert", "random/react/0")),
         (["--model=random", "--model=b"], ("b/react/0", "random/react/0")),
     ):
-        assert run(sweep, f"--output={tmp_path}/x.jsonl", "--overwrite", *flags) == 0
+        assert run(sweep, f"--bank={bank}", f"--output={tmp_path}/x.jsonl", "--overwrite", *flags) == 0
         (row,) = rows_of(tmp_path / "x.jsonl")
         assert (row["chosen_source"], row["rejected_source"]) == sources
 
