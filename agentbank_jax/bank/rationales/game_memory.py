@@ -8,6 +8,9 @@ OPPOSITES = {"north": "south", "south": "north", "east": "west", "west": "east"}
 _PLACE = re.compile(r"You are in the ([^.]+)\.|-= (.+?) =-|This room is called the ([^.]+)\.|You move to the ([^.]+)\.")
 _EXIT = re.compile(r"to the (north|south|east|west) you see the ([^.]+)\.", re.IGNORECASE)
 _REVEALED = re.compile(r"revealing the ([^.]+)\.")
+_OPEN_OR_NOT = re.compile(r"door to the ([^(\n]+?) \(that is (open|closed)\)", re.IGNORECASE)
+_OPENED = re.compile(r"open door to (?:the )?(.+)")
+_CLOSED = re.compile(r"close door to (?:the )?(.+)")
 _WAY = re.compile(r"(?:move|go) (north|south|east|west)")
 _DOOR = re.compile(r"open door to (north|south|east|west)")
 _MAP_LINE = re.compile(r"The ([^.\n]+?) connects to the ([^.\n]+)\.")
@@ -38,6 +41,8 @@ class GameMemory:
         self.taken: list[str] = []
         self._exits: dict[tuple[str, str], str] = {}
         self._map: dict[str, set[str]] = {}
+        # Of the place where the agent is: ScienceWorld names a door by what is behind it.
+        self._open: set[str] = set()
 
     def hear(self, action: str | None, observation: str) -> None:
         """Takes in what the environment said, after an action or at the start (None)."""
@@ -51,6 +56,10 @@ class GameMemory:
         if found := _PLACE.search(observation):
             self.place = next(filter(None, found.groups())).lower()
             self.visited.add(self.place)
+        if self.place != before:
+            self._open.clear()
+        for place, state in _OPEN_OR_NOT.findall(observation):
+            (self._open.add if state.lower() == "open" else self._open.discard)(place.lower())
         for direction, place in _EXIT.findall(observation):
             if " closed " not in f" {place} ":
                 self._exits[self.place, direction.lower()] = place.lower()
@@ -63,6 +72,10 @@ class GameMemory:
             self._exits[self.place, OPPOSITES[way[1]]] = before
         if (door := _DOOR.fullmatch(action)) and (revealed := _REVEALED.search(observation)):
             self._exits[self.place, door[1]] = revealed[1].lower()
+        if (opened := _OPENED.fullmatch(action)) and re.search("(?:now|already) open", observation):
+            self._open.add(opened[1])
+        if closed := _CLOSED.fullmatch(action):
+            self._open.discard(closed[1])
         if action.startswith("take ") and observation.startswith("You take"):
             item = action.removeprefix("take ")
             self.taken.append(item)
@@ -79,6 +92,10 @@ class GameMemory:
     def behind(self, direction: str) -> str | None:
         """The place in a direction, where it is known."""
         return self._exits.get((self.place, direction))
+
+    def sees_open(self, place: str) -> bool:
+        """Whether the door to a place was seen open from where the agent is."""
+        return place.removeprefix("the ") in self._open
 
     @property
     def sought(self) -> str | None:

@@ -162,6 +162,10 @@ def _refined(intent: str, slots: dict[str, str], memory: GameMemory) -> tuple[st
         return intent, {**slots, "manner": _MANNERS.get(place, "cook")}
     if intent == "take":
         return _taking(item, memory, slots)
+    if intent == "open_way" and memory.sees_open(place):
+        return "way_open", slots
+    if intent == "put" and "sort objects by quantity" in goal and place == "box":
+        return "put_least", slots
     if intent == "put" and "usual locations" in goal:
         return "put_usual", slots
     if intent == "put" and place in goal and (item in goal or "box" in place):

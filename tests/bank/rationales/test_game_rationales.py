@@ -32,6 +32,7 @@ MAP = (
     "attic."
 )
 WATER = "Task Description:\nYour task is to boil water. First, focus on the water.\nThis room is called the kitchen."
+DOORS = WATER + "\nYou also see:\n\tA door to the hallway (that is open)\n\tA door to the outside (that is closed)"
 SORT = "Your task is to sort objects by quantity. Place them in the box.\nYou are in the den."
 TWC = (
     "Your task is to pick up objects, then place them in their usual locations in the environment.\nYou are in the den."
@@ -56,6 +57,7 @@ EPISODES: dict[str, tuple[tuple[str, ...], str]] = {
     "go_to": ((WATER,), "go to hallway"),
     "go_to_named": ((WATER.replace("water.", "water in the hallway."),), "go to hallway"),
     "open_way": ((WATER,), "open door to hallway"),
+    "way_open": ((DOORS,), "open door to hallway"),
     "look_first": ((COIN,), "look around"),
     "look": ((COIN, "inventory", "Nothing."), "look around"),
     "look_at": ((WATER,), "look at water"),
@@ -77,6 +79,7 @@ EPISODES: dict[str, tuple[tuple[str, ...], str]] = {
     "put": ((WATER,), "move metal pot to sink"),
     "put_usual": ((TWC,), "put white moccasins in shoe cabinet"),
     "put_asked": ((MAP,), "put coin in box"),
+    "put_least": ((SORT,), "put 2g of oak in box"),
     "drop": ((QUEST,), "drop key"),
     "open": ((TWC,), "open wardrobe"),
     "open_for": ((COIN, "read cookbook", RECIPE), "open fridge"),
@@ -166,6 +169,33 @@ def test_the_recipe_and_the_sum_are_told_as_they_were_read() -> None:
         memory.hear("read math problem", told)
         assert memory.solved is not None and f"{memory.solved[0]} = {memory.solved[1]}" == expected
         assert intent_of("take 5 apples", memory)[0] == "take_result" != intent_of("take 15 apples", memory)[0]
+
+
+@pytest.mark.parametrize(
+    ("door", "heard", "intent"),
+    [
+        ("hallway", (), "way_open"),
+        ("outside", (), "open_way"),
+        ("outside", ("open door to outside", "The door is now open."), "way_open"),
+        ("outside", ("open door to outside", "I do not know that."), "open_way"),
+        ("hallway", ("close door to hallway", "The door is now closed."), "open_way"),
+        ("hallway", ("take cup", "You move the cup to the inventory."), "way_open"),
+        # Another room's door leads there.
+        ("hallway", ("go to bedroom", "You move to the bedroom."), "open_way"),
+    ],
+)
+def test_a_door_that_is_seen_open_is_not_said_to_be_closed(door: str, heard: tuple[str, ...], intent: str) -> None:
+    memory = GameMemory()
+    memory.hear(None, DOORS)
+    if heard:
+        memory.hear(*heard)
+    assert intent_of(f"open door to {door}", memory) == (intent, {"place": door})
+
+
+def test_a_quantity_is_put_in_the_box_because_it_is_the_least_that_is_left() -> None:
+    said = {write(("put 2g of oak in box",), (SORT,), seed=seed)[-1] for seed in range(120)}
+    assert len(said) == 6 and not any("remains" in thought or "task" in thought for thought in said)
+    assert all("2g of oak" in thought and "box" in thought for thought in said)
 
 
 def test_other_intents_and_unknown_actions_are_worded_as_by_templates_and_given_thoughts_stay() -> None:
