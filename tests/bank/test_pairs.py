@@ -286,7 +286,7 @@ def test_the_prompt_of_an_episode_is_what_its_agent_says_first() -> None:
     ],
 )
 def test_an_episode_that_is_not_the_models_own_end_is_left_out(changes: dict[str, Any], reason: str) -> None:
-    found = attempt_of_episode(SimpleNamespace(**{**vars(episode()), **changes}))  # type: ignore[arg-type]
+    found = attempt_of_episode(SimpleNamespace(**{**vars(episode()), **changes}))
     assert isinstance(found, Drop) and found.reason == reason
 
 
