@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,10 @@ examples:
   python scripts/build_bank.py --gin_file=bank/textworld_express.gin --workers=4
   python scripts/build_bank.py --tfds
   python scripts/build_bank.py --gin_file=mine.gin --runner=DataflowRunner -- --temp_location=gs://bucket/temp"""
+
+
+# Of a recipe's file, which file systems limit.
+_LONGEST_NAME = 120
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -157,8 +162,11 @@ def _prepare_tfds(output: Path, file_format: "FileFormat") -> str:
 
 def _name(options: argparse.Namespace) -> str:
     """What the recipe that is kept beside the bank is called: a part of a file's tasks is another recipe."""
-    parts = [Path(name).stem for name in options.gin_file] + options.task
-    return "+".join(parts) or "starter"
+    files, tasks = [Path(name).stem for name in options.gin_file], options.task
+    name = "+".join(files + tasks) or "starter"
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return "+".join([*files, f"{len(tasks)}_tasks", hashlib.sha256(name.encode()).hexdigest()[:8]])
 
 
 def _plan(recipes: "Sequence[EnvironmentRecipe]") -> list[str]:

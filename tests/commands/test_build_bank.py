@@ -139,6 +139,21 @@ def test_a_part_of_a_recipe_is_kept_under_another_name(tmp_path: Path, command: 
     assert (tmp_path / "data/recipes/two+starter_web.gin").is_file()
 
 
+def test_the_recipe_of_many_tasks_has_a_name_that_file_systems_take(tmp_path: Path, command: Command) -> None:
+    names = [f"mine_{number}_{'x' * 30}" for number in range(12)]
+    (tmp_path / "many.gin").write_text(
+        "".join(
+            f"{name}/RecipeConfig.environment = 'starter_math'\n{name}/RecipeConfig.annotator = 'derived'\n"
+            f"{name}/RecipeConfig.trajectories = 1\n"
+            for name in names
+        )
+    )
+    ended = command("--gin_file=many.gin", "--workers=1", *(f"--task={name}" for name in names))
+    assert ended.returncode == 0, ended.stderr
+    (kept,) = (tmp_path / "data/recipes").iterdir()
+    assert kept.name.startswith("many+12_tasks+")
+
+
 def test_a_plan_is_printed_and_nothing_made(tmp_path: Path, command: Command) -> None:
     ended = command("--trajectories=10", "--dry_run")
     assert ended.returncode == 0, ended.stderr
