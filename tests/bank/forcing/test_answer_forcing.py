@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,20 +25,8 @@ from tests.bank.forcing.scripted import (
     WRONG_FIRST,
     Part,
     Scripted,
-    parts,
-    serving,
 )
 from tests.serving.running import serving as running
-
-
-@pytest.fixture(scope="module")
-def all_parts() -> list[Part]:
-    return parts()
-
-
-@pytest.fixture
-def server(all_parts: list[Part]) -> Iterator[Scripted]:
-    yield from serving(all_parts)
 
 
 def forcing(endpoint: Endpoint, cache: Path, **options) -> AnswerForcing:

@@ -33,24 +33,12 @@ from tests.bank.forcing.scripted import (
     Part,
     Scripted,
     listening,
-    parts,
-    serving,
     taken,
     wanted,
 )
 from tests.small_bank import ROOT, Finished, ProgramRunner, environment
 
 Build = Callable[..., Finished]
-
-
-@pytest.fixture(scope="module")
-def all_parts() -> list[Part]:
-    return parts()
-
-
-@pytest.fixture
-def server(all_parts: list[Part]) -> Iterator[Scripted]:
-    yield from serving(all_parts)
 
 
 def flags(server: Scripted, some: list[Part], output: Path, *more: str) -> list[str]:
