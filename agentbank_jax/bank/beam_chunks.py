@@ -53,7 +53,7 @@ class BeamChunks:
         """Nothing goes on between calls."""
 
     def _make(self, recipe: Recipe, chunks: Sequence[Chunk], folder: Path) -> None:
-        parameters = _as_json(recipe.parameters())
+        parameters = recipe.written_parameters()
         stage = self._pipeline.stage(_key(parameters)) if self._pipeline.is_staged else str(folder)
         work = [_Work(chunk, f"{stage}/{chunk.name}") for chunk in chunks]
         refusal = self._pipeline.make_files(
@@ -89,7 +89,7 @@ def _make_here(chunk: Chunk, recipe: Recipe, parameters: Mapping[str, Any]) -> b
 
 def _prove(recipe: Recipe, parameters: Mapping[str, Any]) -> None:
     """Checks that a worker has the data, code and engine of the machine where the pipeline was started."""
-    here = _as_json(recipe.parameters())
+    here = recipe.written_parameters()
     differing = sorted(name for name in {*here, *parameters} if here.get(name) != parameters.get(name))
     if differing:
         raise AgentBankError(
@@ -99,14 +99,8 @@ def _prove(recipe: Recipe, parameters: Mapping[str, Any]) -> None:
         )
     if isinstance(recipe, EnvironmentRecipe):
         spec = recipe.spec
-        if (missing := (spec.engine or spec.available)()) is not None:
+        if (missing := spec.missing_engine()) is not None:
             raise AgentBankError(f"{recipe.task}: {spec.name} cannot run on a worker: {missing}.")
-
-
-def _as_json(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as they are after they were written and read."""
-    made: dict[str, Any] = json.loads(json.dumps(parameters))
-    return made
 
 
 def _key(parameters: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ from the chunks of candidates that it has made. The bytes depend on the recipe a
 interruptions.
 """
 
-import json
 import math
 import os
 import time
@@ -97,7 +96,7 @@ def build(
     report = progress or (lambda task, rows, wanted: None)
     results: list[BuildResult] = []
     # All at once, before worker processes load the code that they describe.
-    all_parameters = [json.loads(json.dumps(recipe.parameters())) for recipe in recipes]
+    all_parameters = [recipe.written_parameters() for recipe in recipes]
     with locked(root, "build_bank.py", "--output or AGENTBANK_DATA_DIR"):
         for recipe in recipes:
             refuse_foreign(root / recipe.task)

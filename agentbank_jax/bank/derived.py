@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentbank_jax.bank.annotation import ActionSequence
-from agentbank_jax.bank.engine import held_engine
 from agentbank_jax.bank.outcome import Drop
+from agentbank_jax.bank.replay import expert_plan
 from agentbank_jax.environments.base import Instance
 from agentbank_jax.environments.registry import EnvironmentSpec
 
@@ -16,9 +16,7 @@ class DerivedAnnotator:
     """Takes the steps that the environment itself derives, with their intents and slots."""
 
     def annotate(self, spec: EnvironmentSpec, instance: Instance) -> ActionSequence | Drop:
-        environment = held_engine(spec)
-        environment.reset(options={"instance": instance})
-        return ActionSequence(steps=tuple(environment.expert_steps()), method="derived")
+        return ActionSequence(steps=tuple(expert_plan(spec, instance)), method="derived")
 
     def facts(self) -> Mapping[str, Any]:
         return {"annotator": "derived"}

@@ -1,6 +1,7 @@
 """What to build: one task's candidates, how they are made, and what the result depends on."""
 
 import abc
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,11 @@ class Recipe(abc.ABC):
     @abc.abstractmethod
     def parameters(self) -> Mapping[str, Any]:
         """Everything that the result depends on, as JSON values: equal parameters give equal bytes."""
+
+    def written_parameters(self) -> dict[str, Any]:
+        """The parameters as they are after they were written and read."""
+        made: dict[str, Any] = json.loads(json.dumps(self.parameters()))
+        return made
 
     @abc.abstractmethod
     def make(self, start: int, stop: int) -> Sequence[Outcome]:

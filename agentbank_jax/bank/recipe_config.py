@@ -211,7 +211,7 @@ class RecipeConfig:
                 f"recipe '{self.task}': {spec.name} is held out of training; bind "
                 f"{self.task}/RecipeConfig.held_out=True to make a bank of it all the same."
             )
-        if (missing := (spec.engine or spec.available)()) is not None:
+        if (missing := spec.missing_engine()) is not None:
             raise AgentBankError(f"recipe '{self.task}': {spec.name} cannot run here: {missing}.")
         if self.annotator == "heuristic_search" and spec.action_space != "discrete":
             raise AgentBankError(

@@ -13,7 +13,7 @@ from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.errors import AgentBankError
 from agentbank_jax.trajectories.formats.agentbank import read_trajectories, write_parquet
 from agentbank_jax.trajectories.schema import Trajectory
-from agentbank_jax.whole_files import replace_folder, whole_file, whole_folder
+from agentbank_jax.whole_files import whole_file, whole_folder
 
 MANIFEST = "manifest.json"
 DROPS = "drops.jsonl"
@@ -68,17 +68,16 @@ class Staging:
           seen: fingerprint and difficulty of those candidates that repeat no earlier one.
           next_candidate: the first that the next shard sees.
         """
-        name = f"part-{len(self.shards):05d}.parquet"
-        write_parquet(self._path / name, kept)
+        shard = self._write(f"part-{len(self.shards):05d}.parquet", kept)
         record = {
-            "shard": {"name": name, "rows": len(kept), "sha256": hash_file(self._path / name)},
+            "shard": shard,
             "assistant_turns": _turns(kept),
             "kept_difficulty": _difficulties(kept),
             "next_candidate": next_candidate,
             "seen": [list(each) for each in seen],
             "drops": [[drop.id, drop.reason, drop.detail] for drop in dropped],
         }
-        _write_json(self._path / f".{name}.json", record)
+        _write_json(self._path / f".{shard['name']}.json", record)
         self._add(record)
         self._clear_chunks()
 
@@ -90,10 +89,9 @@ class Staging:
         """Puts fewer trajectories in the place of all shards. A build that is killed from now on repeats this alone."""
         self.shards, self.rows = [], 0
         for number, start in enumerate(range(0, max(1, len(kept)), shard_rows)):
-            rows, name = kept[start : start + shard_rows], f"compared-{number:05d}.parquet"
-            write_parquet(self._path / name, rows)
-            self.shards.append({"name": name, "rows": len(rows), "sha256": hash_file(self._path / name)})
-            self.rows += len(rows)
+            shard = self._write(f"compared-{number:05d}.parquet", kept[start : start + shard_rows])
+            self.shards.append(shard)
+            self.rows += shard["rows"]
         self._assistant_turns = _turns(kept)
         self._difficulty["kept"] = Counter(dict(_difficulties(kept)))
         self.drops += dropped
@@ -119,14 +117,18 @@ class Staging:
             json.dumps({"id": drop.id, "reason": drop.reason, "detail": drop.detail}, ensure_ascii=False)
             for drop in self.drops
         ]
-        with whole_folder(self._path / "whole") as whole:
+        with whole_folder(self._folder) as whole:
             for shard, final in zip(self.shards, shards, strict=True):
                 _link(self._path / shard["name"], whole / final["name"])
             (whole / DROPS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             _write_json(whole / MANIFEST, manifest)
-        replace_folder(self._path / "whole", self._folder)
         shutil.rmtree(self._path)
         return manifest
+
+    def _write(self, name: str, kept: Sequence[Trajectory]) -> dict[str, Any]:
+        """Writes trajectories, and returns what is said of their file."""
+        write_parquet(self._path / name, kept)
+        return {"name": name, "rows": len(kept), "sha256": hash_file(self._path / name)}
 
     def _add(self, record: dict[str, Any]) -> None:
         self.shards.append(record["shard"])

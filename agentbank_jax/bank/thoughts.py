@@ -1,6 +1,7 @@
 """The Thought templates that each starter family declares."""
 
 import importlib
+import random
 from collections.abc import Mapping
 from functools import cache
 
@@ -10,6 +11,12 @@ Templates = Mapping[str, tuple[str, ...]]
 
 # A multiple of the number of templates of each intent, so that all are as frequent.
 VOICES = 60
+
+
+def voice_of(identifier: str, seed: int) -> int:
+    """The one voice that speaks through the trajectory of an instance: which of an intent's templates is taken."""
+    # A string seeds `Random` by its SHA-512, the same in every process.
+    return random.Random(f"{seed}/{identifier}").randrange(VOICES)
 
 
 @cache

@@ -95,6 +95,10 @@ class EnvironmentSpec:
         if not self.instruction.strip():
             raise EnvironmentRegistryError(f"{where}: the instruction is empty; expected one or two sentences.")
 
+    def missing_engine(self) -> str | None:
+        """Why problems of any split cannot be played here, whatever data are there; None where they can."""
+        return (self.engine or self.available)()
+
 
 _SPECS: dict[str, EnvironmentSpec] = {}
 

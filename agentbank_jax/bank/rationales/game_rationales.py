@@ -1,7 +1,6 @@
 """Thoughts for the commands of text games, by what a player has seen so far: no language model needed."""
 
 import dataclasses
-import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from agentbank_jax.bank.outcome import Drop
 from agentbank_jax.bank.rationales.game_memory import GameMemory
 from agentbank_jax.bank.rationales.game_thoughts import THOUGHTS
 from agentbank_jax.bank.rationales.template_rationales import TemplateRationales, given_thoughts
-from agentbank_jax.bank.thoughts import VOICES
+from agentbank_jax.bank.thoughts import voice_of
 from agentbank_jax.environments.base import ExpertStep, Instance
 from agentbank_jax.environments.registry import EnvironmentSpec
 
@@ -95,7 +94,7 @@ class GameRationales:
         self, spec: EnvironmentSpec, instance: Instance, sequence: ActionSequence, observations: Sequence[str]
     ) -> tuple[str, ...] | Drop:
         """See `RationaleWriter`; a Thought depends on the observations before its action alone."""
-        voice = random.Random(f"{self.seed}/{instance.id}").randrange(VOICES)
+        voice = voice_of(instance.id, self.seed)
         memory, before = GameMemory(), None
         said: list[str] = []
         for step, given, observation in zip(sequence.steps, given_thoughts(sequence), observations, strict=True):

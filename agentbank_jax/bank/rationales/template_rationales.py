@@ -1,6 +1,5 @@
 """Thoughts by templates, for every environment's actions: no language model needed."""
 
-import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -148,7 +147,7 @@ class TemplateRationales:
     ) -> tuple[str, ...] | Drop:
         """See `RationaleWriter`; observations are not looked at."""
         del observations
-        voice = random.Random(f"{self.seed}/{instance.id}").randrange(thoughts.VOICES)
+        voice = thoughts.voice_of(instance.id, self.seed)
         templates = {**GENERIC, **(self.templates or {}), **thoughts.templates_of(spec.name)}
         said = []
         for step, given in zip(sequence.steps, given_thoughts(sequence), strict=True):
