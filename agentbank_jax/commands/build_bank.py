@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agentbank_jax.configuration.command_line import add_gin_flags, gin_command_line, split_overrides
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
+from agentbank_jax.configuration.runner_flags import add_runner_flag, check_runner, split_pipeline
 from agentbank_jax.errors import AgentBankError
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def main(arguments: Sequence[str]) -> int:
       AgentBankError: on a user's mistake.
       SystemExit: after `--help`.
     """
-    place = list(arguments).index("--") if "--" in arguments else len(arguments)
-    plain, overrides = split_overrides(arguments[:place])
+    own, of_pipeline = split_pipeline(arguments)
+    plain, overrides = split_overrides(own)
     options = _parse(plain)
     # Imported only now: --help need not wait for them.
     from agentbank_jax.bank.build import build
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         tasks=tuple(options.task), trajectories=options.trajectories, seed=options.seed, input_path=options.input
     )
     loader, recipes = read_bank(gin_command_line(options, overrides), request, output)
-    maker = _chunk_maker(options, arguments[place + 1 :])
+    maker = _chunk_maker(options, of_pipeline)
     console = make_console()
     if options.dry_run:
         for line in _plan(recipes):
@@ -112,8 +113,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--output", metavar="FOLDER", help="the bank (default: $AGENTBANK_DATA_DIR, else ./data)")
     add("--seed", type=int, metavar="N", help="chooses instances and wording (default: what the gin files say)")
     add("--workers", type=int, metavar="N", help="processes (default: 2); the result is the same for any")
-    add("--runner", metavar="NAME", help="let Apache Beam do it, with DirectRunner, DataflowRunner, …; options of the "
-        "pipeline follow after --, such as -- --temp_location=gs://bucket/temp")  # fmt: skip
+    add_runner_flag(parser)
     add("--tfds", nargs="?", const="array_record", metavar="FORMAT", choices=("array_record", "tfrecord"),
         help="prepare all tasks of the bank for TensorFlow Datasets, in <output>/tfds: in array_record, which is read "
         "without TensorFlow, or in tfrecord, which tfds.load reads (default of --tfds: array_record)")  # fmt: skip
@@ -122,17 +122,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _chunk_maker(options: argparse.Namespace, of_pipeline: Sequence[str]) -> "ChunkMaker":
+    check_runner(options.runner, options.workers, of_pipeline)
     if not options.runner:
         from agentbank_jax.bank.chunks import LocalChunks
 
-        if of_pipeline:
-            raise AgentBankError(f"-- {of_pipeline[0]}: what follows -- is Beam's; expected a --runner before it.")
         return LocalChunks(2 if options.workers is None else options.workers)
-    if options.workers is not None:
-        raise AgentBankError(
-            f"--workers={options.workers}: for processes of this machine; with --runner its own options say how many, "
-            "such as -- --direct_num_workers=2."
-        )
     from agentbank_jax.bank.beam_chunks import BeamChunks
 
     return BeamChunks(options.runner, of_pipeline)

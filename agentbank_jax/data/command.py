@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentbank_jax.configuration.command_line import add_gin_flags, gin_command_line, split_overrides
 from agentbank_jax.configuration.flag_parser import make_parser, parse_flags
+from agentbank_jax.configuration.runner_flags import add_runner_flag, check_runner, split_pipeline
 from agentbank_jax.errors import AgentBankError
 
 if TYPE_CHECKING:
@@ -44,12 +45,11 @@ def cache_tasks(arguments: Sequence[str]) -> int:
     add = parser.add_argument
     add("--workers", type=int, metavar="N", help="processes (default: one for each core, or none where there is little "
         "to do); the cache is the same for any")  # fmt: skip
-    add("--runner", metavar="NAME", help="let Apache Beam do it, with DirectRunner, DataflowRunner, …; options of the "
-        "pipeline follow after --, such as -- --temp_location=gs://bucket/temp")  # fmt: skip
-    place = list(arguments).index("--") if "--" in arguments else len(arguments)
-    options = _parse(parser, arguments[:place])
+    add_runner_flag(parser)
+    own, of_pipeline = split_pipeline(arguments)
+    options = _parse(parser, own)
     begin = time.perf_counter()
-    cache, _ = _open_cache(options, _shard_maker(options, arguments[place + 1 :]))
+    cache, _ = _open_cache(options, _shard_maker(options, of_pipeline))
     print(f"{len(cache):,} trajectories, {int(cache.lengths.sum()):,} tokens in {time.perf_counter() - begin:.1f} s")
     if cache.too_long():
         print(f"{cache.too_long()} (--over_long={options.over_long})")
@@ -57,17 +57,11 @@ def cache_tasks(arguments: Sequence[str]) -> int:
 
 
 def _shard_maker(options: argparse.Namespace, of_pipeline: Sequence[str]) -> "ShardMaker":
+    check_runner(options.runner, options.workers, of_pipeline)
     if not options.runner:
-        if of_pipeline:
-            raise AgentBankError(f"-- {of_pipeline[0]}: what follows -- is Beam's; expected a --runner before it.")
         from agentbank_jax.data.shard_workers import LocalWorkers
 
         return LocalWorkers(options.workers)
-    if options.workers:
-        raise AgentBankError(
-            f"--workers={options.workers}: for processes of this machine; with --runner its own options say how many, "
-            "such as -- --direct_num_workers=2."
-        )
     from agentbank_jax.data.beam_shards import BeamRunner
 
     return BeamRunner(options.runner, of_pipeline)
